@@ -1,0 +1,306 @@
+"""Every knob of a run, validated before anything starts, and the protocols that fill them in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from difflib import get_close_matches
+from math import ceil
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Method = Literal["dense", "small-dense", "static", "set", "rigl"]
+Distribution = Literal["uniform", "er", "erk"]
+DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100"]
+ProtocolName = Literal["paper", "tenth", "laptop", "smoke"]
+Preset = Literal["repro2021", "google"]
+Augmentation = Literal["none", "flip", "crop-flip"]
+Precision = Literal["auto", "float32", "bf16"]
+
+
+class ConfigError(ValueError):
+    """A knob that does not exist or has a value it cannot take: one line, also in a notebook."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+def parse_wrn(name: str) -> tuple[int, int]:
+    """Depth D and widening K of ``"wrn-D-K"``: D = 6 n + 4 with n >= 1 blocks a stage, K >= 1.
+
+    Raises ValueError for any other name.
+    """
+    found = re.fullmatch(r"wrn-(\d+)-(\d+)", name)
+    depth, widen = (int(found[1]), int(found[2])) if found else (0, 0)
+    if depth < 10 or (depth - 4) % 6 or widen < 1:
+        raise ValueError(
+            f"model={name!r} is unknown: choose lenet-300-100, resnet-50 or wrn-D-K with D = 10, 16, 22, ... "
+            "and K >= 1"
+        )
+    return depth, widen
+
+
+class DatasetFacts(BaseModel):
+    """What is known of a data set before it is loaded; sizes in images, mean and std of pixels in [0, 1]."""
+
+    model_config = ConfigDict(frozen=True)
+    shape: tuple[int, int, int]
+    classes: int
+    train: int
+    test: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+_CIFAR: dict[str, Any] = {"shape": (3, 32, 32), "train": 50_000, "test": 10_000}
+DATASETS: dict[str, DatasetFacts] = {
+    "digits": DatasetFacts(shape=(1, 8, 8), classes=10, train=1500, test=297, mean=(0.287,), std=(0.353,)),
+    "fashion-mnist": DatasetFacts(
+        shape=(1, 28, 28), classes=10, train=60_000, test=10_000, mean=(0.286,), std=(0.353,)
+    ),
+    "cifar10": DatasetFacts(
+        **_CIFAR, classes=10, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)
+    ),
+    "cifar100": DatasetFacts(
+        **_CIFAR, classes=100, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762)
+    ),
+}
+
+
+class Protocol(BaseModel):
+    """How much of an experiment is done: what `RunConfig` takes where it is not told otherwise.
+
+    `lr_drop_share` and `warmup_share` are shares of a run's steps, so that a shorter run keeps the
+    schedule's form; at full length they give the report's step counts exactly (30,000 of 88,000 on
+    CIFAR-10, 20,000 of 78,250 and a warm-up of 2 epochs of 250 on CIFAR-100).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str
+    epochs: int
+    batch_size: int = 128
+    validation: int
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = "crop-flip"
+    dropout: float = 0.0
+    pool: int = 1
+    lr_drop_share: float = 30_000 / 88_000
+    warmup_share: float = 0.0
+
+
+def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
+    """The protocol called `name` on `dataset`; `model` where it is not to be the protocol's own.
+
+    Raises ConfigError where a protocol is not defined for a data set.
+    """
+    if name in ("paper", "tenth") and dataset in ("cifar10", "cifar100"):
+        epochs = 250 if name == "paper" else 25
+        if dataset == "cifar10":
+            model = model or "wrn-22-2"
+            dropout = 0.3 if model.startswith("wrn") else 0.0
+            return Protocol(model=model, epochs=epochs, validation=5000, dropout=dropout)
+        return Protocol(
+            model=model or "resnet-50",
+            epochs=epochs,
+            validation=10_000,
+            weight_decay=1e-4,
+            label_smoothing=0.1,
+            lr_drop_share=20_000 / 78_250,
+            warmup_share=2 / 250,
+        )
+    if name == "laptop" and dataset == "fashion-mnist":
+        model = model or "lenet-300-100"
+        pool = 1 if model.startswith("lenet") else 2  # convolutions on 28x28 are too slow for two cores
+        return Protocol(model=model, epochs=20, validation=5000, augmentation="flip", pool=pool)
+    if name == "laptop" and dataset == "cifar10":
+        return Protocol(model=model or "wrn-10-1", epochs=10, validation=5000)
+    if name == "smoke" and dataset == "digits":
+        return Protocol(
+            model=model or "wrn-10-1", epochs=20, batch_size=32, validation=150, augmentation="none"
+        )
+    known = {
+        "paper": "cifar10 and cifar100",
+        "tenth": "cifar10 and cifar100",
+        "laptop": "fashion-mnist and cifar10",
+        "smoke": "digits",
+    }
+    if name not in known:
+        raise ConfigError(f"protocol={name!r} is unknown: choose one of {', '.join(known)}")
+    raise ConfigError(f"protocol={name!r} is not defined for dataset={dataset!r}: it knows {known[name]}")
+
+
+def choose_protocol(name: str, dataset: str | None, cuda: bool) -> tuple[str, str]:
+    """The (protocol, dataset) that ``"auto"`` and a missing data set stand for.
+
+    "auto" is "paper" where CUDA is there and the data set is CIFAR or not named; else "laptop" where a
+    data set was named, else "smoke". A missing data set is the protocol's first.
+    """
+    if name == "auto":
+        if dataset == "digits":
+            name = "smoke"
+        elif cuda and dataset != "fashion-mnist":
+            name = "paper"
+        else:
+            name = "laptop" if dataset else "smoke"
+    firsts = {"smoke": "digits", "laptop": "fashion-mnist"}
+    return name, dataset or firsts.get(name, "cifar10")
+
+
+class RunConfig(BaseModel):
+    """One training run. What is left out is filled in from the protocol, so that every knob that
+    decides the result stands in the record.
+
+    Raises ConfigError, one line that names the value and what would be right.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Method = "rigl"
+    density: float = Field(0.1, gt=0, le=1)
+    distribution: Distribution | None = "erk"
+    preset: Preset = "repro2021"
+    alpha: float = Field(0.3, ge=0, le=1)
+    delta_t: int = Field(100, ge=1)
+    t_end: float = Field(0.75, ge=0, le=1)
+
+    protocol: ProtocolName = "smoke"
+    dataset: DatasetName
+    model: str
+    multiplier: int = Field(1, ge=1)
+    seed: int = Field(0, ge=0, lt=2**31)
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(0.1, gt=0)
+    lr_drop_share: float = Field(gt=0)
+    lr_factor: float = Field(0.2, gt=0, le=1)
+    warmup_share: float = Field(0.0, ge=0, lt=1)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    validation: int = Field(ge=0)
+    augmentation: Augmentation
+    dropout: float = Field(0.0, ge=0, lt=1)
+    pool: int = Field(1, ge=1)
+    precision: Precision = "auto"
+
+    def __init__(self, **knobs: Any) -> None:
+        try:
+            super().__init__(**knobs)
+        except ValidationError as error:
+            raise ConfigError(_one_line(error)) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, knobs: dict[str, Any]) -> dict[str, Any]:
+        knobs = {key: value for key, value in knobs.items() if value is not None}
+        name = knobs.setdefault("protocol", "smoke")
+        if "dataset" not in knobs:
+            knobs["dataset"] = choose_protocol(str(name), None, cuda=False)[1]
+        if knobs["dataset"] in DATASETS:
+            defaults = protocol(name, knobs["dataset"], knobs.get("model"))
+            knobs = {**defaults.model_dump(), **knobs}
+        if knobs.get("method") == "dense":  # nothing is masked: one dense run, one identity
+            knobs["density"] = 1.0
+        if knobs.get("method") in ("dense", "small-dense"):
+            knobs["distribution"] = None
+            knobs.pop("preset", None)
+        if knobs.get("method") in ("dense", "small-dense", "static"):  # nothing is ever moved
+            for unused in ("alpha", "delta_t", "t_end"):
+                knobs.pop(unused, None)
+        return knobs
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        if name not in ("lenet-300-100", "resnet-50"):
+            parse_wrn(name)
+        return name
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        facts = DATASETS[self.dataset]
+        if self.validation >= facts.train:
+            raise ValueError(f"validation={self.validation} must be below the {facts.train} training images")
+        if self.pool > 1 and (facts.shape[1] % self.pool or facts.shape[2] % self.pool):
+            raise ValueError(f"pool={self.pool} must divide the image size {facts.shape[1]}")
+        return self
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images that the model sees."""
+        channels, height, width = DATASETS[self.dataset].shape
+        return channels, height // self.pool, width // self.pool
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return ceil((DATASETS[self.dataset].train - self.validation) / self.batch_size)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs, times how much longer the run is (`multiplier`)."""
+        return self.epochs * self.multiplier
+
+    @property
+    def total_steps(self) -> int:
+        return self.total_epochs * self.steps_per_epoch
+
+    @property
+    def lr_drop_every(self) -> int:
+        """Steps between two drops of the learning rate; a longer run (`multiplier`) stretches it."""
+        return max(1, round(self.lr_drop_share * self.total_steps))
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps of linear warm-up; a longer run (`multiplier`) leaves it."""
+        return round(self.warmup_share * self.epochs * self.steps_per_epoch)
+
+    @property
+    def label(self) -> str:
+        """The method as the report's tables name it, for a file or an axis: ``"rigl-erk"``."""
+        return self.method if self.distribution is None else f"{self.method}-{self.distribution}"
+
+    @property
+    def run_id(self) -> str:
+        """Eight hex digits of SHA-256 over every knob that decides the result.
+
+        A knob at its field's own default does not enter, so that a knob added later leaves the
+        identity of older records as it is.
+        """
+        knobs = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(knobs, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        """A file name for people: ``rigl-erk_d0.1_wrn-10-1_laptop_s0_1a2b3c4d``."""
+        parts = [self.label]
+        if self.method != "dense":
+            parts.append(f"d{self.density:g}")
+        if self.multiplier > 1:
+            parts.append(f"{self.multiplier}x")
+        parts += [self.model, self.protocol, f"s{self.seed}", self.run_id]
+        return "_".join(parts)
+
+
+def check_names(given: set[str], known: set[str]) -> None:
+    """Raise ConfigError, with the nearest known name, where a parameter was given that nobody reads."""
+    for name in sorted(given - known):
+        close = get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else f": choose from {', '.join(sorted(known))}"
+        raise ConfigError(f"unknown parameter {name!r}{hint}")
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "extra_forbidden":
+        try:
+            check_names({str(first["loc"][0])}, set(RunConfig.model_fields))
+        except ConfigError as unknown:
+            return str(unknown)
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    name = ".".join(str(part) for part in first["loc"])
+    return f"{name}={first['input']!r} is not right: it should be {message}"

@@ -1,0 +1,48 @@
+"""What a network costs: convolutions and linear layers only, two FLOPs a multiply-add.
+
+Normalisation, pooling, additions and biases count nothing, and a layer costs its dense count times
+its density (the report's supplement, section 2). These functions see shapes only, never a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rigl.shapes import Layer
+
+
+def forward_flops(layers: Sequence[Layer], densities: Mapping[str, float] | None = None) -> float:
+    """FLOPs of one sample's forward pass; dense where `densities` ({name: density}) is None.
+
+    Raises ValueError where a layer was described without an input shape.
+    """
+    unknown = [layer.name for layer in layers if layer.positions < 1]
+    if unknown:
+        raise ValueError(
+            f"no output positions known for {unknown[0]}: describe the model with its input_shape"
+        )
+    return sum(
+        2.0 * layer.numel * layer.positions * (1.0 if densities is None else densities[layer.name])
+        for layer in layers
+    )
+
+
+def training_flops(
+    method: str, dense: float, sparse: float, *, delta_t: int = 100, multiplier: float = 1
+) -> float:
+    """FLOPs of one training step a sample, averaged over the steps (supplement, section 2.2).
+
+    `dense` and `sparse` are the forward FLOPs f_d and f_s. Dense training costs 3 f_d: forward, and
+    backward to weights and to activations. Static, SET and small-dense cost 3 f_s. RigL needs the dense
+    gradient once in `delta_t` steps: (3 delta_t f_s + 2 f_s + f_d) / (delta_t + 1). Training `multiplier`
+    times longer costs that much more. Raises ValueError for a method whose cost is not known.
+    """
+    if method == "dense":
+        each = 3 * dense
+    elif method in ("static", "set", "small-dense"):
+        each = 3 * sparse
+    elif method == "rigl":
+        each = (3 * delta_t * sparse + 2 * sparse + dense) / (delta_t + 1)
+    else:
+        raise ValueError(f"method={method!r}: its training cost is not known")
+    return each * multiplier

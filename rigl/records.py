@@ -1,0 +1,224 @@
+"""A run's record: one JSON file that says what was run, on what, and what came out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from rigl.config import RunConfig
+
+SCHEMA = 1
+MAX_BYTES = 100_000
+
+
+class RecordError(ValueError):
+    """A file under ``results/`` that is not a valid record; the message names the file."""
+
+
+class LayerRecord(BaseModel):
+    """One maskable layer: its density at each of the record's `density_steps`."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    shape: tuple[int, ...]
+    density: list[float]
+
+
+class Flops(BaseModel):
+    """FLOPs a sample: one forward pass dense and by the final mask, one training step averaged over the run.
+
+    `train_ratio` and `test_ratio` are the report's columns: against training, and one forward pass of,
+    the dense model of full width for the protocol's own length.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    dense_forward: float
+    forward: float
+    training: float
+    train_ratio: float
+    test_ratio: float
+
+
+class Provenance(BaseModel):
+    """Where a record comes from. `commit` is None outside a git checkout; `clean` says whether the
+    package's files were as committed; memory in bytes; `resumed` counts how often the run went on
+    from a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid")
+    commit: str | None
+    clean: bool | None
+    versions: dict[str, str]
+    device: str
+    threads: int
+    precision: Literal["float32", "bf16"]
+    data_sha256: str
+    started: str
+    wall_seconds: float
+    peak_memory: int | None
+    resumed: int
+
+
+class Record(BaseModel):
+    """Everything a table, a figure or a doubter needs of one run.
+
+    `history` has one value an epoch under each name (loss in nats, accuracy in percent); `status` is
+    "finished", or "diverged" where the loss stopped being a number, which leaves `test_accuracy` None.
+    Accuracies are in percent, top-1.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    schema_version: int = SCHEMA
+    name: str
+    status: Literal["finished", "diverged"]
+    config: RunConfig
+    test_accuracy: float | None
+    validation_accuracy: float | None
+    history: dict[str, list[float | None]]
+    density_steps: list[int]
+    layers: list[LayerRecord]
+    parameters: int
+    active_parameters: int
+    updates: int
+    flops: Flops
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _check(self) -> Record:
+        if self.schema_version != SCHEMA:
+            raise ValueError(f"schema_version={self.schema_version} is not {SCHEMA}")
+        if self.name != self.config.name:
+            raise ValueError(f"its name is {self.name}, but its config's is {self.config.name}")
+        return self
+
+    @property
+    def density(self) -> float:
+        """Active weights over all weights of the maskable layers, at the end."""
+        return density_of(self.layers, -1)
+
+
+def density_of(layers: list[LayerRecord], index: int) -> float:
+    """The maskable layers' density together, at the `index`-th of a record's `density_steps`."""
+    sizes = [math.prod(layer.shape) for layer in layers]
+    return sum(n * layer.density[index] for n, layer in zip(sizes, layers, strict=True)) / sum(sizes)
+
+
+def path_of(config: RunConfig, root: str | Path = "results") -> Path:
+    """Where the record of `config` lies: ``root/DATASET/NAME.json``."""
+    return Path(root) / config.dataset / f"{config.name}.json"
+
+
+def save(record: Record, root: str | Path = "results") -> Path:
+    """Write a record, whole or not at all, and return its path.
+
+    Raises RecordError, and writes nothing, for a record of more than 100 KB.
+    """
+    text = _json(record)
+    if len(text) > MAX_BYTES:
+        raise RecordError(f"{record.name}: {len(text)} bytes, more than {MAX_BYTES}")
+    path = path_of(record.config, root)
+    write_whole(path, text.encode())
+    return path
+
+
+def load(path: str | Path) -> Record:
+    """Read a record. Raises RecordError, naming the file, where it is not a valid one."""
+    try:
+        record = Record.model_validate_json(Path(path).read_bytes())
+    except (ValidationError, ValueError) as error:
+        reason = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+        raise RecordError(f"{path}: not a valid record: {reason}") from None
+    if Path(path).stem != record.name:
+        raise RecordError(f"{path}: holds the record {record.name}")
+    return record
+
+
+def records(root: str | Path = "results") -> Iterator[tuple[Path, Record]]:
+    """Every record under `root`, by path."""
+    known = {path for path in Path(root).glob("*/*.json") if path.parent.name != "bench"}
+    for path in sorted(known):
+        yield path, load(path)
+
+
+COLUMNS = (
+    *("method", "distribution", "density", "dataset", "model", "protocol", "multiplier", "seed", "preset"),
+    *("status", "test_accuracy", "validation_accuracy", "final_density", "train_flops", "test_flops"),
+    *("epochs", "device", "precision", "commit", "clean", "wall_seconds", "peak_memory", "name", "path"),
+)
+
+
+def frame(root: str | Path = "results", **equal: Any) -> pd.DataFrame:
+    """The records under `root`, one a row, with the columns of `COLUMNS`; none gives an empty frame.
+
+    `equal` keeps the rows whose columns have these values, e.g. ``frame(protocol="laptop")``;
+    `train_flops` and `test_flops` are relative to dense. Raises RecordError for a damaged file and
+    ValueError for an unknown column.
+    """
+    rows = []
+    for path, record in records(root):
+        config, origin = record.config, record.provenance
+        rows.append(
+            {
+                **{column: getattr(config, column) for column in COLUMNS[:9]},
+                "status": record.status,
+                "test_accuracy": record.test_accuracy,
+                "validation_accuracy": record.validation_accuracy,
+                "final_density": record.density,
+                "train_flops": record.flops.train_ratio,
+                "test_flops": record.flops.test_ratio,
+                "epochs": config.total_epochs,
+                "device": origin.device,
+                "precision": origin.precision,
+                "commit": origin.commit,
+                "clean": origin.clean,
+                "wall_seconds": origin.wall_seconds,
+                "peak_memory": origin.peak_memory,
+                "name": record.name,
+                "path": path.as_posix(),
+            }
+        )
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for column, value in equal.items():
+        if column not in COLUMNS:
+            raise ValueError(f"{column!r} is not a column: choose from {', '.join(COLUMNS)}")
+        table = table[table[column] == value]
+    return table.reset_index(drop=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also where several processes write it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(partial).chmod(0o644)
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def _json(record: Record) -> str:
+    """Indented, but with every list on one line: short, and a diff can be read."""
+    fields = record.model_dump(mode="json")
+    lines = []
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            inner = ",\n".join(f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in value.items())
+            text = "{\n" + inner + "\n  }"
+        elif value and isinstance(value, list) and isinstance(value[0], dict):
+            text = "[\n" + ",\n".join(f"    {json.dumps(item)}" for item in value) + "\n  ]"
+        else:
+            text = json.dumps(value)
+        lines.append(f"  {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -1,0 +1,1 @@
+"""Records in, tables and plots out. Nothing in here imports torch."""

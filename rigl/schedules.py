@@ -1,0 +1,31 @@
+"""Everything that changes with the step: plain functions of it (steps count from 0)."""
+
+from __future__ import annotations
+
+from math import cos, pi
+
+DECAYS = ("cosine", "constant", "linear")
+
+
+def drop_fraction(step: int, t_end: float, alpha: float = 0.3, decay: str = "cosine") -> float:
+    """Share of a layer's active weights that an update at `step` drops; 0 from `t_end` (steps) on.
+
+    ``"cosine"`` is the report's equation 1, alpha / 2 * (1 + cos(pi * step / t_end)); ``"constant"``
+    stays at alpha, ``"linear"`` falls from alpha to 0. Raises ValueError for an unknown decay.
+    """
+    if decay not in DECAYS:
+        raise ValueError(f"decay={decay!r} is unknown: choose one of {', '.join(DECAYS)}")
+    if step >= t_end:
+        return 0.0
+    if decay == "constant":
+        return alpha
+    if decay == "linear":
+        return alpha * (1 - step / t_end)
+    return alpha / 2 * (1 + cos(pi * step / t_end))
+
+
+def learning_rate(step: int, base: float, drop_every: int, factor: float = 0.2, warmup: int = 0) -> float:
+    """`base`, times `factor` after every `drop_every` steps; over the first `warmup` steps a straight
+    line that reaches it in the last of them."""
+    ramp = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    return base * ramp * factor ** (step // drop_every)

@@ -1,0 +1,47 @@
+"""A maskable layer as plain numbers, so that densities and FLOPs need no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution's or linear layer's weight.
+
+    name       the parameter's name in its model, e.g. ``"stem.weight"``
+    kind       ``"conv"`` or ``"linear"``
+    shape      the weight's shape: (out, in) or (out, in / groups, *kernel)
+    positions  how often one sample uses each weight: the output's height times width for a
+               convolution, 1 for a linear layer on a vector; 0 where no input shape was given
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    positions: int = 0
+
+    @property
+    def numel(self) -> int:
+        """Weights in this layer."""
+        return prod(self.shape)
+
+
+def save_layers(models: dict[str, list[Layer]], path: str | Path) -> None:
+    """Write ``{model: layers}`` as JSON, one layer a line so that a diff can be read."""
+    blocks = []
+    for model, layers in models.items():
+        rows = ",\n".join("  " + json.dumps(asdict(layer)) for layer in layers)
+        blocks.append(f"{json.dumps(model)}: [\n{rows}\n]")
+    Path(path).write_text("{\n" + ",\n".join(blocks) + "\n}\n")
+
+
+def load_layers(path: str | Path) -> dict[str, list[Layer]]:
+    """What `save_layers` wrote."""
+    return {
+        model: [Layer(**{**row, "shape": tuple(row["shape"])}) for row in rows]
+        for model, rows in json.loads(Path(path).read_text()).items()
+    }
