@@ -71,7 +71,8 @@ class Record(BaseModel):
 
     `history` has one value an epoch under each name (loss in nats, accuracy in percent); `status` is
     "finished", or "diverged" where the loss stopped being a number, which leaves `test_accuracy` None.
-    Accuracies are in percent, top-1.
+    Accuracies are in percent, top-1. `state_sha256` is over the last weights, buffers, momentum and
+    masks: two runs that agree in it agree bit for bit.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -88,6 +89,7 @@ class Record(BaseModel):
     active_parameters: int
     updates: int
     flops: Flops
+    state_sha256: str
     provenance: Provenance
 
     @model_validator(mode="after")

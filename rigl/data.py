@@ -1,0 +1,269 @@
+"""Data sets as uint8 tensors on the training device; augmentation in batches there.
+
+Under ``RIGL_DATA`` (default: the user's cache folder) a data set lies as NAME.npz with train_x, train_y,
+test_x, test_y and classes. Where it does not, torchvision downloads it once.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+from torch.nn import functional as F
+
+from rigl.config import DATASETS
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+SHA256 = {  # what `_digest` gives for the official data
+    "fashion-mnist": "a58d5eecc27babad968a9cdd75ab1338fb7b8d1a7b012675a719365d27a6ea51",
+    "cifar10": "eae54778f34d83b461fc64023d7c3c2da2c303672026a9beb0f3dc06df2eccb5",
+    "cifar100": "f83dd2e821dae11acec1d0cd3927e5edabb831bf155ba7a0feb7eedc1ebceb16",
+}
+
+
+class DataError(RuntimeError):
+    """A data set that is missing or damaged: one line that says which, where, and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one split: x uint8 (N, H, W, C), so that a pixel's channels lie together; y int64 (N,)."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, part: slice) -> Images:
+        return Images(self.x[part], self.y[part])
+
+    def to(self, device: torch.device | str) -> Images:
+        return Images(self.x.to(device), self.y.to(device))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in its official order. mean and std are of pixels in [0, 1], one a channel; `sha256` tells
+    the data apart from any other."""
+
+    name: str
+    train: Images
+    test: Images
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sha256: str
+
+    def split(self, validation: int) -> tuple[Images, Images]:
+        """(training, validation) images: the last `validation` of the official order are held out."""
+        border = len(self.train) - validation
+        return self.train[:border], self.train[border:]
+
+    def pooled(self, size: int) -> Dataset:
+        """The same with images averaged over `size` x `size` pixels and rounded."""
+        if size == 1:
+            return self
+        return replace(self, train=_pool(self.train, size), test=_pool(self.test, size))
+
+    def to(self, device: torch.device | str) -> Dataset:
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder where data sets lie: `root`, else ``RIGL_DATA``, else ``rigl`` in the user's cache."""
+    found = root or os.environ.get("RIGL_DATA")
+    if found:
+        return Path(found).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "rigl"
+
+
+def load(name: str, root: str | Path | None = None) -> Dataset:
+    """The data set called `name`, from ``NAME.npz`` under `root`; fetched and kept there where it is missing.
+
+    Raises ValueError for an unknown name and DataError where the data cannot be had or are damaged.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"dataset={name!r} is unknown: choose one of {', '.join(DATASETS)}")
+    arrays = _digits() if name == "digits" else _read(_file(name, data_root(root)))
+    digest = _digest(arrays)
+    if name in SHA256 and digest != SHA256[name]:
+        path = data_root(root) / f"{name}.npz"
+        raise DataError(f"{path} is damaged (sha256 {digest[:12]}..., not {SHA256[name][:12]}...): remove it")
+    facts = DATASETS[name]
+    train, test = (
+        Images(
+            torch.from_numpy(arrays[f"{part}_x"]).reshape(-1, *facts.shape[1:], facts.shape[0]),
+            torch.from_numpy(arrays[f"{part}_y"].astype(np.int64)),
+        )
+        for part in ("train", "test")
+    )
+    return Dataset(name, train, test, tuple(map(str, arrays["classes"])), facts.mean, facts.std, digest)
+
+
+def batches(
+    images: Images,
+    size: int,
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    augmentation: str = "none",
+    generator: torch.Generator | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches (x float32 (B, C, H, W), channels last in memory; y int64 (B,)) on the images' device.
+
+    With a `generator`, which lies on that device, in an order drawn from it and augmented: ``"flip"``
+    mirrors every other image, ``"crop-flip"`` also shifts it by up to 4 pixels a direction, the border
+    filled by reflection. Without one in order and as they are. The last batch may be smaller.
+    """
+    device = images.y.device
+    scale = (1 / 255 / torch.tensor(std)).to(device)
+    shift = (torch.tensor(mean) / torch.tensor(std)).to(device)
+    order = torch.arange(len(images), device=device)
+    if generator is not None:
+        order = torch.randperm(len(images), generator=generator, device=device)
+    for rows in torch.split(order, size):
+        x = images.x[rows] if generator is None else _augmented(images.x, rows, augmentation, generator)
+        yield (x * scale - shift).permute(0, 3, 1, 2), images.y[rows]
+
+
+def _augmented(x: Tensor, rows: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
+    """Shift and mirror by one gather of pixels: no padded copy of the images is ever made."""
+    if augmentation == "none":
+        return x[rows]
+    (count, height, width), device = (len(rows), *x.shape[1:3]), x.device
+    down = torch.arange(height, device=device).expand(count, height)
+    along = torch.arange(width, device=device).expand(count, width)
+    if augmentation == "crop-flip":
+        offsets = torch.randint(-4, 5, (2, count, 1), generator=generator, device=device)
+        down, along = _reflected(down + offsets[0], height), _reflected(along + offsets[1], width)
+    mirrored = torch.rand(count, 1, generator=generator, device=device) < 0.5
+    along = torch.where(mirrored, along.flip(1), along)
+    pixels = (rows[:, None, None] * height + down[:, :, None]) * width + along[:, None, :]
+    return x.view(-1, x.shape[3])[pixels]
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    index = index.abs()
+    return torch.where(index < size, index, 2 * (size - 1) - index)
+
+
+def _pool(images: Images, size: int) -> Images:
+    parts = [
+        F.avg_pool2d(part.permute(0, 3, 1, 2).float(), size).round().to(torch.uint8).permute(0, 2, 3, 1)
+        for part in torch.split(images.x, 10_000)
+    ]
+    return Images(torch.cat(parts).contiguous(), images.y)
+
+
+def _digest(arrays: dict[str, Any]) -> str:
+    """The training split as it is, since the validation images depend on its order; the test split in any
+    order, since copies of CIFAR come in several and no accuracy depends on it."""
+    digest = hashlib.sha256(np.ascontiguousarray(arrays["train_x"]))
+    digest.update(np.ascontiguousarray(arrays["train_y"]))
+    pairs = zip(np.ascontiguousarray(arrays["test_x"]), arrays["test_y"], strict=True)
+    for each in sorted(hashlib.sha256(x.tobytes() + bytes([y])).digest() for x, y in pairs):
+        digest.update(each)
+    return digest.hexdigest()
+
+
+def _digits() -> dict[str, Any]:
+    """scikit-learn's digits: 1,500 to train on, the last 297, by other writers, to test."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    x, y = (bunch.images * 15).astype(np.uint8), bunch.target.astype(np.uint8)
+    border = DATASETS["digits"].train
+    splits = {"train_x": x[:border], "train_y": y[:border], "test_x": x[border:], "test_y": y[border:]}
+    return {**splits, "classes": np.arange(10).astype(str)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path) as file:
+            return {key: file[key] for key in (*ARRAYS, "classes")}
+    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+        raise DataError(f"{path} is damaged ({error}): remove it, and it is fetched again") from None
+
+
+def _file(name: str, root: Path) -> Path:
+    """The path of NAME.npz under `root`, made first where it is not there, by one process at a time."""
+    path = root / f"{name}.npz"
+    if path.exists():
+        return path
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{name}.lock"):
+            if not path.exists():
+                _fetch(name, path)
+    except OSError as error:
+        raise DataError(f"{name}: {path} is missing and cannot be written: {error}") from None
+    return path
+
+
+def _fetch(name: str, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{name}.") as scratch:
+        if name == "fashion-mnist" and DEBIAN.is_dir():
+            raw = Path(scratch) / "FashionMNIST" / "raw"
+            raw.mkdir(parents=True)
+            for archive in DEBIAN.glob("*.gz"):
+                (raw / archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
+        try:
+            arrays = _by_torchvision(name, scratch)
+        except (OSError, RuntimeError) as error:
+            looked = f"{path}" + (f" and {DEBIAN}" if name == "fashion-mnist" else "")
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{name} is missing: looked for {looked}, and the download failed ({reason}); "
+                f"run 'python -m rigl.data {name}' where there is a network and copy its {path.name} there"
+            ) from None
+        partial = Path(scratch) / path.name
+        np.savez(partial, **arrays)
+        partial.replace(path)
+
+
+def _by_torchvision(name: str, scratch: str) -> dict[str, Any]:
+    from torchvision import datasets
+
+    kind = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}[name]
+    arrays: dict[str, Any] = {}
+    for part, train in (("train", True), ("test", False)):
+        split = getattr(datasets, kind)(scratch, train=train, download=True)
+        arrays[f"{part}_x"] = np.asarray(split.data, dtype=np.uint8)
+        arrays[f"{part}_y"] = np.asarray(split.targets, dtype=np.uint8)
+        arrays["classes"] = np.array(split.classes)
+    return arrays
+
+
+def main(names: list[str]) -> int:
+    """``python -m rigl.data NAME ...``: fetch data sets, and say where they lie."""
+    for name in names or [name for name in DATASETS if name != "digits"]:
+        try:
+            found = load(name)
+        except (DataError, ValueError) as error:
+            print(error, file=sys.stderr)
+            return 1
+        place = "scikit-learn" if name == "digits" else data_root() / f"{name}.npz"
+        print(f"{name}: {len(found.train):,} + {len(found.test):,} images in {place}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,39 @@
+"""The networks of the experiments."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from rigl.config import parse_wrn
+from rigl.models.lenet import LeNet300100
+from rigl.models.resnet import resnet50
+from rigl.models.wrn import WideResNet
+
+
+def build(
+    name: str,
+    num_classes: int,
+    width_factor: float = 1.0,
+    *,
+    input_shape: tuple[int, int, int] = (3, 32, 32),
+    dropout: float = 0.0,
+) -> nn.Module:
+    """The model called `name`: ``"lenet-300-100"``, ``"resnet-50"`` or ``"wrn-D-K"``.
+
+    width_factor  multiplies every hidden width, truncated to an integer (small-dense takes
+                  sqrt(density))
+    input_shape   (channels, height, width) of an image; the convolutional ones take any size
+    dropout       between the two convolutions of a wide residual block; the others have none
+
+    Weights come from torch's global random state. Raises ValueError for an unknown name or a
+    width_factor outside (0, 1].
+    """
+    if not 0 < width_factor <= 1:
+        raise ValueError(f"width_factor={width_factor} must lie in (0, 1]")
+    channels, height, width = input_shape
+    if name == "lenet-300-100":
+        return LeNet300100(channels * height * width, num_classes, width_factor)
+    if name == "resnet-50":
+        return resnet50(num_classes, width_factor, channels)
+    depth, widen = parse_wrn(name)
+    return WideResNet(depth, widen, num_classes, width_factor, channels, dropout)

@@ -1,0 +1,171 @@
+"""Records and frames in, plotly figures out.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; what differs in colour differs in
+dash, marker or pattern too. Backgrounds are transparent and lines grey, so that a plot stands on a light
+page and on a dark one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import plotly.io as pio
+from plotly.subplots import make_subplots
+
+from rigl.records import Record
+
+BLUE, ORANGE, GREEN, SKY, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#808080"
+METHODS = {  # the same colour and marker for a method everywhere
+    "dense": (GREY, "square"),
+    "small-dense": (PURPLE, "diamond"),
+    "static": (ORANGE, "triangle-up"),
+    "set": (SKY, "x"),
+    "rigl": (GREEN, "circle"),
+}
+DASHES = {"uniform": "dot", "er": "dash", "erk": "solid"}
+CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+
+
+def show(fig: go.Figure) -> None:
+    """Display a figure so that one stored output serves a live Jupyter and the static book.
+
+    Jupyter draws the plotly JSON; the book takes the HTML, which expects plotly.js in the page and
+    therefore carries none of its 5 MB.
+    """
+    from IPython.display import display
+
+    display(bundle(fig), raw=True)
+
+
+def bundle(fig: go.Figure) -> dict[str, Any]:
+    """The figure as ``{mimetype: content}``: plotly's JSON and HTML without plotly.js."""
+    page = pio.to_html(
+        fig,
+        config=CONFIG,
+        full_html=False,
+        include_plotlyjs=False,
+        include_mathjax=False,
+        auto_play=False,
+        default_width="100%",
+    )
+    plotly: dict[str, Any] = pio.renderers["plotly_mimetype"].to_mimebundle(fig.to_dict())
+    return {**plotly, "text/html": page}
+
+
+def styled(fig: go.Figure, *, height: int = 360, **layout: Any) -> go.Figure:
+    """The look that every plot shares; `layout` goes to plotly as it is."""
+    fig.update_layout(
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": "#6b6b6b", "size": 13},
+        margin={"l": 56, "r": 12, "t": 34, "b": 48},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        height=height,
+        **layout,
+    )
+    grid = {"gridcolor": "rgba(128,128,128,.3)", "linecolor": GREY, "zerolinecolor": "rgba(128,128,128,.5)"}
+    return fig.update_xaxes(**grid).update_yaxes(**grid)
+
+
+def history(record: Record) -> go.Figure:
+    """Loss (nats) and accuracy (percent) by epoch: every series of the record's history that is either."""
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    looks = ((BLUE, "solid", "circle"), (ORANGE, "dash", "square"), (GREEN, "dot", "diamond"))
+    for row, kind in enumerate(("loss", "accuracy"), start=1):
+        names = sorted(name for name in record.history if name.endswith(kind))
+        for name, (colour, dash, marker) in zip(names, looks, strict=False):
+            series = record.history[name]
+            fig.add_scatter(
+                x=list(range(1, len(series) + 1)),
+                y=series,
+                name=name.replace("_", " "),
+                mode="lines+markers",
+                line={"color": colour, "dash": dash},
+                marker={"symbol": marker, "size": 6},
+                row=row,
+                col=1,
+            )
+    fig.update_yaxes(title_text="loss, nats", row=1, col=1)
+    fig.update_yaxes(title_text="accuracy, %", row=2, col=1)
+    fig.update_xaxes(title_text="epoch", row=2, col=1)
+    return styled(fig, height=520)
+
+
+def densities(record: Record) -> go.Figure:
+    """Density of each maskable layer before training and after it."""
+    fig = go.Figure()
+    names = [layer.name for layer in record.layers]
+    positions = list(range(1, len(names) + 1))
+    moments = (("before", 0, SKY, ""), ("after", -1, ORANGE, "/"))
+    for label, index, colour, pattern in moments:
+        fig.add_bar(
+            x=positions,
+            y=[layer.density[index] for layer in record.layers],
+            name=f"{label} (step {record.density_steps[index]:,})",
+            customdata=[[name, " × ".join(map(str, layer.shape))] for name, layer in zip(names, record.layers, strict=True)],
+            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}",
+            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "#5a3d00"}},
+        )
+    styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
+    return fig.update_yaxes(range=[0, 1])
+
+
+def flops(record: Record) -> go.Figure:
+    """Cost of a training step and of a forward pass, each as a share of the dense model's."""
+    cost = record.flops
+    shares = [cost.test_ratio, cost.train_ratio]
+    fig = go.Figure(
+        go.Bar(
+            x=shares,
+            y=["inference", "training"],
+            orientation="h",
+            text=[f"{share:.3f}×" for share in shares],
+            textposition="auto",
+            customdata=[cost.forward, cost.training],
+            hovertemplate="%{y}: %{x:.4f} × dense<br>%{customdata:.3s}FLOPs a sample<extra></extra>",
+            marker={"color": [SKY, ORANGE]},
+        )
+    )
+    fig.add_vline(x=1, line={"color": GREY, "dash": "dash"}, annotation={"text": "dense"})
+    styled(fig, height=220, xaxis_title="FLOPs, relative to dense")
+    return fig.update_layout(margin_l=80).update_xaxes(range=[0, 1.1 * max(1.0, *shares)])
+
+
+AXES = {"density": "density", "train_flops": "training FLOPs, relative to dense"}
+
+
+def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
+    """Test accuracy against `against` (a key of `AXES`), every finished run a marker that names itself
+    when pointed at, with a line through each method's means."""
+    fig = go.Figure()
+    done = frame[frame["test_accuracy"].notna()]
+    groups = done.groupby(["method", "distribution", "multiplier"], dropna=False)
+    for (method, distribution, multiplier), runs in groups:
+        colour, marker = METHODS.get(method, (BLUE, "star"))
+        label = " ".join([method, *([distribution] if isinstance(distribution, str) else [])])
+        label += f" {multiplier}×" if multiplier > 1 else ""
+        look: dict[str, Any] = {"legendgroup": label, "name": label}
+        fig.add_scatter(
+            x=runs[against].tolist(),
+            y=runs["test_accuracy"].astype(float).tolist(),
+            mode="markers",
+            marker={"color": colour, "symbol": marker, "size": 9, "line": {"width": 1, "color": GREY}},
+            customdata=runs[["name", "seed"]].to_numpy().tolist(),
+            hovertemplate="%{customdata[0]}<br>seed %{customdata[1]}: %{y:.2f}%",
+            **look,
+        )
+        means = runs.groupby(["density", against], as_index=False)["test_accuracy"].mean() if against != "density" else runs.groupby("density", as_index=False)["test_accuracy"].mean()
+        fig.add_scatter(
+            x=means[against].tolist(),
+            y=means["test_accuracy"].astype(float).tolist(),
+            mode="lines",
+            line={"color": colour, "dash": DASHES.get(distribution, "solid")},
+            hoverinfo="skip",
+            showlegend=False,
+            **look,
+        )
+    styled(fig, height=420, xaxis_title=AXES[against], yaxis_title="test accuracy, %")
+    return fig.update_xaxes(type="log")

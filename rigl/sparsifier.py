@@ -1,0 +1,275 @@
+"""A sparse method for any model and torch optimiser, in one line of anybody's training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rigl.distributions import active_counts, layer_densities
+from rigl.layers import describe, maskable
+from rigl.masks import drop, grow, random_mask
+from rigl.methods import method_named, preset_named
+from rigl.schedules import drop_fraction
+
+
+class Sparsifier:
+    """Trains `model` sparsely by `method`, through hooks on `optimizer`; the loop stays as it was.
+
+    model         any torch model; its convolution and linear weights that `optimizer` trains are masked
+    optimizer     any torch optimiser over the model's parameters; its state tensors of a masked weight's
+                  shape are masked with it
+    method        ``"dense"``, ``"small-dense"`` (both mask nothing), ``"static"``, ``"set"`` or ``"rigl"``
+    density       active weights over all weights, in (0, 1]
+    distribution  how the density is shared among layers: see `rigl.distributions.layer_densities`
+    total_steps   optimiser steps of the whole training
+    alpha         drop fraction at the start (report, equation 1)
+    delta_t       steps from one mask update to the next
+    t_end         share of `total_steps` after which masks stay
+    preset        ``"repro2021"`` or ``"google"``: see `rigl.methods.Preset`
+    seed          decides the masks drawn, the first and SET's
+
+    An update takes the place of one optimiser step: weights are dropped and grown by the gradients that
+    are there, every ``.grad`` is set to None, and so the optimiser leaves every parameter alone. Since
+    the hooks sit on the optimiser, accumulated and averaged (DDP) gradients are what counts, and a step
+    that a gradient scaler skips postpones a due update. Weights, masks and optimiser state keep their
+    storage. The global random state is not touched.
+
+    Raises ValueError for an unknown method, distribution or preset, a density outside (0, 1],
+    total_steps or delta_t below 1, alpha or t_end outside [0, 1], and a model in which there is nothing
+    to mask.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        method: str,
+        density: float = 1.0,
+        distribution: str | Mapping[str, float] = "erk",
+        total_steps: int,
+        alpha: float = 0.3,
+        delta_t: int = 100,
+        t_end: float = 0.75,
+        preset: str = "repro2021",
+        seed: int = 0,
+    ) -> None:
+        self.method = method_named(method)
+        self.preset = preset_named(preset)
+        for name, value in (("total_steps", total_steps), ("delta_t", delta_t)):
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        for name, share in (("alpha", alpha), ("t_end", t_end)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name}={share} must lie in [0, 1]")
+        self.optimizer = optimizer
+        self.alpha, self.delta_t, self.seed = alpha, delta_t, seed
+        self.last_update_before = t_end * total_steps
+        self.step_count = 0
+        self.update_count = 0
+        self._last_update = -1
+
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        weights = {name: weight for name, _, weight in maskable(model) if id(weight) in trained}
+        layers = [layer for layer in describe(model) if layer.name in weights]
+        if not layers:
+            raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
+        densities = layer_densities(
+            layers, density, distribution, mask_first_conv=self.preset.masks_first_conv
+        )
+        self._weights: dict[str, nn.Parameter] = weights if self.method.masked else {}
+        self._counted: dict[str, tuple[int, int]] = {}
+        self.masks: dict[str, Tensor] = {}
+        generator = torch.Generator().manual_seed(seed)
+        for name, count in active_counts(layers, densities).items() if self.method.masked else ():
+            mask = torch.empty_like(weights[name], dtype=torch.bool, requires_grad=False)
+            self.masks[name] = mask.copy_(random_mask(mask.shape, count, generator))
+            self._remember(name, count)
+        self._mask_weights()
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """Density of every masked layer, by parameter name; reading it waits for the device."""
+        return {name: self._active(name) / mask.numel() for name, mask in self.masks.items()}
+
+    def summary(self) -> str:
+        """A table for people: every masked weight, its shape, active and all weights, and density."""
+        rows = [("weight", "shape", "active", "all", "density")]
+        total_active = total = 0
+        for name, mask in self.masks.items():
+            active, size = self._active(name), mask.numel()
+            shape = "x".join(map(str, mask.shape))
+            rows.append((name, shape, f"{active:,}", f"{size:,}", f"{active / size:.4f}"))
+            total_active, total = total_active + active, total + size
+        share = f"{total_active / total:.4f}" if total else "-"
+        rows.append(("total", "", f"{total_active:,}", f"{total:,}", share))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        aligned = [
+            [
+                text.ljust(width) if column < 2 else text.rjust(width)
+                for column, (text, width) in enumerate(row)
+            ]
+            for row in (zip(row, widths, strict=True) for row in rows)
+        ]
+        return "\n".join([f"{self.method.name}, step {self.step_count:,}", *map("  ".join, aligned)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Masks, counts and seed: with the model's and the optimiser's own, all that a resume needs."""
+        return {
+            "method": self.method.name,
+            "seed": self.seed,
+            "step_count": self.step_count,
+            "update_count": self.update_count,
+            "last_update": self._last_update,
+            "masks": {name: mask.clone() for name, mask in self.masks.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, into the masks that are there; weights are masked by them.
+
+        Raises ValueError, and changes nothing, where it is another method's or another model's.
+        """
+        if state["method"] != self.method.name:
+            raise ValueError(f"the state is of method={state['method']!r}, this is {self.method.name!r}")
+        if {n: m.shape for n, m in state["masks"].items()} != {n: m.shape for n, m in self.masks.items()}:
+            raise ValueError("the state's masks do not have this model's names and shapes")
+        for name, mask in self.masks.items():
+            mask.copy_(state["masks"][name])
+        self.seed = state["seed"]
+        self.step_count = state["step_count"]
+        self.update_count = state["update_count"]
+        self._last_update = state["last_update"]
+        self._mask_weights()
+
+    def detach(self) -> None:
+        """Take the hooks off; weights stay as they are and train densely from here on."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    @property
+    def update_due(self) -> bool:
+        """Whether the coming optimiser step is a mask update."""
+        if self.method.grow is None or self.step_count >= self.last_update_before:
+            return False
+        if self.preset.updates_from_0:
+            return self.step_count % self.delta_t == 0 and self._last_update != self.step_count
+        return (self.step_count + 1) % self.delta_t == 0
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        args, kwargs, replaced = _evaluate_closure(args, kwargs)
+        self._skip = _overflowed(optimizer)
+        self._updating = self.update_due and not self._skip
+        self._follow_device()
+        with torch.no_grad():
+            if self._updating:
+                self._update()
+                for group in optimizer.param_groups:
+                    for parameter in group["params"]:
+                        parameter.grad = None
+            else:
+                for name, weight in self._weights.items():
+                    if weight.grad is not None:
+                        weight.grad.mul_(self.masks[name])
+        return (args, kwargs) if replaced else None
+
+    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._mask_weights()
+        if self.preset.masks_momentum:
+            for name, weight in self._weights.items():
+                for state in self._state(weight):
+                    state.mul_(self.masks[name])
+        if not self._skip and not (self._updating and self.preset.updates_from_0):
+            self.step_count += 1
+
+    def _update(self) -> None:
+        """Drop by magnitude, grow by the method's score, layer by layer; every count stays."""
+        assert self.method.grow is not None
+        fraction = drop_fraction(self.step_count, self.last_update_before, self.alpha)
+        for index, (name, weight) in enumerate(self._weights.items()):
+            mask = self.masks[name]
+            score = self.method.grow(weight, self._generator(weight.device, index))
+            if score is None:
+                continue
+            active = self._active(name)
+            # An ulp above a whole number must not round up to the next.
+            count = min(active, self.preset.rounding(round(fraction * active, 9)))
+            kept = drop(weight, mask, count)
+            moved = grow(score, kept, count)
+            if self.preset.keeps_regrown:
+                kept_state = mask | moved.logical_not()
+            else:
+                kept_state = kept
+                weight.mul_(kept)
+            for state in self._state(weight):
+                state.mul_(kept_state)
+            mask.copy_(moved)
+            self._remember(name, active)
+        self.update_count += 1
+        self._last_update = self.step_count
+
+    @torch.no_grad()
+    def _mask_weights(self) -> None:
+        for name, weight in self._weights.items():
+            weight.mul_(self.masks[name])
+
+    def _state(self, weight: nn.Parameter) -> list[Tensor]:
+        """The optimiser's tensors of the weight's shape: momentum, Adam's moments, ..."""
+        state = self.optimizer.state.get(weight, {})
+        return [t for t in state.values() if isinstance(t, Tensor) and t.shape == weight.shape]
+
+    def _generator(self, device: torch.device, index: int) -> torch.Generator:
+        # Derived from the step, not carried along: nothing to save, alike on every rank.
+        key = (self.seed * 1_000_003 + self.step_count) * 10_007 + index + 1
+        return torch.Generator(device).manual_seed(key % 2**63)
+
+    def _active(self, name: str) -> int:
+        """A layer's active weights; counted anew only where somebody else wrote to its mask."""
+        mask = self.masks[name]
+        version, count = self._counted.get(name, (-1, 0))
+        if version != mask._version:
+            count = int(mask.sum())
+            self._remember(name, count)
+        return count
+
+    def _remember(self, name: str, count: int) -> None:
+        self._counted[name] = (self.masks[name]._version, count)
+
+    def _follow_device(self) -> None:
+        for name, weight in self._weights.items():
+            if self.masks[name].device != weight.device:
+                count = self._active(name)
+                self.masks[name] = self.masks[name].to(weight.device)
+                self._remember(name, count)
+
+
+def _evaluate_closure(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    """Run a closure given to ``step`` now, since the masks move by the gradients it leaves.
+
+    The optimiser gets one that only returns the loss; args[0] is the optimiser itself.
+    """
+    closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+    if closure is None:
+        return args, kwargs, False
+    with torch.enable_grad():
+        loss = closure()
+    return args[:1], {**kwargs, "closure": lambda: loss}, True
+
+
+def _overflowed(optimizer: Optimizer) -> bool:
+    """Whether a fused optimiser under a gradient scaler is about to skip this step: unlike the others it is
+    called all the same, and decides by a flag on the device."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
