@@ -97,15 +97,15 @@ def history(record: Record) -> go.Figure:
 def densities(record: Record) -> go.Figure:
     """Density of each maskable layer before training and after it."""
     fig = go.Figure()
-    names = [layer.name for layer in record.layers]
-    positions = list(range(1, len(names) + 1))
+    positions = list(range(1, len(record.layers) + 1))
+    hover = [[layer.name, " × ".join(map(str, layer.shape))] for layer in record.layers]
     moments = (("before", 0, SKY, ""), ("after", -1, ORANGE, "/"))
     for label, index, colour, pattern in moments:
         fig.add_bar(
             x=positions,
             y=[layer.density[index] for layer in record.layers],
             name=f"{label} (step {record.density_steps[index]:,})",
-            customdata=[[name, " × ".join(map(str, layer.shape))] for name, layer in zip(names, record.layers, strict=True)],
+            customdata=hover,
             hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}",
             marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "#5a3d00"}},
         )
@@ -157,10 +157,11 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
             hovertemplate="%{customdata[0]}<br>seed %{customdata[1]}: %{y:.2f}%",
             **look,
         )
-        means = runs.groupby(["density", against], as_index=False)["test_accuracy"].mean() if against != "density" else runs.groupby("density", as_index=False)["test_accuracy"].mean()
+        at = runs.groupby(runs["density"].rename("at"))
+        means = at.agg(x=(against, "mean"), y=("test_accuracy", "mean"))
         fig.add_scatter(
-            x=means[against].tolist(),
-            y=means["test_accuracy"].astype(float).tolist(),
+            x=means["x"].tolist(),
+            y=means["y"].tolist(),
             mode="lines",
             line={"color": colour, "dash": DASHES.get(distribution, "solid")},
             hoverinfo="skip",

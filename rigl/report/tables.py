@@ -1,0 +1,69 @@
+"""Frames in, tables out: means and spreads over seeds, never across protocols."""
+
+from __future__ import annotations
+
+from html import escape
+
+import pandas as pd
+
+KEYS = ["protocol", "dataset", "model", "method", "distribution", "density", "multiplier", "preset"]
+
+
+def spread(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each setting of a `records.frame`: what its seeds came to.
+
+    Settings differ in any of `KEYS`, and in the column `variant` where the frame has one. `mean` and
+    `std` (the sample's, n - 1; missing for one run) are of the test accuracy in percent over the `seeds`
+    finished runs; `diverged` counts the others; the FLOPs ratios are relative to dense.
+    """
+    keys = KEYS + [key for key in ("variant",) if key in frame]
+    rows = frame.assign(
+        accuracy=pd.to_numeric(frame["test_accuracy"]), diverged=frame["status"].eq("diverged")
+    )
+    return rows.groupby(keys, dropna=False, as_index=False).agg(
+        mean=("accuracy", "mean"),
+        std=("accuracy", "std"),
+        seeds=("accuracy", "count"),
+        diverged=("diverged", "sum"),
+        train_flops=("train_flops", "mean"),
+        test_flops=("test_flops", "mean"),
+    )
+
+
+def readable(spread: pd.DataFrame) -> pd.DataFrame:
+    """A `spread` in words and rounded figures, for people; without the columns that a caption names."""
+    rows = [
+        {
+            "Method": _method(row),
+            "Masks": row["distribution"] if isinstance(row["distribution"], str) else "–",
+            "Density": f"{row['density']:g}",
+            "Accuracy, %": _accuracy(row["mean"], row["std"]),
+            "Seeds": str(row["seeds"]),
+            "Diverged": str(row["diverged"]),
+            "Train FLOPs, × dense": f"{row['train_flops']:.3f}",
+            "Test FLOPs, × dense": f"{row['test_flops']:.3f}",
+        }
+        for _, row in spread.iterrows()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _method(row: pd.Series) -> str:
+    parts = [str(row["method"])]
+    parts += [f"{row['multiplier']}×"] if row["multiplier"] > 1 else []
+    parts += [str(row["preset"])] if row["preset"] != "repro2021" else []
+    parts += [str(row["variant"])] if row.get("variant") else []
+    return ", ".join(parts)
+
+
+def _accuracy(mean: float, std: float) -> str:
+    if pd.isna(mean):
+        return "–"
+    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def html(table: pd.DataFrame, caption: str) -> str:
+    """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped."""
+    body = table.to_html(index=False, border=0, classes="table", escape=True, justify="left", na_rep="–")
+    body = body.replace("<thead>", f"<caption>{escape(caption)}</caption><thead>", 1)
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{body}</div>'

@@ -1,0 +1,254 @@
+"""Data: where it is looked for, that it is what it should be, and what a batch holds."""
+
+import gzip
+import hashlib
+import io
+import pickle
+import tarfile
+import threading
+import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import torch
+
+from rigl import data
+from rigl.config import DATASETS
+from rigl.data import DataError, Images, batches, load
+
+
+def numbered(count=6, size=8, channels=3):
+    """Images whose every pixel has a value of its own."""
+    x = torch.arange(count * size * size * channels).remainder(251).to(torch.uint8)
+    return Images(x.view(count, size, size, channels), torch.arange(count))
+
+
+def drawn(images, seed=0, size=4, **options):
+    options = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3, **options}
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    found = list(batches(images, size, generator=generator, **options))
+    return torch.cat([x for x, _ in found]), torch.cat([y for _, y in found])
+
+
+def plain(images):
+    return images.x.permute(0, 3, 1, 2).float()
+
+
+def test_in_order_as_they_are():
+    images = numbered()
+    x, y = drawn(images, seed=None)
+    torch.testing.assert_close(x, plain(images), rtol=0, atol=1e-4)
+    assert y.tolist() == list(range(6))
+    assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_an_epoch_holds_every_image_once_in_an_order_from_the_seed():
+    images = numbered()
+    _, y = drawn(images, seed=1)
+    assert sorted(y.tolist()) == list(range(6))
+    assert y.tolist() == drawn(images, seed=1)[1].tolist()
+    assert any(drawn(images, seed=s)[1].tolist() != y.tolist() for s in range(2, 6))
+
+
+def test_flip_mirrors_about_half():
+    images = numbered(count=200)
+    x, y = drawn(images, augmentation="flip", size=64)
+    original = plain(images)[y]
+    flipped = [bool(torch.allclose(a, b.flip(2), atol=1e-3)) for a, b in zip(x, original, strict=True)]
+    kept = [bool(torch.allclose(a, b, atol=1e-3)) for a, b in zip(x, original, strict=True)]
+    assert all(f != k for f, k in zip(flipped, kept, strict=True))
+    assert 70 < sum(flipped) < 130
+
+
+def test_crops_are_windows_of_the_reflected_image():
+    images = numbered(count=150)
+    x, y = drawn(images, augmentation="crop-flip", size=64)
+    seen = set()
+    for got, image in zip(x.numpy(), plain(images)[y].numpy(), strict=True):
+        padded = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="reflect")
+        windows = {
+            (dy, dx, mirror): padded[:, dy : dy + 8, dx : dx + 8][:, :, :: -1 if mirror else 1]
+            for dy in range(9)
+            for dx in range(9)
+            for mirror in (False, True)
+        }
+        fitting = [key for key, window in windows.items() if np.allclose(window, got, atol=1e-3)]
+        assert fitting
+        if len(fitting) == 1:  # a reflected border can look alike from two sides
+            seen.add(fitting[0])
+    assert {dy for dy, _, _ in seen} == {dx for _, dx, _ in seen} == set(range(9))
+
+
+def test_normalisation():
+    x, _ = drawn(numbered(), seed=None, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
+    mean, std = torch.tensor((0.1, 0.2, 0.3)).view(3, 1, 1), torch.tensor((0.5, 0.25, 2.0)).view(3, 1, 1)
+    torch.testing.assert_close(x, (plain(numbered()) / 255 - mean) / std)
+
+
+def test_digits():
+    found = load("digits")
+    facts = DATASETS["digits"]
+    assert found.train.x.shape == (1500, 8, 8, 1)
+    assert (len(found.train), len(found.test)) == (facts.train, facts.test)
+    pixels = found.train.x.double() / 255
+    assert abs(float(pixels.mean()) - facts.mean[0]) < 0.005
+    assert abs(float(pixels.std()) - facts.std[0]) < 0.005
+    training, validation = found.split(150)
+    assert torch.equal(torch.cat((training.y, validation.y)), found.train.y)
+    assert len(validation) == 150
+
+
+def test_pooling_averages_and_rounds():
+    found = load("digits").pooled(2)
+    source = load("digits").train.x.double().view(1500, 4, 2, 4, 2, 1).mean((2, 4))
+    assert found.train.x.shape == (1500, 4, 4, 1)
+    assert float((found.train.x - source).abs().max()) <= 0.5
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10", "cifar100"])
+def test_the_real_ones(name, real_data):
+    real_data(name)
+    found, facts = load(name), DATASETS[name]
+    assert (len(found.train), len(found.test), len(found.classes)) == (facts.train, facts.test, facts.classes)
+    assert found.train.x.shape[1:] == (*facts.shape[1:], facts.shape[0])
+    assert torch.bincount(found.train.y).tolist() == [facts.train // facts.classes] * facts.classes
+    mean = (found.train.x.double() / 255).mean((0, 1, 2))
+    assert float((mean - torch.tensor(facts.mean)).abs().max()) < 0.002
+
+
+def test_a_damaged_file_is_named(tmp_path, real_data):
+    good = real_data("fashion-mnist").read_bytes()
+    path = tmp_path / "fashion-mnist.npz"
+    for bad in (good[:1000], b"", good[:5_000_000] + bytes(4) + good[5_000_004:]):
+        path.write_bytes(bad)
+        with pytest.raises(DataError, match=r"fashion-mnist\.npz is damaged"):
+            load("fashion-mnist", tmp_path)
+        assert path.read_bytes() == bad
+
+
+def test_another_data_set_under_the_name_is_recognised(tmp_path):
+    images = np.zeros((60000, 28, 28), np.uint8)
+    np.savez(
+        tmp_path / "fashion-mnist.npz",
+        **{"train_x": images, "train_y": images[:, 0, 0], "test_x": images[:10000]},
+        **{"test_y": images[:10000, 0, 0], "classes": np.arange(10).astype(str)},
+    )
+    with pytest.raises(DataError, match="damaged"):
+        load("fashion-mnist", tmp_path)
+
+
+def test_debians_package_is_found_by_two_processes_at_once(tmp_path):
+    if not data.DEBIAN.is_dir():
+        pytest.skip("no Debian package dataset-fashion-mnist on this machine")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        sizes = list(pool.map(_train_size, [tmp_path] * 2))
+    assert sizes == [60000, 60000]
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == [
+        "fashion-mnist.npz"
+    ]
+
+
+def _train_size(root):
+    return len(load("fashion-mnist", root).train)
+
+
+def cifar_archive(count):
+    """A tar in CIFAR-10's published form, of random images."""
+    random = np.random.default_rng(0)
+    files = {f"data_batch_{i}": count for i in range(1, 6)} | {"test_batch": count}
+    contents = {}
+    for name, size in files.items():
+        rows = {
+            "data": random.integers(0, 256, (size, 3072), np.uint8),
+            "labels": [i % 10 for i in range(size)],
+        }
+        contents[name] = pickle.dumps(rows)
+    contents["batches.meta"] = pickle.dumps({"label_names": [f"class {i}" for i in range(10)]})
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in contents.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return gzip.compress(buffer.getvalue(), 1), contents
+
+
+def test_a_download_from_a_server_on_this_machine(tmp_path, monkeypatch):
+    """torchvision's own download, of an archive in the published form; only address and checksums differ."""
+    from torchvision.datasets import CIFAR10
+
+    served, root = tmp_path / "served", tmp_path / "root"
+    served.mkdir()
+    archive, contents = cifar_archive(20)
+    (served / CIFAR10.filename).write_bytes(archive)
+    md5 = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/{CIFAR10.filename}")
+        monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive).hexdigest())
+        monkeypatch.setattr(
+            CIFAR10, "train_list", [(f"data_batch_{i}", md5[f"data_batch_{i}"]) for i in range(1, 6)]
+        )
+        monkeypatch.setattr(CIFAR10, "test_list", [("test_batch", md5["test_batch"])])
+        monkeypatch.setattr(
+            CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]}
+        )
+        with pytest.raises(DataError, match="damaged"):
+            load("cifar10", root)  # it is fetched and kept, but it is not CIFAR-10
+        server.shutdown()
+    with np.load(root / "cifar10.npz") as kept:
+        first = pickle.loads(contents["data_batch_1"])["data"][0].reshape(3, 32, 32).transpose(1, 2, 0)
+        assert kept["train_x"].shape == (100, 32, 32, 3)
+        assert np.array_equal(kept["train_x"][0], first)
+        assert list(kept["classes"]) == [f"class {i}" for i in range(10)]
+    assert {path.name for path in root.iterdir()} == {".cifar10.lock", "cifar10.npz"}
+
+
+def test_without_a_network_one_line_says_what_and_where(tmp_path, python):
+    closed = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    done = python("-m", "rigl.data", "cifar10", cwd=tmp_path, RIGL_DATA=str(tmp_path / "d"), **closed)
+    assert done.returncode == 1
+    line = done.stderr.strip().splitlines()[-1]
+    assert "cifar10 is missing" in line
+    assert str(tmp_path / "d" / "cifar10.npz") in line
+    assert "python -m rigl.data cifar10" in line
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in (tmp_path / "d").iterdir() if path.suffix != ".lock"] == []
+
+
+def test_command_line(tmp_path, python):
+    done = python("-m", "rigl.data", "digits", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "1,500 + 297 images" in done.stdout
+    done = python("-m", "rigl.data", "mnist", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "dataset='mnist' is unknown" in done.stderr
+
+
+def test_test_order_does_not_matter_but_training_order_does(tmp_path, real_data):
+    arrays = data._read(real_data("fashion-mnist"))
+    shuffled = np.random.default_rng(0).permutation(10000)
+    mixed = {**arrays, "test_x": arrays["test_x"][shuffled], "test_y": arrays["test_y"][shuffled]}
+    assert data._digest(mixed) == data._digest(arrays)
+    relabelled = {**arrays, "test_y": arrays["test_y"][shuffled]}
+    assert data._digest(relabelled) != data._digest(arrays)
+    reverse = {**arrays, "train_x": arrays["train_x"][::-1], "train_y": arrays["train_y"][::-1]}
+    assert data._digest(reverse) != data._digest(arrays)
+
+
+def test_an_unreadable_place_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(DataError, match="cannot be written"):
+        load("fashion-mnist", tmp_path / "file" / "deeper")
+
+
+def test_zip_files_that_are_no_data_set(tmp_path):
+    with zipfile.ZipFile(tmp_path / "cifar10.npz", "w") as file:
+        file.writestr("hello.txt", "hello")
+    with pytest.raises(DataError, match=r"cifar10\.npz is damaged"):
+        load("cifar10", tmp_path)
