@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from rigl.config import ConfigError
+
 
 def resolve_device(name: str = "auto") -> torch.device:
     """``"auto"`` is CUDA where there is one, else the CPU; anything else is torch's own name of a device.
 
-    Raises ValueError for a device that is not there.
+    Raises ConfigError for a device that is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -17,7 +19,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"device={name!r} is not to be had here ({reason}): choose auto or cpu") from None
+        raise ConfigError(f"device={name!r} is not to be had here ({reason}): choose auto or cpu") from None
     return device
 
 

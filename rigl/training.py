@@ -81,7 +81,7 @@ def train(
     that is not a number ends the run with the status "diverged". The global random state is left as it
     was.
 
-    Raises ConfigError, DataError, RecordError, or ValueError for a device that is not there.
+    Raises ConfigError for a device that is not there, DataError and RecordError.
     """
     where = resolve_device(device)
     path = records.path_of(config, results)

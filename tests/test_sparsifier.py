@@ -278,9 +278,9 @@ def test_closures_as_some_trainers_pass_them():
                 return loss
 
             if closed:
-                losses.append(float(optimizer.step(closure)))
+                losses.append(float(optimizer.step(closure).detach()))
             else:
-                losses.append(float(closure()))
+                losses.append(float(closure().detach()))
                 optimizer.step()
         ends.append((losses, sparsifier.masks))
     assert ends[0][0] == ends[1][0]

@@ -59,9 +59,11 @@ def density_table(
     """
     return {
         name: {
-            "layers": [(layer.name, " × ".join(map(str, layer.shape))) for layer in layers],
+            "layers": [(layer.name, " x ".join(map(str, layer.shape))) for layer in layers],
             "weights": sum(layer.numel for layer in layers),
-            "points": {kind: [_point(layers, kind, density) for density in densities] for kind in distributions},
+            "points": {
+                kind: [_point(layers, kind, density) for density in densities] for kind in distributions
+            },
         }
         for name, layers in models.items()
     }
@@ -75,8 +77,8 @@ def _point(layers: Sequence[Layer], distribution: str, density: float) -> Point:
     ratio = forward_flops(layers, shares) / dense
     full = sum(share == 1 for share in shares.values())
     text = (
-        f"{distribution} at density {density:g}: {active:,} of {weights:,} weights active ({active / weights:.2%}); "
-        f"a forward pass costs {ratio:.3f} times the dense {dense:.3g} FLOPs; "
+        f"{distribution} at density {density:g}: {active:,} of {weights:,} weights active "
+        f"({active / weights:.2%}); a forward pass costs {ratio:.3f} times the dense {dense:.3g} FLOPs; "
         f"{full} of {len(layers)} layers fully dense."
     )
     return {
@@ -139,9 +141,12 @@ def html(table: Mapping[str, Model]) -> str:
 <label><input name="log" type="checkbox"> logarithmic axis</label>
 </div>
 <p class="explorer-summary" aria-live="polite">{escape(point["text"])}</p>
-<div class="plotly-graph-div" role="img" aria-label="Density of each layer; the table below has the numbers"></div>
-<details><summary>The same as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Density of each layer">
-<table class="table"><thead><tr><th>Layer</th><th>Shape</th><th>Density</th></tr></thead><tbody></tbody></table></div></details>
+<div class="plotly-graph-div" role="img" aria-label="Density of each layer; the table has the numbers"></div>
+<details><summary>The same as a table</summary>
+<div class="scroll" tabindex="0" role="region" aria-label="Density of each layer">
+<table class="table">
+<thead><tr><th>Layer</th><th>Shape</th><th>Density</th></tr></thead><tbody></tbody></table>
+</div></details>
 <script type="application/json">{safe}</script>
 <script>{script}</script>
 </div>"""
@@ -169,8 +174,8 @@ def widget(table: Mapping[str, Model]) -> Any:
     def draw(*_: object) -> None:
         point = table[model.value]["points"][distribution.value][grid.index(density.value)]
         summary.value = escape(point["text"])
-        plot.outputs = ()
-        plot.append_display_data(figure(table[model.value], point))
+        data = figures.bundle(figure(table[model.value], point))
+        plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
     for control in (model, distribution, density):
         control.observe(draw, names="value")
@@ -180,7 +185,8 @@ def widget(table: Mapping[str, Model]) -> Any:
 
 def show(models: Mapping[str, Sequence[Layer]]) -> None:
     """Display the explorer: in a page of the book the static form, in a live kernel the widgets."""
-    from IPython.display import HTML, display
-
     table = density_table(models)
-    display(HTML(html(table)) if os.environ.get("RIGL_BOOK") else widget(table))
+    if os.environ.get("RIGL_BOOK"):
+        figures.emit({"text/html": html(table)}, raw=True)
+    else:
+        figures.emit(widget(table))

@@ -15,6 +15,7 @@ import plotly.io as pio
 from plotly.subplots import make_subplots
 
 from rigl.records import Record
+from rigl.report.tables import label
 
 BLUE, ORANGE, GREEN, SKY, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#808080"
 METHODS = {  # the same colour and marker for a method everywhere
@@ -34,9 +35,14 @@ def show(fig: go.Figure) -> None:
     Jupyter draws the plotly JSON; the book takes the HTML, which expects plotly.js in the page and
     therefore carries none of its 5 MB.
     """
+    emit(bundle(fig), raw=True)
+
+
+def emit(output: Any, *, raw: bool = False) -> None:
+    """Display something in a notebook; `raw` for a ``{mimetype: content}``."""
     from IPython.display import display
 
-    display(bundle(fig), raw=True)
+    display(output, raw=raw)  # type: ignore[no-untyped-call]
 
 
 def bundle(fig: go.Figure) -> dict[str, Any]:
@@ -73,23 +79,25 @@ def styled(fig: go.Figure, *, height: int = 360, **layout: Any) -> go.Figure:
 def history(record: Record) -> go.Figure:
     """Loss (nats) and accuracy (percent) by epoch: every series of the record's history that is either."""
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
-    looks = ((BLUE, "solid", "circle"), (ORANGE, "dash", "square"), (GREEN, "dot", "diamond"))
-    for row, kind in enumerate(("loss", "accuracy"), start=1):
-        names = sorted(name for name in record.history if name.endswith(kind))
-        for name, (colour, dash, marker) in zip(names, looks, strict=False):
-            series = record.history[name]
-            fig.add_scatter(
-                x=list(range(1, len(series) + 1)),
-                y=series,
-                name=name.replace("_", " "),
-                mode="lines+markers",
-                line={"color": colour, "dash": dash},
-                marker={"symbol": marker, "size": 6},
-                row=row,
-                col=1,
-            )
+    looks = {"train": (BLUE, "solid", "circle"), "validation": (ORANGE, "dash", "square")}
+    for name, series in record.history.items():
+        images, _, kind = name.rpartition("_")
+        if kind not in ("loss", "accuracy"):
+            continue
+        colour, dash, marker = looks.get(images, (GREEN, "dot", "diamond"))
+        fig.add_scatter(
+            x=list(range(1, len(series) + 1)),
+            y=series,
+            name=name.replace("_", " "),
+            mode="lines+markers",
+            line={"color": colour, "dash": dash},
+            marker={"symbol": marker, "size": 6},
+            row=1 if kind == "loss" else 2,
+            col=1,
+        )
     fig.update_yaxes(title_text="loss, nats", row=1, col=1)
     fig.update_yaxes(title_text="accuracy, %", row=2, col=1)
+    fig.update_xaxes(dtick=max(1, round(record.config.total_epochs / 8)))
     fig.update_xaxes(title_text="epoch", row=2, col=1)
     return styled(fig, height=520)
 
@@ -98,16 +106,19 @@ def densities(record: Record) -> go.Figure:
     """Density of each maskable layer before training and after it."""
     fig = go.Figure()
     positions = list(range(1, len(record.layers) + 1))
-    hover = [[layer.name, " × ".join(map(str, layer.shape))] for layer in record.layers]
+    hover = [[layer.name, " x ".join(map(str, layer.shape))] for layer in record.layers]
     moments = (("before", 0, SKY, ""), ("after", -1, ORANGE, "/"))
-    for label, index, colour, pattern in moments:
+    for moment, index, colour, pattern in moments:
         fig.add_bar(
             x=positions,
             y=[layer.density[index] for layer in record.layers],
-            name=f"{label} (step {record.density_steps[index]:,})",
+            name=f"{moment} (step {record.density_steps[index]:,})",
             customdata=hover,
             hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}",
-            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "#5a3d00"}},
+            marker={
+                "color": colour,
+                "pattern": {"shape": pattern, "fgcolor": "#5a3d00", "fillmode": "overlay"},
+            },
         )
     styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
     return fig.update_yaxes(range=[0, 1])
@@ -122,14 +133,14 @@ def flops(record: Record) -> go.Figure:
             x=shares,
             y=["inference", "training"],
             orientation="h",
-            text=[f"{share:.3f}×" for share in shares],
-            textposition="auto",
+            text=[f"{share:.3f}x" for share in shares],
+            textposition="outside",
             customdata=[cost.forward, cost.training],
-            hovertemplate="%{y}: %{x:.4f} × dense<br>%{customdata:.3s}FLOPs a sample<extra></extra>",
+            hovertemplate="%{y}: %{x:.4f} x dense<br>%{customdata:.3s}FLOPs a sample<extra></extra>",
             marker={"color": [SKY, ORANGE]},
         )
     )
-    fig.add_vline(x=1, line={"color": GREY, "dash": "dash"}, annotation={"text": "dense"})
+    fig.add_vline(x=1, line={"color": GREY, "dash": "dash"}, annotation={"text": "dense", "xanchor": "right"})
     styled(fig, height=220, xaxis_title="FLOPs, relative to dense")
     return fig.update_layout(margin_l=80).update_xaxes(range=[0, 1.1 * max(1.0, *shares)])
 
@@ -142,17 +153,17 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
     when pointed at, with a line through each method's means."""
     fig = go.Figure()
     done = frame[frame["test_accuracy"].notna()]
-    groups = done.groupby(["method", "distribution", "multiplier"], dropna=False)
-    for (method, distribution, multiplier), runs in groups:
+    names = [_series(row) for _, row in done.iterrows()]
+    for name, runs in done.groupby(names):
+        method, distribution = runs[["method", "distribution"]].iloc[0]
         colour, marker = METHODS.get(method, (BLUE, "star"))
-        label = " ".join([method, *([distribution] if isinstance(distribution, str) else [])])
-        label += f" {multiplier}×" if multiplier > 1 else ""
-        look: dict[str, Any] = {"legendgroup": label, "name": label}
+        marker += "-open" if distribution == "uniform" else ""
+        look: dict[str, Any] = {"legendgroup": name, "name": name}
         fig.add_scatter(
             x=runs[against].tolist(),
             y=runs["test_accuracy"].astype(float).tolist(),
             mode="markers",
-            marker={"color": colour, "symbol": marker, "size": 9, "line": {"width": 1, "color": GREY}},
+            marker={"color": colour, "symbol": marker, "size": 9, "line": {"width": 2, "color": colour}},
             customdata=runs[["name", "seed"]].to_numpy().tolist(),
             hovertemplate="%{customdata[0]}<br>seed %{customdata[1]}: %{y:.2f}%",
             **look,
@@ -169,4 +180,10 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
             **look,
         )
     styled(fig, height=420, xaxis_title=AXES[against], yaxis_title="test accuracy, %")
-    return fig.update_xaxes(type="log")
+    ticks = sorted(set(done[against].round(3)))
+    return fig.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+
+
+def _series(row: pd.Series) -> str:
+    distribution = row["distribution"]
+    return label(row) + (f" ({distribution})" if isinstance(distribution, str) else "")

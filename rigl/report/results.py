@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
+from typing import Any
+
 import pandas as pd
 
 from rigl import records
@@ -35,7 +38,8 @@ def caption(name: str, dataset: str, model: str) -> str:
     held_out = f"{plan.validation:,} training images held out for validation"
     return (
         f"Protocol “{name}”, {whose}: {model} on {dataset}{pooled}, {plan.epochs} epochs of batches of "
-        f"{plan.batch_size}, {held_out}. Test accuracy: mean ± sample standard deviation over seeds."
+        f"{plan.batch_size}, {held_out}. Test accuracy: mean ± sample standard deviation over seeds; "
+        "FLOPs in multiples of the dense network's."
     )
 
 
@@ -56,16 +60,26 @@ def provenance(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def show(frame: pd.DataFrame, name: str) -> None:
-    """Display all that protocol `name` has: for each data set and model a table, two plots, the runs."""
-    from IPython.display import HTML, display
+    """Display all that protocol `name` has."""
+    for output in outputs(frame, name):
+        figures.emit(output, raw=True)
 
+
+def outputs(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
+    """For each data set and model of protocol `name` a table, a plot where there is something to compare,
+    and the runs behind both, each as ``{mimetype: content}``."""
     mine = frame[frame["protocol"] == name]
     if mine.empty:
-        display(HTML("<p><em>No runs yet under this protocol.</em></p>"))
+        return [{"text/html": "<p><em>No runs yet under this protocol.</em></p>"}]
+    found = []
     for (dataset, model), part in mine.groupby(["dataset", "model"]):
-        under = caption(name, dataset, model)
-        display(HTML(tables.html(tables.readable(tables.spread(part)), under)))
-        for against in figures.AXES:
-            figures.show(figures.accuracy(part, against))
+        settings = tables.spread(part)
+        title = escape(f"{model} on {dataset}")
+        table = tables.html(tables.readable(settings), caption(name, str(dataset), str(model)))
+        found.append({"text/html": f"<h3>{title}</h3>{table}"})
+        if len(settings) > 1:
+            found.append(figures.bundle(figures.accuracy(part)))
         listing = tables.html(provenance(part), f"Runs of {model} on {dataset}, protocol “{name}”.")
-        display(HTML(f"<details><summary>{len(part)} runs behind these figures</summary>{listing}</details>"))
+        summary = f"<summary>The runs behind these figures: {len(part)}</summary>"
+        found.append({"text/html": f"<details>{summary}{listing}</details>"})
+    return found

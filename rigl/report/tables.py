@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from math import isnan
 
 import pandas as pd
 
@@ -34,36 +35,36 @@ def readable(spread: pd.DataFrame) -> pd.DataFrame:
     """A `spread` in words and rounded figures, for people; without the columns that a caption names."""
     rows = [
         {
-            "Method": _method(row),
-            "Masks": row["distribution"] if isinstance(row["distribution"], str) else "–",
+            "Method": label(row),
+            "Masks": row["distribution"] if isinstance(row["distribution"], str) else "-",
             "Density": f"{row['density']:g}",
             "Accuracy, %": _accuracy(row["mean"], row["std"]),
-            "Seeds": str(row["seeds"]),
-            "Diverged": str(row["diverged"]),
-            "Train FLOPs, × dense": f"{row['train_flops']:.3f}",
-            "Test FLOPs, × dense": f"{row['test_flops']:.3f}",
+            "Seeds": str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
+            "Train FLOPs, x": f"{row['train_flops']:.3f}",
+            "Test FLOPs, x": f"{row['test_flops']:.3f}",
         }
-        for _, row in spread.iterrows()
+        for _, row in spread.sort_values(["density", "distribution", "method"]).iterrows()
     ]
     return pd.DataFrame(rows)
 
 
-def _method(row: pd.Series) -> str:
+def label(row: pd.Series) -> str:
+    """The method, and whatever sets this row apart from its plain form: ``"rigl, 2x, alpha=0.5"``."""
     parts = [str(row["method"])]
-    parts += [f"{row['multiplier']}×"] if row["multiplier"] > 1 else []
+    parts += [f"{row['multiplier']}x"] if row["multiplier"] > 1 else []
     parts += [str(row["preset"])] if row["preset"] != "repro2021" else []
     parts += [str(row["variant"])] if row.get("variant") else []
     return ", ".join(parts)
 
 
 def _accuracy(mean: float, std: float) -> str:
-    if pd.isna(mean):
-        return "–"
-    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
+    if isnan(mean):
+        return "-"
+    return f"{mean:.2f}" if isnan(std) else f"{mean:.2f} ± {std:.2f}"
 
 
 def html(table: pd.DataFrame, caption: str) -> str:
     """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped."""
-    body = table.to_html(index=False, border=0, classes="table", escape=True, justify="left", na_rep="–")
-    body = body.replace("<thead>", f"<caption>{escape(caption)}</caption><thead>", 1)
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{body}</div>'
+    body = table.to_html(index=False, border=0, classes="table", escape=True, justify="left", na_rep="-")
+    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{body}</div>'
+    return f'<figure class="numbers">{region}<figcaption>{escape(caption)}</figcaption></figure>'

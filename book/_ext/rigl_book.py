@@ -1,0 +1,73 @@
+"""What the book asks of Sphinx beyond `_config.yml`.
+
+Kernels find the package and the project; plotly.js is served from the book itself, and only to pages
+with a plot; scripts that Jupyter Book adds twice or for a service elsewhere are left out, and so are
+widgets, which do nothing without a kernel.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from plotly.offline import get_plotlyjs
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+log = logging.getLogger(__name__)
+PLOTLY = "vendor/plotly.min.js"
+PLOT = 'class="plotly-graph-div'
+# Thebe points at a CDN; both scripts are declared twice, which is an error in the console; a widget's
+# state is of no use without a kernel.
+UNWANTED = ("thebe", "toggle", "widget-state")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def prepare_kernels(app: Sphinx) -> None:
+    """Kernels start in their notebook's folder and inherit this process's environment."""
+    root = str(app.srcdir)
+    os.environ["RIGL_ROOT"] = root
+    os.environ["RIGL_BOOK"] = "1"
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
+def write_plotly(app: Sphinx) -> None:
+    if app.builder.format == "html":
+        target = Path(app.outdir) / "_static" / PLOTLY
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(get_plotlyjs(), encoding="utf-8")
+
+
+def choose_outputs(app: Sphinx, doctree: nodes.document) -> None:
+    """Drop widgets, whose text is that of the moment they were made, such as a bar at 0%; and warn of an
+    output that no page can show, which would otherwise vanish without a word."""
+    for bundle in [
+        node for node in doctree.findall(nodes.container) if node.get("nb_element") == "mime_bundle"
+    ]:
+        kinds = [child["mime_type"] for child in bundle.children]
+        if not kinds:
+            log.warning(
+                "an output has no form for a page: show figures by rigl.report.figures.show", location=bundle
+            )
+        if WIDGET in kinds:
+            bundle.parent.remove(bundle)
+
+
+def choose_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    if PLOT in context.get("body", ""):
+        app.add_js_file(PLOTLY, priority=100)  # before the plots' own inline scripts
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if not any(word in f"{script.filename} {script.attributes}" for word in UNWANTED)
+    ]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("builder-inited", prepare_kernels)
+    app.connect("builder-inited", write_plotly)
+    app.connect("doctree-read", choose_outputs)
+    app.connect("html-page-context", choose_scripts, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,102 @@
+"""What the training notebook calls: its parameters checked before anything starts, a few lines to read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rigl import records, training
+from rigl.config import ConfigError, RunConfig, check_names, choose_protocol
+from rigl.devices import resolve_device
+from rigl.records import Record
+from rigl.report.project import root
+
+KNOBS = (
+    *("method", "density", "distribution", "dataset", "model", "protocol", "multiplier", "epochs"),
+    *("learning_rate", "alpha", "delta_t", "seed", "preset", "precision"),
+)
+PARAMETERS = (*KNOBS, "device", "results")
+
+
+def configure(namespace: Mapping[str, Any], before: set[str]) -> tuple[RunConfig, dict[str, Any]]:
+    """The run that a notebook's parameters ask for, and how to call `training.train` for it.
+
+    namespace  the notebook's ``globals()`` after its parameters were set
+    before     their names as they were before: what came since is a parameter
+
+    Prints what will be trained and how long that should take. Raises ConfigError, one line, for a name
+    that is no parameter or a value that cannot be.
+    """
+    given = {
+        name: value
+        for name, value in namespace.items()
+        if name not in before and not name.startswith("_") and name != "before"
+    }
+    check_names(set(given), set(PARAMETERS))
+    given = {name: value for name, value in given.items() if value is not None}
+    device, folder = str(given.pop("device", "auto")), given.pop("results", "results")
+    cuda = resolve_device(device).type == "cuda"
+    protocol, dataset = choose_protocol(str(given.pop("protocol", "auto")), given.pop("dataset", None), cuda)
+    config = RunConfig(protocol=protocol, dataset=dataset, **given)
+    results = root() / str(folder)
+    _check_writable(results)
+    print(_announcement(config, device, results))
+    return config, {"device": device, "results": results}
+
+
+def summary(record: Record, results: Path) -> str:
+    """A run in a few lines: accuracy, what was kept, what it cost, where its record lies."""
+    cost, origin = record.flops, record.provenance
+    accuracy = "diverged" if record.test_accuracy is None else f"{record.test_accuracy:.2f} %"
+    return "\n".join(
+        [
+            f"test accuracy: {accuracy} ({record.name})",
+            f"active parameters: {record.active_parameters:,} of {record.parameters:,}",
+            f"FLOPs against dense: training {cost.train_ratio:.3f}, inference {cost.test_ratio:.3f}",
+            f"trained in {origin.wall_seconds:.0f} s on {origin.device}, {origin.precision}",
+            f"record: {_short(records.path_of(record.config, results))}",
+        ]
+    )
+
+
+def closing_lines(executed: str | Path, book: str | Path) -> list[str]:
+    """What `make` ends with: the accuracy that the executed notebook printed, the run's page, the book."""
+    cells = json.loads(Path(executed).read_text())["cells"]
+    printed = [line for cell in cells for out in cell.get("outputs", []) for line in out.get("text", [])]
+    accuracy = next((line.strip() for line in printed if line.startswith("test accuracy:")), None)
+    if accuracy is None:
+        raise ConfigError(f"{executed} holds no finished run")
+    page = Path(book) / "runs" / Path(executed).with_suffix(".html").name
+    return [accuracy, f"the run's page: {page}", f"the book: {Path(book) / 'index.html'}"]
+
+
+def _announcement(config: RunConfig, device: str, results: Path) -> str:
+    what = (
+        f"protocol {config.protocol}: {config.label} at density {config.density:g}, {config.model} on "
+        f"{config.dataset}, {config.total_epochs} epochs"
+    )
+    if records.path_of(config, results).exists():
+        return f"{what}: already trained, its record is read"
+    seconds = training.expected_seconds(config, device)
+    expected = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
+    return f"{what}: about {expected} on {resolve_device(device)}, {torch.get_num_threads()} threads"
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"results={str(folder)!r} cannot be written to: {error.strerror}") from None
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(root()) if path.is_relative_to(root()) else path)
+
+
+if __name__ == "__main__":
+    print("\n".join(closing_lines(*sys.argv[1:3])))

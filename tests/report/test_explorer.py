@@ -1,0 +1,91 @@
+"""The explorer's data, its page and its widgets, against the functions they come from."""
+
+import json
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from report.sample import CONV, LENET
+from rigl.distributions import DISTRIBUTIONS, layer_densities
+from rigl.flops import forward_flops
+from rigl.report import explorer
+from rigl.shapes import Layer
+
+MODELS = {"conv": CONV, "lenet": LENET}
+TABLE = explorer.density_table(MODELS)
+
+
+def test_grid_holds_the_densities_people_ask_for() -> None:
+    assert list(explorer.GRID) == sorted(set(explorer.GRID))
+    assert {0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0} <= set(explorer.GRID)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
+def test_table_is_what_the_package_computes(model: str, kind: str) -> None:
+    layers, points = MODELS[model], TABLE[model]["points"][kind]
+    assert [point["density"] for point in points] == list(explorer.GRID)
+    for point in points:
+        shares = layer_densities(layers, point["density"], kind)
+        assert point["densities"] == list(shares.values())
+        assert point["flops"] == forward_flops(layers, shares) / forward_flops(layers)
+        assert f"{point['active']:,} of {TABLE[model]['weights']:,}" in point["text"]
+
+
+@given(
+    density=st.floats(0.005, 1),
+    kind=st.sampled_from(DISTRIBUTIONS),
+    widths=st.lists(st.integers(1, 64), min_size=2, max_size=6),
+)
+def test_points_are_shares(density: float, kind: str, widths: list[int]) -> None:
+    layers = [Layer(f"l{i}", "linear", (b, a), 1) for i, (a, b) in enumerate(pairwise(widths))]
+    model = explorer.density_table({"m": layers}, [kind], [density])["m"]
+    (point,) = model["points"][kind]
+    assert all(0 < share <= 1 + 1e-9 for share in point["densities"])
+    assert 0 < point["flops"] <= 1 + 1e-9
+    assert abs(point["active"] - density * model["weights"]) <= len(layers) + 1e-6
+
+
+def test_full_density_is_the_dense_network() -> None:
+    for model in TABLE.values():
+        for points in model["points"].values():
+            assert points[-1]["active"] == model["weights"]
+            assert points[-1]["flops"] == 1
+
+
+def test_page_holds_the_table_and_opens_drawn() -> None:
+    page = explorer.html(TABLE)
+    data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
+    assert data["models"] == json.loads(json.dumps(TABLE))
+    assert data["figure"]["data"][0]["y"]
+    assert page.count("<label>") == 4
+    assert 'aria-live="polite"' in page
+    assert TABLE["conv"]["points"]["erk"][explorer.GRID.index(0.1)]["text"] in page
+
+
+def test_names_are_escaped() -> None:
+    evil = "</script><script>alert(1)</script>\"'&"
+    page = explorer.html(explorer.density_table({evil: [Layer(evil, "linear", (2, 3), 1)]}))
+    assert "<script>alert" not in page
+    assert page.count("</script>") == 2
+
+
+def test_widgets_say_what_the_page_says() -> None:
+    pytest.importorskip("ipywidgets")
+    box = explorer.widget(TABLE)
+    (model, distribution, density), summary, plot = box.children[0].children, *box.children[1:]
+    assert summary.value == TABLE["conv"]["points"]["erk"][explorer.GRID.index(0.1)]["text"]
+    model.value, distribution.value, density.value = "lenet", "uniform", 0.2
+    point = TABLE["lenet"]["points"]["uniform"][explorer.GRID.index(0.2)]
+    assert summary.value == point["text"]
+    (output,) = plot.outputs
+    assert output["data"]["application/vnd.plotly.v1+json"]["data"][0]["y"] == point["densities"]
+
+
+def test_flops_table() -> None:
+    table = explorer.flops_table(TABLE, [0.1, 1.0])
+    assert list(table.columns) == ["Model", "Density", *DISTRIBUTIONS]
+    assert table[table["Density"] == "1"]["erk"].tolist() == ["1.000", "1.000"]

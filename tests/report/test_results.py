@@ -1,0 +1,61 @@
+"""The results page: what it says of runs, and that it needs none."""
+
+import pytest
+
+from report.sample import record
+from rigl import records
+from rigl.config import RunConfig
+from rigl.report import results
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def shown(frame, name: str) -> str:
+    return "".join(output["text/html"] for output in results.outputs(frame, name))
+
+
+def test_no_runs(project) -> None:
+    assert results.runs().empty
+    assert "No runs yet" in shown(results.runs(), "paper")
+
+
+def test_variants_do_not_share_a_mean(project) -> None:
+    for run in (record(80.0), record(82.0, seed=1), record(50.0, seed=2, alpha=0.5, delta_t=50)):
+        records.save(run, project / "results")
+    page = shown(results.runs(), "laptop")
+    assert "81.00 ± 1.41" in page
+    assert "rigl, alpha=0.5, delta_t=50" in page
+
+
+def test_a_usual_run_is_no_variant() -> None:
+    for method in ("dense", "small-dense", "static", "set", "rigl"):
+        for protocol in ("paper", "tenth", "laptop"):
+            assert (
+                results.variant(RunConfig(method=method, protocol=protocol, dataset="cifar10", seed=3)) == ""
+            )
+    assert results.variant(RunConfig(dataset="digits", epochs=3)) == "epochs=3"
+
+
+def test_protocols_stay_apart_and_say_what_they_are(project) -> None:
+    records.save(record(80.0), project / "results")
+    records.save(record(99.0, protocol="smoke", dataset="digits"), project / "results")
+    laptop, smoke = (shown(results.runs(), name) for name in ("laptop", "smoke"))
+    assert "80.00" in laptop
+    assert "99.00" not in laptop
+    assert "99.00" in smoke
+    assert "not the report&#x27;s protocol" in laptop
+    assert "lenet-300-100 on fashion-mnist, 20 epochs" in laptop
+    assert "the report's own protocol" in results.caption("paper", "cifar10", "wrn-22-2")
+
+
+def test_runs_can_be_traced_and_are_escaped(project) -> None:
+    records.save(record(80.0, device="<img src=x onerror=alert(1)>"), project / "results")
+    page = shown(results.runs(), "laptop")
+    assert "&lt;img" in page
+    assert "<img" not in page
+    assert "01234567 (changed)" in page
+    assert record().name in page

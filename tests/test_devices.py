@@ -1,0 +1,36 @@
+"""Device and precision."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rigl.config import ConfigError
+from rigl.devices import device_name, resolve_device, resolve_precision
+
+
+def test_auto_is_what_is_there():
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert device_name(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "xpu:7"])
+def test_devices_that_are_not_there(name):
+    with pytest.raises(ConfigError, match=f"device='{name}' is not to be had here") as caught:
+        resolve_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_precision():
+    cpu = torch.device("cpu")
+    assert resolve_precision("bf16", cpu) == "bf16"
+    assert resolve_precision("float32", cpu) == "float32"
+    flags = ""
+    try:
+        with Path("/proc/cpuinfo").open() as file:
+            flags = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        pytest.skip("no /proc/cpuinfo to compare with")
+    good = bool({"avx512_bf16", "amx_bf16", "amx_tile"} & set(flags.split()))
+    assert resolve_precision("auto", cpu) == ("bf16" if good else "float32")

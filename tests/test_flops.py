@@ -1,0 +1,82 @@
+"""FLOPs of the report's networks, and the ratios its tables print."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rigl.distributions import layer_densities
+from rigl.flops import forward_flops, training_flops
+from rigl.layers import describe
+from rigl.models import build
+from rigl.shapes import Layer
+
+MACS = {"wrn-22-2": 157_730_048, "resnet-50": 1_298_014_208}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    with torch.device("meta"):
+        return {
+            name: describe(build(name, classes), (3, 32, 32))
+            for name, classes in (("wrn-22-2", 10), ("resnet-50", 100))
+        }
+
+
+@pytest.mark.parametrize("name", MACS)
+def test_dense_forward(networks, name):
+    assert forward_flops(networks[name]) == 2 * MACS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "distribution", "density", "printed"),
+    [
+        ("wrn-22-2", "erk", 0.1, 0.17),
+        ("wrn-22-2", "erk", 0.2, 0.35),
+        ("resnet-50", "erk", 0.1, 0.22),
+        ("resnet-50", "erk", 0.2, 0.38),
+        ("wrn-22-2", "uniform", 0.1, 0.10),
+        ("wrn-22-2", "uniform", 0.2, 0.20),
+        ("resnet-50", "uniform", 0.1, 0.10),
+        ("resnet-50", "uniform", 0.2, 0.20),
+    ],
+)
+def test_the_tables_ratios(networks, name, distribution, density, printed):
+    """The report prints two digits, now and then cut off rather than rounded (0.225 as 0.22)."""
+    layers = networks[name]
+    sparse = forward_flops(layers, layer_densities(layers, density, distribution))
+    dense = forward_flops(layers)
+    assert printed - 0.005 <= sparse / dense <= printed + 0.006
+    assert training_flops("static", dense, sparse) == 3 * sparse
+    trained = training_flops("rigl", dense, sparse) / (3 * dense)
+    assert trained == pytest.approx(printed, abs=0.01)
+    assert training_flops("rigl", dense, sparse, multiplier=2) / (3 * dense) == pytest.approx(2 * trained)
+
+
+def test_small_dense_is_what_the_codes_widths_give(networks):
+    with torch.device("meta"):
+        small = describe(build("wrn-22-2", 10, 0.1**0.5), (3, 32, 32))
+    assert forward_flops(small) / forward_flops(networks["wrn-22-2"]) == pytest.approx(0.098, abs=5e-4)
+
+
+def test_closed_forms_by_hand():
+    assert training_flops("dense", 10, 2) == 30
+    assert training_flops("set", 10, 2) == training_flops("small-dense", 10, 2) == 6
+    assert training_flops("rigl", 10, 2, delta_t=1) == (6 + 4 + 10) / 2
+    with pytest.raises(ValueError, match="method='snip'"):
+        training_flops("snip", 10, 2)
+
+
+def test_a_layer_without_positions_is_refused():
+    with pytest.raises(ValueError, match=r"no output positions known for fc\.weight"):
+        forward_flops([Layer("fc.weight", "linear", (3, 4))])
+
+
+def test_layers_json_is_not_stale(root: Path):
+    from rigl.models.__main__ import PATH, shown_layers
+    from rigl.shapes import load_layers
+
+    assert root / "results" / "layers.json" == PATH
+    assert load_layers(PATH) == shown_layers(), "run 'python -m rigl.models'"
+    assert json.loads(PATH.read_text())

@@ -1,0 +1,139 @@
+"""Records on disk."""
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rigl import records
+from rigl.config import RunConfig
+from rigl.records import COLUMNS, Flops, LayerRecord, Provenance, Record, RecordError
+
+
+def record(accuracy=90.0, epochs=2, **knobs):
+    config = RunConfig(**knobs)
+    return Record(
+        name=config.name,
+        status="diverged" if accuracy is None else "finished",
+        config=config,
+        test_accuracy=accuracy,
+        validation_accuracy=accuracy,
+        history={"train_loss": [0.5] * epochs, "validation_accuracy": [90.12] * epochs},
+        density_steps=[0, 10],
+        layers=[
+            LayerRecord(name="a.weight", shape=(2, 3), density=[0.5, 0.5]),
+            LayerRecord(name="b.weight", shape=(3, 3), density=[0.2, 0.4]),
+        ],
+        parameters=20,
+        active_parameters=10,
+        updates=1,
+        flops=Flops(dense_forward=30, forward=10, training=30, train_ratio=1 / 3, test_ratio=1 / 3),
+        state_sha256="0" * 64,
+        provenance=Provenance(
+            commit="abc",
+            clean=True,
+            versions={"torch": "2"},
+            device="a CPU",
+            threads=1,
+            precision="float32",
+            data_sha256="1" * 64,
+            started="2026-01-01T00:00:00+00:00",
+            wall_seconds=1.5,
+            peak_memory=None,
+            resumed=0,
+        ),
+    )
+
+
+@settings(max_examples=30)
+@given(
+    accuracy=st.none() | st.floats(0, 100),
+    density=st.floats(0.001, 1),
+    method=st.sampled_from(["dense", "set", "rigl"]),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_what_is_saved_is_loaded(tmp_path_factory, accuracy, density, method, seed):
+    folder = tmp_path_factory.mktemp("records")
+    mine = record(accuracy, density=density, method=method, seed=seed)
+    path = records.save(mine, folder)
+    assert path == folder / "digits" / f"{mine.config.name}.json"
+    assert records.load(path) == mine
+
+
+def test_a_full_length_record_is_small_and_one_too_large_is_refused(tmp_path):
+    path = records.save(record(epochs=250), tmp_path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(RecordError, match="more than 100000"):
+        records.save(record(epochs=20_000, seed=1), tmp_path)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda text: text[:200], "not a valid record"),
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema_version=2"),
+        (lambda text: text.replace('"seed": 0', '"seed": 1'), "but its config's is"),
+        (lambda text: text.replace('"updates": 1', '"updates": "many"'), "not a valid record"),
+        (lambda text: text.replace('"updates": 1', '"updates": 1, "extra": 2'), "not a valid record"),
+        (lambda text: text.replace('"density": 0.1', '"density": 7'), "density=7"),
+    ],
+)
+def test_damaged_records_are_named(tmp_path, spoil, words):
+    path = records.save(record(), tmp_path)
+    text = path.read_text()
+    assert spoil(text) != text
+    path.write_text(spoil(text))
+    for read in (lambda: records.load(path), lambda: records.frame(tmp_path)):
+        with pytest.raises(RecordError) as caught:
+            read()
+        assert path.name in str(caught.value)
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_record_under_another_name_is_refused(tmp_path):
+    path = records.save(record(), tmp_path)
+    other = path.rename(path.with_name("mine.json"))
+    with pytest.raises(RecordError, match=r"mine\.json: holds the record"):
+        records.load(other)
+
+
+def test_frame(tmp_path):
+    assert list(records.frame(tmp_path).columns) == list(COLUMNS)
+    assert records.frame(tmp_path / "nowhere").empty
+    for seed in (0, 1):
+        records.save(record(90 + seed, seed=seed), tmp_path)
+    records.save(record(None, method="dense"), tmp_path)
+    (tmp_path / "published.json").write_text("{}")  # no record: it lies in no data set's folder
+    frame = records.frame(tmp_path, method="rigl")
+    assert list(frame["test_accuracy"]) == [90, 91]
+    assert frame["final_density"].iloc[0] == pytest.approx((6 * 0.5 + 9 * 0.4) / 15)
+    assert len(records.frame(tmp_path)) == 3
+    with pytest.raises(ValueError, match="'metod' is not a column"):
+        records.frame(tmp_path, metod="rigl")
+
+
+def _save(arguments):
+    folder, accuracy = arguments
+    records.save(record(accuracy, epochs=250), folder)
+
+
+def test_two_processes_writing_one_record(tmp_path):
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_save, [(tmp_path, 80.0 + n) for n in range(40)]))
+    (path,) = (tmp_path / "digits").iterdir()
+    assert 80 <= records.load(path).test_accuracy < 120
+    assert json.loads(path.read_text())["schema_version"] == 1
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    records.write_whole(path, b"old")
+    with pytest.raises(TypeError):
+        records.write_whole(path, "text, not bytes")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
