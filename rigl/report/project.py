@@ -19,4 +19,6 @@ def root() -> Path:
     for folder in (here, *here.parents, *Path(__file__).resolve().parents):
         if (folder / "_config.yml").is_file():
             return folder
-    raise FileNotFoundError(f"no _config.yml in {here} or above it, nor above the package: set RIGL_ROOT to the project's folder")
+    raise FileNotFoundError(
+        f"no _config.yml in {here} or above it, nor above the package: set RIGL_ROOT to the project's folder"
+    )

@@ -1,0 +1,74 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := papermill notebooks/train.ipynb runs/train.ipynb -p method rigl -p density 0.1
+HTML := _build/html
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+SOURCES := _config.yml _toc.yml $(shell find book notebooks rigl results runs -type f \
+	\( -name '*.py' -o -name '*.md' -o -name '*.bib' -o -name '*.css' -o -name '*.js' -o -name '*.json' \
+	-o -path 'runs/*.ipynb' \) -not -path '*/.*' 2>/dev/null)
+
+.DEFAULT_GOAL := all
+.PHONY: all setup book test lint format lock layers clean help
+.DELETE_ON_ERROR:
+
+all: runs/train.ipynb ## Set up, train one sparse network, build the book with it
+	@$(MAKE) --no-print-directory book
+	@$(BIN)/python -m rigl.notebook runs/train.ipynb $(HTML)
+
+setup: .venv/.done ## Set up .venv from requirements.lock
+
+.venv/.done: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit((3, 11) > sys.version_info and "Python %d.%d is too old: give one from 3.11 on, as in: make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "setting up .venv (with torch's CUDA libraries some 6 GB, the first time minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(INSTALL) -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.tests: .venv/.done requirements-test.lock
+	@$(INSTALL) -r requirements-test.lock
+	@touch $@
+
+# Written under another name first: an interrupted papermill leaves half a notebook.
+runs/train.ipynb: .venv/.done notebooks/train.ipynb
+	@mkdir -p runs
+	@echo "$(RUN)"
+	@$(BIN)/$(subst runs/,runs/.,$(RUN))
+	@mv runs/.train.ipynb $@
+
+book: $(HTML)/.done ## Build the book from what is in results/ and runs/
+
+$(HTML)/.done: .venv/.done $(SOURCES)
+	@echo "building the book"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-book build . -W -n --keep-going -q
+	@touch $@
+
+test: .venv/.tests ## Set up and run all tests
+	@sh tests/get_chromium.sh $(BIN)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q
+
+lint: .venv/.tests ## Check form (ruff) and types (mypy)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: .venv/.tests ## Bring sources into form, and notebooks' pairs up to date
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
+
+lock: .venv/.done ## Renew the locks within the ranges of requirements*.txt
+	@$(INSTALL) uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --upgrade requirements.txt -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --upgrade requirements-test.txt -o requirements-test.lock
+
+layers: .venv/.done ## Renew results/layers.json from the models
+	@$(BIN)/python -m rigl.models
+
+clean: ## Remove what was built and run; keep results/ and .venv
+	@rm -rf _build runs results/.checkpoints results/digits .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+help: ## This list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14

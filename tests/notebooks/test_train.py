@@ -1,0 +1,126 @@
+"""The training notebook, run by papermill as a user runs it: from another folder, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rigl import notebook, records
+from rigl.config import ConfigError, RunConfig
+
+FAST = ("-p", "model", "lenet-300-100", "-p", "epochs", "2", "-p", "device", "cpu")
+
+
+def papermill(root, tmp_path, *arguments):
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    return subprocess.run(
+        [Path(sys.executable).with_name("papermill"), *map(str, arguments)],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def success(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("papermill")
+    source = root / "notebooks" / "train.ipynb"
+    done = papermill(
+        root, folder, source, "out.ipynb", "-p", "method", "rigl", "-p", "density", "0.2", *FAST,
+        "-p", "results", folder / "results",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads((folder / "out.ipynb").read_text())
+
+
+def printed(executed):
+    outputs = [output for cell in executed["cells"] for output in cell.get("outputs", [])]
+    return "".join("".join(output.get("text", [])) for output in outputs)
+
+
+def test_a_run_leaves_its_record_and_says_so(success):
+    folder, executed = success
+    config = RunConfig(method="rigl", density=0.2, model="lenet-300-100", epochs=2)
+    record = records.load(records.path_of(config, folder / "results"))
+    text = printed(executed)
+    assert text.startswith(
+        "protocol smoke: rigl-erk at density 0.2, lenet-300-100 on digits, 2 epochs: about"
+    )
+    assert f"test accuracy: {record.test_accuracy:.2f} %" in text
+    assert record.config == config
+
+
+def test_the_plots_are_stored_for_jupyter_and_for_the_book(success):
+    _, executed = success
+    data = [out["data"] for cell in executed["cells"] for out in cell.get("outputs", []) if "data" in out]
+    plots = [each for each in data if "application/vnd.plotly.v1+json" in each]
+    assert len(plots) == 3
+    assert all("text/html" in each for each in plots)
+    titles = json.dumps([each["application/vnd.plotly.v1+json"]["data"] for each in plots])
+    assert "fc1" in titles
+    assert len(json.dumps(executed)) < 300_000, "plotly.js itself must not be in it"
+
+
+def test_the_closing_lines(success, tmp_path):
+    folder, _ = success
+    lines = notebook.closing_lines(folder / "out.ipynb", "_build/html")
+    assert len(lines) == 3
+    assert lines[0].startswith("test accuracy: ")
+    assert lines[1].endswith("_build/html/runs/out.html")
+    empty = tmp_path / "empty.ipynb"
+    empty.write_text('{"cells": []}')
+    with pytest.raises(ConfigError, match="no finished run"):
+        notebook.closing_lines(empty, "_build/html")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        (("methd", "rigl"), "ConfigError: unknown parameter 'methd' (did you mean 'method'?)"),
+        (("density", "ten"), "ConfigError: density='ten' is not right: it should be a valid number"),
+    ],
+)
+def test_a_wrong_parameter_is_one_line_and_exit_1(root, tmp_path, wrong, line):
+    source = root / "notebooks" / "train.ipynb"
+    done = papermill(root, tmp_path, source, "out.ipynb", "-p", *wrong, "-p", "results", tmp_path / "results")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(line)
+    assert not list(tmp_path.glob("results/*/*.json"))
+
+
+def test_help_lists_every_parameter_with_its_meaning(root, tmp_path):
+    done = papermill(root, tmp_path, "--help-notebook", root / "notebooks" / "train.ipynb")
+    assert done.returncode == 0
+    words = done.stdout.replace("\n", " ")
+    for name in notebook.PARAMETERS:
+        assert f"  {name}: " in done.stdout, name
+    assert "rules in which published codes differ" in words
+    assert "Unknown" not in words
+
+
+def test_configure_checks_before_it_starts(tmp_path):
+    def ask(**given):
+        return notebook.configure({**given, "_hidden": 1, "known": 2}, {"known"})
+
+    config, options = ask(density=0.5, dataset=None, device="cpu", results=str(tmp_path))
+    assert config == RunConfig(density=0.5)
+    assert options == {"device": "cpu", "results": tmp_path}
+    for wrong, words in (
+        ({"device": "gpu"}, "device='gpu' is not to be had here"),
+        ({"protocol": "papr"}, "protocol='papr' is unknown"),
+        ({"dataset": "cifar100", "protocol": "laptop"}, "not defined for dataset='cifar100'"),
+        ({"batch_size": 3}, "unknown parameter 'batch_size'"),
+    ):
+        with pytest.raises(ConfigError, match=words) as caught:
+            ask(**{"device": "cpu", "results": str(tmp_path), **wrong})
+        assert len(caught.value._render_traceback_()) == 1
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written to"):
+        ask(device="cpu", results=str(tmp_path / "file" / "x"))
