@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rigl import records, training
 from rigl.config import ConfigError, RunConfig, check_names, choose_protocol
 from rigl.devices import resolve_device
@@ -84,7 +82,9 @@ def _announcement(config: RunConfig, device: str, results: Path) -> str:
         return f"{what}: already trained, its record is read"
     seconds = training.expected_seconds(config, device)
     expected = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
-    return f"{what}: about {expected} on {resolve_device(device)}, {torch.get_num_threads()} threads"
+    where = resolve_device(device)
+    threads = f", threads: {training.threads(config)}" if where.type == "cpu" else ""
+    return f"{what}: about {expected} on {where}{threads}"
 
 
 def _check_writable(folder: Path) -> None:

@@ -32,6 +32,8 @@ from rigl.shapes import Layer
 from rigl.sparsifier import Sparsifier
 
 EVALUATION_BATCH = 500
+# Below this many FLOPs a step a second CPU thread gains nothing, and on a busy machine costs a lot.
+ONE_THREAD_BELOW = 1e9
 History = dict[str, list[float | None]]
 
 
@@ -93,7 +95,7 @@ def train(
         elif path.exists():
             return records.load(path)
         dataset = load(config.dataset, data).pooled(config.pool).to(where)
-        with _isolated(where):
+        with _isolated(where, threads(config)):
             record = _train(config, where, dataset, checkpoint, progress)
         records.save(record, results)
         checkpoint.unlink(missing_ok=True)
@@ -103,7 +105,7 @@ def train(
 def expected_seconds(config: RunConfig, device: str = "auto") -> float:
     """How long `config` would take here, judged by a few steps on noise."""
     where = resolve_device(device)
-    with _isolated(where):
+    with _isolated(where, threads(config)):
         run = _build(config, where)
         channels, *image = config.input_shape
         x = torch.randn(config.batch_size, *image, channels, device=where).permute(0, 3, 1, 2)
@@ -114,6 +116,12 @@ def expected_seconds(config: RunConfig, device: str = "auto") -> float:
             float(_step(run, x, y)[0])
             times.append(time.perf_counter() - begin)
     return 1.1 * min(times[1:]) * config.total_steps
+
+
+def threads(config: RunConfig) -> int:
+    """CPU threads that `config` trains with: torch's own number, or one where a step is small."""
+    step = 3 * config.batch_size * forward_flops(_full_layers(config))
+    return 1 if step < ONE_THREAD_BELOW else torch.get_num_threads()
 
 
 def _train(
@@ -300,9 +308,7 @@ def _record(
 
 
 def _flops(config: RunConfig, layers: list[Layer], densities: dict[str, float]) -> Flops:
-    with torch.device("meta"):
-        full = describe(_model(config, 1.0), config.input_shape)
-    dense = forward_flops(full)
+    dense = forward_flops(_full_layers(config))
     forward = forward_flops(layers, {layer.name: densities.get(layer.name, 1.0) for layer in layers})
     training = training_flops(config.method, dense, forward, delta_t=config.delta_t)
     return Flops(
@@ -312,6 +318,12 @@ def _flops(config: RunConfig, layers: list[Layer], densities: dict[str, float]) 
         train_ratio=config.multiplier * training / (3 * dense),
         test_ratio=forward / dense,
     )
+
+
+def _full_layers(config: RunConfig) -> list[Layer]:
+    """The layers of the dense model of full width."""
+    with torch.device("meta"):
+        return describe(_model(config, 1.0), config.input_shape)
 
 
 def _fingerprint(state: Any) -> str:
@@ -356,8 +368,16 @@ def _rounded(value: float, digits: int) -> float | None:
 
 
 @contextmanager
-def _isolated(device: torch.device) -> Iterator[None]:
-    """Random state restored afterwards, and kernels that give the same bits every time."""
+def _isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
+    """Random state and threads restored afterwards, and kernels that give the same bits every time."""
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-        yield
+    before = torch.get_num_threads()
+    torch.set_num_threads(cpu_threads)
+    try:
+        with (
+            torch.random.fork_rng(devices),
+            torch.backends.cudnn.flags(deterministic=True, benchmark=False),
+        ):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -13,7 +13,7 @@ import torch
 from rigl import records
 from rigl.config import RunConfig
 from rigl.data import DataError
-from rigl.training import expected_seconds, train
+from rigl.training import expected_seconds, threads, train
 
 SMALL = {"model": "lenet-300-100", "epochs": 3, "delta_t": 20}
 
@@ -64,13 +64,20 @@ def test_a_finished_run_is_read_not_trained(tmp_path):
     assert path.stat().st_mtime_ns != stamp
 
 
+def test_small_steps_take_one_thread_and_large_ones_all():
+    assert threads(RunConfig()) == threads(RunConfig(protocol="laptop", dataset="fashion-mnist")) == 1
+    assert threads(RunConfig(protocol="paper", dataset="cifar10")) == torch.get_num_threads()
+
+
 def test_random_state_and_mode_are_left_as_they_were(tmp_path):
     torch.manual_seed(5)
+    before_threads = torch.get_num_threads()
     before = torch.get_rng_state()
     deterministic = torch.backends.cudnn.deterministic
     run(tmp_path, epochs=1)
     assert expected_seconds(RunConfig(**SMALL), "cpu") > 0
     assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == before_threads
     assert torch.backends.cudnn.deterministic == deterministic
 
 
