@@ -79,12 +79,12 @@ def _announcement(config: RunConfig, device: str, results: Path) -> str:
         f"{config.dataset}, {config.total_epochs} epochs"
     )
     if records.path_of(config, results).exists():
-        return f"{what}: already trained, its record is read"
+        return f"{what}\nalready trained: its record is read"
     seconds = training.expected_seconds(config, device)
     expected = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
     where = resolve_device(device)
     threads = f", threads: {training.threads(config)}" if where.type == "cpu" else ""
-    return f"{what}: about {expected} on {where}{threads}"
+    return f"{what}\nexpected to take about {expected} on {where}{threads}"
 
 
 def _check_writable(folder: Path) -> None:

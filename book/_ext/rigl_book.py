@@ -40,6 +40,12 @@ def write_plotly(app: Sphinx) -> None:
         target.write_text(get_plotlyjs(), encoding="utf-8")
 
 
+def name_run(app: Sphinx, page: str, source: list[str]) -> None:
+    """Runs come from one notebook and share its title: tell them apart by their files' names."""
+    if page.startswith("runs/"):
+        source[0] = source[0].replace("# One training run", f"# Run: {Path(page).name}", 1)
+
+
 def choose_outputs(app: Sphinx, doctree: nodes.document) -> None:
     """Drop widgets, whose text is that of the moment they were made, such as a bar at 0%; and warn of an
     output that no page can show, which would otherwise vanish without a word."""
@@ -68,6 +74,7 @@ def choose_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", prepare_kernels)
     app.connect("builder-inited", write_plotly)
+    app.connect("source-read", name_run)
     app.connect("doctree-read", choose_outputs)
     app.connect("html-page-context", choose_scripts, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

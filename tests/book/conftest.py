@@ -18,7 +18,7 @@ from rigl import records
 
 ROOT = Path(__file__).parents[2]
 RUN = """
-# # A run
+# # One training run
 
 from tqdm.auto import tqdm
 

@@ -31,6 +31,10 @@ def test_every_page_is_there_and_asks_nothing_of_other_hosts(site: Path) -> None
         assert len(page) < 1_000_000, name
 
 
+def test_runs_are_told_apart_by_their_files(site: Path) -> None:
+    assert "<title>Run: train" in (site / "runs" / "train.html").read_text()
+
+
 def test_no_widget_reaches_a_page(site: Path) -> None:
     for path in site.rglob("*.html"):
         page = path.read_text()
