@@ -41,6 +41,7 @@ book: $(HTML)/.done ## Build the book from what is in results/ and runs/
 
 $(HTML)/.done: .venv/.done $(SOURCES)
 	@echo "building the book"
+	@rm -rf _build  # Sphinx keeps pages of runs that are gone, and sidebars without those that came
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-book build . -W -n --keep-going -q
 	@touch $@
 
