@@ -6,7 +6,7 @@ HTML := _build/html
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 SOURCES := _config.yml _toc.yml $(shell find book notebooks rigl results runs -type f \
 	\( -name '*.py' -o -name '*.md' -o -name '*.bib' -o -name '*.css' -o -name '*.js' -o -name '*.json' \
-	-o -path 'runs/*.ipynb' \) -not -path '*/.*' 2>/dev/null)
+	-o -path 'runs/*.ipynb' \) -not -path '*/.*' -not -name '* *' 2>/dev/null)
 
 .DEFAULT_GOAL := all
 .PHONY: all setup book test lint format lock layers clean help
@@ -67,8 +67,8 @@ lock: .venv/.done ## Renew the locks within the ranges of requirements*.txt
 layers: .venv/.done ## Renew results/layers.json from the models
 	@$(BIN)/python -m rigl.models
 
-clean: ## Remove what was built and run; keep results/ and .venv
-	@rm -rf _build runs results/.checkpoints results/digits .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info
+clean: ## Remove the book, executed notebooks and caches; keep results/ and .venv
+	@rm -rf _build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 help: ## This list

@@ -49,7 +49,7 @@ results.show(runs, "tenth")
 # %% [markdown]
 # ## Protocol `laptop`
 #
-# Small networks, or few epochs, for two processor cores; half a minute to a few minutes a run.
+# Small networks, or few epochs, for two processor cores and no GPU.
 
 # %% tags=["hide-input"]
 results.show(runs, "laptop")

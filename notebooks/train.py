@@ -45,7 +45,7 @@ alpha: float = 0.3  # share of active weights that the first update drops
 delta_t: int = 100  # steps from one mask update to the next
 seed: int = 0  # decides the initial weights, the masks and the order of images
 preset: str = "repro2021"  # rules in which published codes differ: repro2021 or google
-device: str = "auto"  # auto, cpu, cuda or another of torch's names
+device: str = "auto"  # auto, cpu, cuda or one of several GPUs such as cuda:1
 precision: str = "auto"  # auto, float32 or bf16
 results: str = "results"  # folder of the run records, from the project's own folder
 

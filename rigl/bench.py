@@ -214,7 +214,7 @@ def table(found: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rigl.bench", description=__doc__)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or another of torch's names")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or one of several GPUs")
     parser.add_argument("--quick", action="store_true", help="a small model, few rounds, nothing stored")
     options = parser.parse_args(arguments)
     try:
@@ -224,6 +224,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     model, rounds, batch = ("wrn-10-1", 2, 16) if options.quick else ("wrn-22-2", 9, 128)
     commit, clean = provenance.commit()
+    with training.isolated(device, torch.get_num_threads()):
+        measured = measure(device, model=model, rounds=rounds, batch=batch)
     found = {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
@@ -233,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
         "commit": commit,
         "clean": clean,
         "versions": provenance.versions(),
-        **measure(device, model=model, rounds=rounds, batch=batch),
+        **measured,
         **({} if options.quick else whole_runs(device.type)),
     }
     print(table(found))

@@ -20,11 +20,15 @@ Augmentation = Literal["none", "flip", "crop-flip"]
 Precision = Literal["auto", "float32", "bf16"]
 
 
-class ConfigError(ValueError):
-    """A knob that does not exist or has a value it cannot take: one line, also in a notebook."""
+class OneLineError(Exception):
+    """An error whose message says it all: a notebook shows that one line and no traceback."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(OneLineError, ValueError):
+    """A knob that does not exist or has a value it cannot take."""
 
 
 def parse_wrn(name: str) -> tuple[int, int]:
@@ -100,7 +104,7 @@ def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
         epochs = 250 if name == "paper" else 25
         if dataset == "cifar10":
             model = model or "wrn-22-2"
-            dropout = 0.3 if model.startswith("wrn") else 0.0
+            dropout = 0.3 if str(model).startswith("wrn") else 0.0
             return Protocol(model=model, epochs=epochs, validation=5000, dropout=dropout)
         return Protocol(
             model=model or "resnet-50",
@@ -113,7 +117,7 @@ def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
         )
     if name == "laptop" and dataset == "fashion-mnist":
         model = model or "lenet-300-100"
-        pool = 1 if model.startswith("lenet") else 2  # convolutions on 28x28 are too slow for two cores
+        pool = 1 if str(model).startswith("lenet") else 2  # convolutions on 28x28 are too slow for two cores
         return Protocol(model=model, epochs=20, validation=5000, augmentation="flip", pool=pool)
     if name == "laptop" and dataset == "cifar10":
         return Protocol(model=model or "wrn-10-1", epochs=10, validation=5000)
@@ -156,7 +160,7 @@ class RunConfig(BaseModel):
     Raises ConfigError, one line that names the value and what would be right.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     method: Method = "rigl"
     density: float = Field(0.1, gt=0, le=1)
@@ -194,22 +198,14 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, knobs: dict[str, Any]) -> dict[str, Any]:
+    def _fill_in(cls, knobs: Any) -> Any:
+        if not isinstance(knobs, dict):
+            return knobs
         knobs = {key: value for key, value in knobs.items() if value is not None}
         name = knobs.setdefault("protocol", "smoke")
-        if "dataset" not in knobs:
-            knobs["dataset"] = choose_protocol(str(name), None, cuda=False)[1]
-        if knobs["dataset"] in DATASETS:
-            defaults = protocol(name, knobs["dataset"], knobs.get("model"))
-            knobs = {**defaults.model_dump(), **knobs}
-        if knobs.get("method") == "dense":  # nothing is masked: one dense run, one identity
-            knobs["density"] = 1.0
-        if knobs.get("method") in ("dense", "small-dense"):
-            knobs["distribution"] = None
-            knobs.pop("preset", None)
-        if knobs.get("method") in ("dense", "small-dense", "static"):  # nothing is ever moved
-            for unused in ("alpha", "delta_t", "t_end"):
-                knobs.pop(unused, None)
+        dataset = knobs.setdefault("dataset", choose_protocol(str(name), None, cuda=False)[1])
+        if isinstance(name, str) and isinstance(dataset, str) and dataset in DATASETS:
+            knobs = {**protocol(name, dataset, knobs.get("model")).model_dump(), **knobs}
         return knobs
 
     @field_validator("model")
@@ -222,10 +218,21 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         facts = DATASETS[self.dataset]
+        # Knobs that a method does not use must not make two runs of one.
+        unused: dict[str, Any] = {}
+        if self.method == "dense":
+            unused["density"] = 1.0
+        if self.method in ("dense", "small-dense"):
+            unused |= {"distribution": None, "preset": "repro2021"}
+        if self.method in ("dense", "small-dense", "static"):
+            unused |= {"alpha": 0.3, "delta_t": 100, "t_end": 0.75}
+        self.__dict__.update(unused)
         if self.validation >= facts.train:
             raise ValueError(f"validation={self.validation} must be below the {facts.train} training images")
         if self.pool > 1 and (facts.shape[1] % self.pool or facts.shape[2] % self.pool):
             raise ValueError(f"pool={self.pool} must divide the image size {facts.shape[1]}")
+        if self.augmentation == "crop-flip" and min(self.input_shape[1:]) < 5:
+            raise ValueError("augmentation='crop-flip' needs images of at least 5 pixels a side")
         return self
 
     @property

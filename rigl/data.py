@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional as F
 
-from rigl.config import DATASETS
+from rigl.config import DATASETS, OneLineError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
@@ -34,11 +35,8 @@ SHA256 = {  # what `_digest` gives for the official data
 }
 
 
-class DataError(RuntimeError):
+class DataError(OneLineError, RuntimeError):
     """A data set that is missing or damaged: one line that says which, where, and what to do."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,10 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
     digest = _digest(arrays)
     if name in SHA256 and digest != SHA256[name]:
         path = data_root(root) / f"{name}.npz"
-        raise DataError(f"{path} is damaged (sha256 {digest[:12]}..., not {SHA256[name][:12]}...): remove it")
+        raise DataError(
+            f"{path} is damaged (sha256 {digest[:12]}..., not {SHA256[name][:12]}...): "
+            "remove it, and it is fetched again"
+        )
     facts = DATASETS[name]
     train, test = (
         Images(
@@ -185,7 +186,7 @@ def _digest(arrays: dict[str, Any]) -> str:
 
 
 def _digits() -> dict[str, Any]:
-    """scikit-learn's digits: 1,500 to train on, the last 297, by other writers, to test."""
+    """scikit-learn's digits: the first 1,500 to train on, the last 297 to test."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -198,8 +199,15 @@ def _digits() -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         with np.load(path) as file:
-            return {key: file[key] for key in (*ARRAYS, "classes")}
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+            arrays = {key: file[key] for key in (*ARRAYS, "classes")}
+        if any(arrays[key].dtype != np.uint8 for key in ARRAYS) or any(
+            len(arrays[f"{part}_x"]) != len(arrays[f"{part}_y"]) for part in ("train", "test")
+        ):
+            raise ValueError("not uint8 images, each with a label")
+        return arrays
+    except PermissionError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except (zipfile.BadZipFile, zlib.error, ValueError, TypeError, KeyError, OSError, EOFError) as error:
         raise DataError(f"{path} is damaged ({error}): remove it, and it is fetched again") from None
 
 
@@ -234,6 +242,8 @@ def _fetch(name: str, path: Path) -> None:
                 f"{name} is missing: looked for {looked}, and the download failed ({reason}); "
                 f"run 'python -m rigl.data {name}' where there is a network and copy its {path.name} there"
             ) from None
+        if _digest(arrays) != SHA256[name]:
+            raise DataError(f"{name}: what was fetched is not the official data; nothing was kept")
         partial = Path(scratch) / path.name
         np.savez(partial, **arrays)
         partial.replace(path)

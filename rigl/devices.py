@@ -8,7 +8,7 @@ from rigl.config import ConfigError
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """``"auto"`` is CUDA where there is one, else the CPU; anything else is torch's own name of a device.
+    """``"auto"`` is CUDA where there is one, else the CPU; else ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ...
 
     Raises ConfigError for a device that is not there.
     """
@@ -16,6 +16,8 @@ def resolve_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("runs are made for cpu and cuda")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())

@@ -76,6 +76,7 @@ def _positions(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]
     names = {id(weight): name for name, _, weight in maskable(twin)}
     for module in twin.modules():
         module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
         if isinstance(module, MASKABLE) and id(module._parameters.get("weight")) in names:
             module.register_forward_hook(partial(count, names[id(module.weight)]))
     with torch.no_grad():

@@ -58,7 +58,12 @@ class Preset:
                      connection is new
     masks_first_conv the first convolution takes part under ER and ERK
     updates_from_0   updates at steps 0, delta_t, 2 delta_t, ... that do not advance the step count;
-                     else at delta_t - 1, 2 delta_t - 1, ..., each of them a step
+                     else at delta_t - 1, 2 delta_t - 1, ..., each of them a step. A run of so many optimiser
+                     calls then ends that many steps earlier in its schedules
+
+    One rule of the study's code has nothing to act on here: a layer of sparsity below 0.2 drops less where
+    its share of the redistribution statistic exceeds 1 / layers. Without redistribution, as in SET and RigL,
+    that statistic is the same for all layers, so no share ever does.
     """
 
     name: str

@@ -25,18 +25,15 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> tuple[RunConfig
     """The run that a notebook's parameters ask for, and how to call `training.train` for it.
 
     namespace  the notebook's ``globals()`` after its parameters were set
-    before     their names as they were before: what came since is a parameter
+    before     their names as they were before: whatever came since must be a parameter
 
     Prints what will be trained and how long that should take. Raises ConfigError, one line, for a name
     that is no parameter or a value that cannot be.
     """
-    given = {
-        name: value
-        for name, value in namespace.items()
-        if name not in before and not name.startswith("_") and name != "before"
-    }
-    check_names(set(given), set(PARAMETERS))
-    given = {name: value for name, value in given.items() if value is not None}
+    since = {name for name in namespace if name not in before and not name.startswith("_")}
+    # In a live kernel the cells run again and again, and find what they left.
+    check_names(since - {"before", "config", "options", "record"}, set(PARAMETERS))
+    given = {name: namespace[name] for name in PARAMETERS if namespace.get(name) is not None}
     device, folder = str(given.pop("device", "auto")), given.pop("results", "results")
     cuda = resolve_device(device).type == "cuda"
     protocol, dataset = choose_protocol(str(given.pop("protocol", "auto")), given.pop("dataset", None), cuda)
@@ -79,12 +76,12 @@ def _announcement(config: RunConfig, device: str, results: Path) -> str:
         f"{config.dataset}, {config.total_epochs} epochs"
     )
     if records.path_of(config, results).exists():
-        return f"{what}\nalready trained: its record is read"
+        return f"{what}: already trained, its record is read"
     seconds = training.expected_seconds(config, device)
     expected = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
     where = resolve_device(device)
     threads = f", threads: {training.threads(config)}" if where.type == "cpu" else ""
-    return f"{what}\nexpected to take about {expected} on {where}{threads}"
+    return f"{what}: about {expected} on {where}{threads}"
 
 
 def _check_writable(folder: Path) -> None:

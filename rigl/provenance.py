@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
     return {
         "rigl": rigl.__version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
     }
 

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from rigl.config import RunConfig
+from rigl.config import OneLineError, RunConfig
 
 SCHEMA = 1
 MAX_BYTES = 100_000
 
 
-class RecordError(ValueError):
+class RecordError(OneLineError, ValueError):
     """A file under ``results/`` that is not a valid record; the message names the file."""
 
 
@@ -48,9 +48,9 @@ class Flops(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where a record comes from. `commit` is None outside a git checkout; `clean` says whether the
-    package's files were as committed; memory in bytes; `resumed` counts how often the run went on
-    from a checkpoint."""
+    """Where a record comes from, as it was when the run began. `commit` is None outside a git checkout;
+    `clean` says whether the package's files were as in it, also each time the run went on from a
+    checkpoint, `resumed` times; several devices are joined by a plus; memory in bytes."""
 
     model_config = ConfigDict(extra="forbid")
     commit: str | None
@@ -92,10 +92,16 @@ class Record(BaseModel):
     state_sha256: str
     provenance: Provenance
 
+    @model_validator(mode="before")
+    @classmethod
+    def _same_schema(cls, fields: Any) -> Any:
+        # First, since another version's fields would be reported as errors of their own.
+        if isinstance(fields, dict) and fields.get("schema_version", SCHEMA) != SCHEMA:
+            raise ValueError(f"schema_version={fields['schema_version']} is not {SCHEMA}")
+        return fields
+
     @model_validator(mode="after")
     def _check(self) -> Record:
-        if self.schema_version != SCHEMA:
-            raise ValueError(f"schema_version={self.schema_version} is not {SCHEMA}")
         if self.name != self.config.name:
             raise ValueError(f"its name is {self.name}, but its config's is {self.config.name}")
         return self

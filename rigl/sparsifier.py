@@ -20,8 +20,8 @@ class Sparsifier:
     """Trains `model` sparsely by `method`, through hooks on `optimizer`; the loop stays as it was.
 
     model         any torch model; its convolution and linear weights that `optimizer` trains are masked
-    optimizer     any torch optimiser over the model's parameters; its state tensors of a masked weight's
-                  shape are masked with it
+    optimizer     any torch optimiser that takes one gradient a step (LBFGS does not) over the model's
+                  parameters; its state tensors of a masked weight's shape are masked with it
     method        ``"dense"``, ``"small-dense"`` (both mask nothing), ``"static"``, ``"set"`` or ``"rigl"``
     density       active weights over all weights, in (0, 1]
     distribution  how the density is shared among layers: see `rigl.distributions.layer_densities`
@@ -38,7 +38,10 @@ class Sparsifier:
     that a gradient scaler skips postpones a due update. Weights, masks and optimiser state keep their
     storage. The global random state is not touched.
 
-    Raises ValueError for an unknown method, distribution or preset, a density outside (0, 1],
+    Attach it to the weights that training starts from: what is loaded into the model later is masked from
+    the next step on, not before.
+
+    Raises ValueError for an unknown method, distribution or preset, LBFGS, a density outside (0, 1],
     total_steps or delta_t below 1, alpha or t_end outside [0, 1], and a model in which there is nothing
     to mask.
     """
@@ -66,6 +69,8 @@ class Sparsifier:
         for name, share in (("alpha", alpha), ("t_end", t_end)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share} must lie in [0, 1]")
+        if self.method.masked and isinstance(optimizer, torch.optim.LBFGS):
+            raise ValueError("LBFGS takes several gradients a step: choose an optimizer that takes one")
         self.optimizer = optimizer
         self.alpha, self.delta_t, self.seed = alpha, delta_t, seed
         self.last_update_before = t_end * total_steps
@@ -84,7 +89,7 @@ class Sparsifier:
         self._weights: dict[str, nn.Parameter] = weights if self.method.masked else {}
         self.masks: dict[str, Tensor] = {}
         self._factors: dict[str, Tensor] = {}
-        self._counted: dict[str, tuple[int, int]] = {}
+        self._counted: dict[str, tuple[tuple[int, int], int]] = {}
         generator = torch.Generator().manual_seed(seed)
         counts = active_counts(layers, densities)
         for name, weight in self._weights.items():
@@ -171,7 +176,7 @@ class Sparsifier:
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        args, kwargs, replaced = _evaluate_closure(args, kwargs)
+        args, kwargs, replaced = _evaluate_closure(args, kwargs) if self._weights else (args, kwargs, False)
         self._skip = _overflowed(optimizer)
         self._updating = self.update_due and not self._skip
         self._follow()
@@ -230,7 +235,11 @@ class Sparsifier:
     def _state(self, weight: nn.Parameter) -> list[Tensor]:
         """The optimiser's tensors of the weight's shape: momentum, Adam's moments, ..."""
         state = self.optimizer.state.get(weight, {})
-        return [t for t in state.values() if isinstance(t, Tensor) and t.shape == weight.shape]
+        return [
+            value
+            for value in state.values()
+            if isinstance(value, Tensor) and value.shape == weight.shape and value.is_floating_point()
+        ]
 
     def _generator(self, device: torch.device, index: int) -> torch.Generator:
         # Derived from the step, not carried along: nothing to save, alike on every rank.
@@ -239,8 +248,8 @@ class Sparsifier:
 
     def _active(self, name: str) -> int:
         """A layer's active weights; counted anew only where somebody else wrote to its mask."""
-        version, count = self._counted[name]
-        if version != self.masks[name]._version:
+        seen, count = self._counted[name]
+        if seen != _stamp(self.masks[name]):
             count = int(self.masks[name].sum())
             self._remember(name, count)
         return count
@@ -249,7 +258,7 @@ class Sparsifier:
         """Take note of a mask just written: its count, and the mask as numbers, by which multiplying is
         several times faster than by bools."""
         self._factors[name].copy_(self.masks[name])
-        self._counted[name] = (self.masks[name]._version, count)
+        self._counted[name] = (_stamp(self.masks[name]), count)
 
     def _follow(self) -> None:
         """Go with weights that moved to another device, and with masks that somebody wrote to."""
@@ -259,6 +268,11 @@ class Sparsifier:
                 self.masks[name] = self.masks[name].to(weight.device)
                 self._factors[name] = self._factors[name].to(weight.device)
                 self._remember(name, count)
+
+
+def _stamp(mask: Tensor) -> tuple[int, int]:
+    """Changes whenever a mask is replaced or written to (other than through ``.data``)."""
+    return id(mask), mask._version
 
 
 def _evaluate_closure(

@@ -6,12 +6,13 @@ import hashlib
 import io
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -72,7 +73,7 @@ def train(
 ) -> Record:
     """Train as `config` says and keep the record under `results`; a finished run's record is just read.
 
-    device    ``"auto"``, ``"cpu"``, ``"cuda"`` or any other of torch's names
+    device    ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ...
     data      where the data sets lie: see `rigl.data.load`
     progress  a bar; None shows one in a terminal or a notebook only
     again     train anew, although there is a record or a checkpoint
@@ -93,9 +94,10 @@ def train(
         if again:
             checkpoint.unlink(missing_ok=True)
         elif path.exists():
+            checkpoint.unlink(missing_ok=True)  # left by a kill just after the record was written
             return records.load(path)
         dataset = load(config.dataset, data).pooled(config.pool).to(where)
-        with _isolated(where, threads(config)):
+        with isolated(where, threads(config)):
             record = _train(config, where, dataset, checkpoint, progress)
         records.save(record, results)
         checkpoint.unlink(missing_ok=True)
@@ -105,7 +107,7 @@ def train(
 def expected_seconds(config: RunConfig, device: str = "auto") -> float:
     """How long `config` would take here, judged by a few steps on noise."""
     where = resolve_device(device)
-    with _isolated(where, threads(config)):
+    with isolated(where, threads(config)):
         run = _build(config, where)
         channels, *image = config.input_shape
         x = torch.randn(config.batch_size, *image, channels, device=where).permute(0, 3, 1, 2)
@@ -130,14 +132,20 @@ def _train(
     run = _build(config, device)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     initial = run.sparsifier.densities
-    done: dict[str, Any] = {"epoch": 0, "history": {}, "seconds": 0.0, "resumed": 0, "started": started}
+    done: dict[str, Any] = {
+        **{"epoch": 0, "history": {}, "seconds": 0.0, "resumed": 0, "started": started},
+        "origin": _origin(run),
+    }
     if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        run.load_state_dict(saved["run"])
-        done = {**saved["done"], "resumed": saved["done"]["resumed"] + 1}
+        try:
+            done = _resume(run, checkpoint)
+        except Exception as error:  # whatever torch makes of a file that is not a checkpoint
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            warnings.warn(f"{checkpoint} is damaged ({reason}): training starts anew", stacklevel=2)
+            run = _build(config, device)
     training, validation = dataset.split(config.validation)
     history: History = done["history"]
-    diverged = False
+    diverged = _diverged(history)
     with tqdm(
         total=config.total_steps,
         initial=done["epoch"] * config.steps_per_epoch,
@@ -151,15 +159,51 @@ def _train(
             if len(validation):
                 loss, accuracy = _evaluate(run, validation, dataset)
                 metrics |= {"validation_loss": loss, "validation_accuracy": accuracy}
-            diverged = metrics["train_loss"] is None
             for name, value in metrics.items():
                 history.setdefault(name, []).append(value)
+            diverged = _diverged(history)
             done["epoch"] += 1
             done["seconds"] += time.perf_counter() - begin
             bar.set_postfix(epoch=done["epoch"], density=f"{_density(run):.3f}", **metrics)
             _save({"run": run.state_dict(), "done": done}, checkpoint)
-    test = None if diverged else _evaluate(run, dataset.test, dataset)[1]
+    test = None
+    if not diverged:
+        loss, accuracy = _evaluate(run, dataset.test, dataset)
+        test = None if loss is None else accuracy
     return _record(run, dataset, initial, done, test)
+
+
+def _diverged(history: History) -> bool:
+    """Whether a loss of the last epoch is not a number."""
+    return any(values[-1] is None for values in history.values())
+
+
+def _origin(run: Run) -> dict[str, Any]:
+    """What is set down of code and machine when a run begins."""
+    commit, clean = provenance.commit()
+    return {
+        "commit": commit,
+        "clean": clean,
+        "versions": provenance.versions(),
+        "device": device_name(run.device),
+        "threads": torch.get_num_threads(),
+        "precision": run.precision,
+    }
+
+
+def _resume(run: Run, checkpoint: Path) -> dict[str, Any]:
+    """Load a checkpoint into `run` and return how far it was; precision and threads go on as they began."""
+    saved = torch.load(checkpoint, map_location=run.device, weights_only=True)
+    run.load_state_dict(saved["run"])
+    done: dict[str, Any] = saved["done"]
+    origin, now = done["origin"], _origin(run)
+    if now["commit"] != origin["commit"] or not now["clean"]:
+        origin["clean"] = False if origin["commit"] else None
+    if now["device"] not in origin["device"].split(" + "):
+        origin["device"] += f" + {now['device']}"
+    run.precision = origin["precision"]
+    torch.set_num_threads(origin["threads"])
+    return {**done, "resumed": done["resumed"] + 1}
 
 
 def _build(config: RunConfig, device: torch.device) -> Run:
@@ -268,11 +312,10 @@ def _record(
     layers = describe(run.model, config.input_shape)
     parameters = sum(p.numel() for p in run.model.parameters())
     inactive = sum(mask.numel() - int(mask.sum()) for mask in run.sparsifier.masks.values())
-    commit, clean = provenance.commit()
     history: History = done["history"]
     return Record(
         name=config.name,
-        status="diverged" if history["train_loss"][-1] is None else "finished",
+        status="diverged" if test is None else "finished",
         config=config,
         test_accuracy=test,
         validation_accuracy=history["validation_accuracy"][-1] if config.validation else None,
@@ -292,12 +335,7 @@ def _record(
         flops=_flops(config, layers, final),
         state_sha256=_fingerprint(run.state_dict()),
         provenance=Provenance(
-            commit=commit,
-            clean=clean,
-            versions=provenance.versions(),
-            device=device_name(run.device),
-            threads=torch.get_num_threads(),
-            precision=cast(Literal["float32", "bf16"], run.precision),
+            **done["origin"],
             data_sha256=dataset.sha256,
             started=done["started"],
             wall_seconds=round(done["seconds"], 2),
@@ -368,15 +406,23 @@ def _rounded(value: float, digits: int) -> float | None:
 
 
 @contextmanager
-def _isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
+def isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
     """Random state and threads restored afterwards, and kernels that give the same bits every time."""
     devices = [device] if device.type == "cuda" else []
+    if devices:
+        torch.cuda.reset_peak_memory_stats(device)
     before = torch.get_num_threads()
     torch.set_num_threads(cpu_threads)
     try:
         with (
             torch.random.fork_rng(devices),
-            torch.backends.cudnn.flags(deterministic=True, benchmark=False),
+            # flags() turns off whatever it is not told to leave on.
+            torch.backends.cudnn.flags(
+                enabled=torch.backends.cudnn.enabled,
+                deterministic=True,
+                benchmark=False,
+                allow_tf32=torch.backends.cudnn.allow_tf32,
+            ),
         ):
             yield
     finally:

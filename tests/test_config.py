@@ -110,6 +110,13 @@ def test_names_for_people():
         ({"validation": 1500}, ["validation=1500", "1500 training images"]),
         ({"pool": 3}, ["pool=3"]),
         ({"precision": "fp8"}, ["precision='fp8'"]),
+        ({"model": 5, "protocol": "laptop"}, ["model=5"]),
+        ({"dataset": ["digits"]}, ["dataset=['digits']"]),
+        ({"learning_rate": float("inf")}, ["learning_rate=inf", "finite"]),
+        ({"method": "dense", "density": 5}, ["density=5"]),
+        ({"method": "dense", "preset": "foo"}, ["preset='foo'"]),
+        ({"method": "static", "alpha": 99}, ["alpha=99"]),
+        ({"augmentation": "crop-flip", "pool": 2}, ["crop-flip", "5 pixels"]),
     ],
 )
 def test_bad_knobs_are_one_line_that_names_the_value(knobs, words):

@@ -1,6 +1,7 @@
 """Records on disk."""
 
 import json
+import re
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -80,6 +81,11 @@ def test_a_full_length_record_is_small_and_one_too_large_is_refused(tmp_path):
         (lambda text: text.replace('"updates": 1', '"updates": "many"'), "not a valid record"),
         (lambda text: text.replace('"updates": 1', '"updates": 1, "extra": 2'), "not a valid record"),
         (lambda text: text.replace('"density": 0.1', '"density": 7'), "density=7"),
+        (lambda text: text.replace('"wrn-10-1"', "5"), "model=5"),
+        (
+            lambda text: re.sub(r'"config": \{.*?\n  \}', '"config": "x"', text, flags=re.S),
+            "not a valid record",
+        ),
     ],
 )
 def test_damaged_records_are_named(tmp_path, spoil, words):

@@ -345,6 +345,37 @@ def test_masks_may_be_copied_into():
     assert sparsifier.update_count == 2
 
 
+def test_masks_may_be_replaced():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparsifier = attach(model, optimizer, method="static")
+    mine = torch.zeros(8, 2, 3, 3, dtype=torch.bool)
+    mine[:, 0] = True
+    sparsifier.masks["0.weight"] = torch.empty_like(mine).copy_(mine)  # as often written to as the old one
+    advance(model, optimizer, 1)
+    assert not bool(model[0].weight[~mine].any())
+    assert sparsifier.densities["0.weight"] == 0.5
+
+
+def test_optimisers_that_take_many_gradients_a_step():
+    model, twin = network().double(), network().double()
+    with pytest.raises(ValueError, match="LBFGS takes several gradients a step"):
+        attach(model, torch.optim.LBFGS(model.parameters()))
+    optimizers = [torch.optim.LBFGS(m.parameters(), max_iter=5) for m in (model, twin)]
+    attach(model, optimizers[0], method="dense")
+    x, y = batch(0)
+    for network_, optimizer in zip((model, twin), optimizers, strict=True):
+
+        def closure(network_=network_, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network_(x.double()), y)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
 def test_detach_and_reading():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

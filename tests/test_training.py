@@ -13,7 +13,7 @@ import torch
 from rigl import records
 from rigl.config import RunConfig
 from rigl.data import DataError
-from rigl.training import expected_seconds, threads, train
+from rigl.training import expected_seconds, isolated, threads, train
 
 SMALL = {"model": "lenet-300-100", "epochs": 3, "delta_t": 20}
 
@@ -117,6 +117,63 @@ def test_kill_9_and_the_same_command_goes_on_bit_for_bit(tmp_path, root, method)
     assert whole.provenance.resumed == 0
 
 
+def interrupted(config, results, monkeypatch, change=lambda: None):
+    """A run that dies between its last checkpoint and its record, and is then started again."""
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            train(config, device="cpu", results=results)
+    change()
+    return train(config, device="cpu", results=results)
+
+
+def test_a_diverged_run_that_dies_before_its_record(tmp_path, monkeypatch):
+    config = RunConfig(**{**SMALL, "learning_rate": 1e30})
+    whole = train(config, device="cpu", results=tmp_path / "whole")
+    resumed = interrupted(config, tmp_path / "died", monkeypatch)
+    assert resumed.status == "diverged"
+    assert outcome(resumed) == outcome(whole)
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"PK" + bytes(200)])
+def test_a_damaged_checkpoint_starts_anew_and_says_so(tmp_path, monkeypatch, content):
+    config = RunConfig(**{**SMALL, "epochs": 1})
+    checkpoint = tmp_path / "died" / ".checkpoints" / f"{config.name}.pt"
+    with pytest.warns(UserWarning, match=rf"{config.name}\.pt is damaged"):
+        record = interrupted(config, tmp_path / "died", monkeypatch, lambda: checkpoint.write_bytes(content))
+    assert record.provenance.resumed == 0
+    assert outcome(record) == outcome(train(config, device="cpu", results=tmp_path / "whole"))
+
+
+def test_a_resumed_run_keeps_its_precision_and_confesses_other_code(tmp_path, monkeypatch):
+    config = RunConfig(**{**SMALL, "epochs": 1})
+    monkeypatch.setattr("rigl.provenance.commit", lambda: ("a" * 40, True))
+
+    def another_commit_and_machine():
+        monkeypatch.setattr("rigl.provenance.commit", lambda: ("b" * 40, True))
+        monkeypatch.setattr("rigl.training.resolve_precision", lambda *_: "bf16")
+        monkeypatch.setattr("rigl.training.device_name", lambda *_: "another CPU")
+
+    origin = interrupted(config, tmp_path, monkeypatch, another_commit_and_machine).provenance
+    assert (origin.commit, origin.clean, origin.resumed) == ("a" * 40, False, 1)
+    assert origin.precision == "float32"
+    assert origin.device.endswith(" + another CPU")
+
+
+def test_a_checkpoint_left_beside_its_record_is_cleared(tmp_path):
+    record = run(tmp_path)
+    left = tmp_path / ".checkpoints" / f"{record.name}.pt"
+    left.write_bytes(b"left")
+    assert run(tmp_path) == record
+    assert not left.exists()
+
+
+def test_inside_a_run_cudnn_stays_on_and_deterministic():
+    with isolated(torch.device("cpu"), 1):
+        assert torch.backends.cudnn.enabled
+        assert torch.backends.cudnn.deterministic
+
+
 def test_two_processes_at_once_make_one_record(tmp_path, root):
     processes = [start(SMALL, tmp_path, root) for _ in range(2)]
     for process in processes:
@@ -134,6 +191,8 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_record(tmp_path):
     assert record.test_accuracy is None
     assert len(record.history["train_loss"]) < 5
     assert record.history["train_loss"][-1] is None
+    last = run(tmp_path / "last", learning_rate=1e30, epochs=1, batch_size=1350)  # a single step
+    assert (last.status, last.test_accuracy) == ("diverged", None)
     path = records.path_of(record.config, tmp_path)
     assert "NaN" not in path.read_text()
     assert records.load(path) == record
@@ -161,6 +220,7 @@ def test_bf16_where_it_is_asked_for(tmp_path):
 
 def test_missing_data_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("rigl.data.DEBIAN", tmp_path / "nowhere")
+    monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies it was made with
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(DataError, match="fashion-mnist is missing"):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 
 def root() -> Path:
-    """The project's folder: ``RIGL_ROOT`` (which the book sets for its kernels), else the nearest
-    folder at or above the working directory, and then above this file, that holds ``_config.yml``.
+    """The project's folder: ``RIGL_ROOT`` (which the book sets for its kernels), else the checkout that
+    this package is part of, else the nearest folder at or above the working directory that holds the book's
+    ``_config.yml`` and ``notebooks``.
 
     Papermill runs a notebook in the shell's folder, the book and Jupyter in the notebook's own.
     Raises FileNotFoundError where there is neither.
@@ -16,9 +17,9 @@ def root() -> Path:
     if told := os.environ.get("RIGL_ROOT"):
         return Path(told)
     here = Path.cwd()
-    for folder in (here, *here.parents, *Path(__file__).resolve().parents):
-        if (folder / "_config.yml").is_file():
+    for folder in (Path(__file__).resolve().parents[2], here, *here.parents):
+        if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
             return folder
     raise FileNotFoundError(
-        f"no _config.yml in {here} or above it, nor above the package: set RIGL_ROOT to the project's folder"
+        f"no _config.yml and notebooks in {here} or above it: set RIGL_ROOT to the project's folder"
     )

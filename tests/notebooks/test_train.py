@@ -105,6 +105,32 @@ def test_help_lists_every_parameter_with_its_meaning(root, tmp_path):
     assert "Unknown" not in words
 
 
+def test_the_cells_run_again_in_a_live_kernel(root, tmp_path):
+    """A parameter that was edited counts when all cells, or those from it on, run once more."""
+    text = (root / "notebooks" / "train.py").read_text()
+    cells = [cell.partition("\n") for cell in text.split("\n# %%")]
+    snapshot, parameters, check = (
+        next(code for head, _, code in cells if "before = set" in code),
+        next(code for head, _, code in cells if 'tags=["parameters"]' in head),
+        next(code for head, _, code in cells if "notebook.configure" in code),
+    )
+    kernel = {}
+
+    def enter(*codes):
+        for code in codes:
+            exec(code, kernel)
+        return kernel["config"]
+
+    def edited(density):
+        changed = parameters.replace("= 0.1 ", f"= {density} ").replace('"results"', repr(str(tmp_path)))
+        assert changed != parameters
+        return changed
+
+    assert enter(snapshot, edited(0.2), check).density == 0.2
+    assert enter(snapshot, edited(0.5), check).density == 0.5
+    assert enter(edited(0.7), check).density == 0.7
+
+
 def test_configure_checks_before_it_starts(tmp_path):
     def ask(**given):
         return notebook.configure({**given, "_hidden": 1, "known": 2}, {"known"})
