@@ -12,13 +12,13 @@ def test_ratios_follow_from_the_times(capsys):
     assert set(found["ratios"]) == {
         "dense against the plain loop, images a second",
         "RigL against dense, a step, updates included",
+        "RigL against dense, whole steps between updates",
         "data and augmentation, share of a dense step",
     }
     for row in (*seconds.values(), *found["ratios"].values()):
         assert row["median"] > 0
     assert found["images_per_second"]["dense"] == pytest.approx(8 / seconds["dense"]["median"])
-    between = seconds["RigL, between updates"]["median"]
-    assert seconds["RigL, updates included"]["median"] > 0.98 * between
+    assert found["ratios"]["RigL against dense, a step, updates included"]["median"] > 0.9
 
 
 def test_the_update_that_is_timed_is_one():
