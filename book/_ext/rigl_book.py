@@ -14,6 +14,7 @@ from typing import Any
 from docutils import nodes
 from plotly.offline import get_plotlyjs
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.util import logging
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,14 @@ def write_plotly(app: Sphinx) -> None:
         target = Path(app.outdir) / "_static" / PLOTLY
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(get_plotlyjs(), encoding="utf-8")
+
+
+def leave_out_failed_runs(app: Sphinx, config: Config) -> None:
+    """Papermill keeps a notebook that failed; it is for whoever ran it, not for readers."""
+    for path in sorted(Path(app.srcdir).glob("runs/*.ipynb")):
+        if '"output_type": "error"' in path.read_text(encoding="utf-8"):
+            config.exclude_patterns.append(path.relative_to(app.srcdir).as_posix())
+            log.info("%s failed and is left out of the book", path.name)
 
 
 def name_run(app: Sphinx, page: str, source: list[str]) -> None:
@@ -74,6 +83,7 @@ def choose_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", prepare_kernels)
     app.connect("builder-inited", write_plotly)
+    app.connect("config-inited", leave_out_failed_runs)
     app.connect("source-read", name_run)
     app.connect("doctree-read", choose_outputs)
     app.connect("html-page-context", choose_scripts, priority=900)

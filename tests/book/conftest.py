@@ -86,6 +86,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     jupytext.write(notebook, source / "run.ipynb")
     command("papermill", "run.ipynb", "runs/train.ipynb", "--no-progress-bar", cwd=source)
+    jupytext.write(jupytext.reads("# # One training run\n\n1 / 0", "py:light"), source / "fail.ipynb")
+    failed = ["papermill", "fail.ipynb", "runs/failed.ipynb", "--kernel", "python3"]
+    failed[0] = str(Path(sys.executable).with_name(failed[0]))
+    assert subprocess.run(failed, cwd=source, capture_output=True, check=False).returncode == 1
+    assert (source / "runs" / "failed.ipynb").exists()
     return build(source, tmp_path_factory.mktemp("site"))
 
 

@@ -35,6 +35,10 @@ def test_runs_are_told_apart_by_their_files(site: Path) -> None:
     assert "<title>Run: train" in (site / "runs" / "train.html").read_text()
 
 
+def test_failed_runs_are_no_pages(site: Path) -> None:
+    assert [path.name for path in (site / "runs").iterdir()] == ["train.html"]
+
+
 def test_no_widget_reaches_a_page(site: Path) -> None:
     for path in site.rglob("*.html"):
         page = path.read_text()
