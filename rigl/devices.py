@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from platform import machine, processor
+
 import torch
 
 from rigl.config import ConfigError
@@ -31,7 +34,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bf16" if device.type == "cpu" and _cpu_has_bf16() else "float32"
+    return "bf16" if _cpu_has_bf16() else "float32"
 
 
 def _cpu_has_bf16() -> bool:
@@ -45,11 +48,6 @@ def device_name(device: torch.device) -> str:
     """What the vendor calls it."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    if device.type != "cpu":
-        return device.type
-    from pathlib import Path
-    from platform import machine, processor
-
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

@@ -220,7 +220,7 @@ def _build(config: RunConfig, device: torch.device) -> Run:
         lr=config.learning_rate,
         momentum=config.momentum,
         nesterov=config.momentum > 0,
-        fused=device.type in ("cpu", "cuda"),
+        fused=True,
     )
     sparsifier = Sparsifier(
         model,
