@@ -11,13 +11,32 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-Method = Literal["dense", "small-dense", "static", "set", "rigl"]
-Distribution = Literal["uniform", "er", "erk"]
+Method = Literal[
+    "dense",
+    "small-dense",
+    "static",
+    "set",
+    "snfs",
+    "rigl",
+    "rigl-sg",
+    "rigl-sm",
+    "pruning",
+    "lottery",
+    "rigl-reinit",
+    "rigl-struct",
+]
+DISTRIBUTIONS = ("uniform", "er", "erk", "erk-flops")
 DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100"]
 ProtocolName = Literal["paper", "tenth", "laptop", "smoke"]
 Preset = Literal["repro2021", "google"]
 Augmentation = Literal["none", "flip", "crop-flip"]
 Precision = Literal["auto", "float32", "bf16"]
+
+
+# Shares of the report's 88,000 steps: where pruning begins, and the warm-up of its rows on CIFAR-10.
+PRUNE_START = 700 / 88_000
+PRUNING_WARMUP = 3_500 / 88_000
+NO_DISTRIBUTION = ("dense", "small-dense", "pruning", "lottery")
 
 
 class OneLineError(Exception):
@@ -76,8 +95,8 @@ DATASETS: dict[str, DatasetFacts] = {
 class Protocol(BaseModel):
     """How much of an experiment is done: what `RunConfig` takes where it is not told otherwise.
 
-    `lr_drop_share` and `warmup_share` are shares of a run's steps, so that a shorter run keeps the
-    schedule's form; at full length they give the report's step counts exactly (30,000 of 88,000 on
+    What ends in `_share` is a share of a run's steps, so that a shorter run keeps the schedule's form; at
+    full length they give the report's step counts exactly (30,000 of 88,000 on
     CIFAR-10, 20,000 of 78,250 and a warm-up of 2 epochs of 250 on CIFAR-100).
     """
 
@@ -93,6 +112,7 @@ class Protocol(BaseModel):
     pool: int = 1
     lr_drop_share: float = 30_000 / 88_000
     warmup_share: float = 0.0
+    prune_start_share: float = PRUNE_START
 
 
 def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
@@ -114,6 +134,7 @@ def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
             label_smoothing=0.1,
             lr_drop_share=20_000 / 78_250,
             warmup_share=2 / 250,
+            prune_start_share=700 / 78_250,
         )
     if name == "laptop" and dataset == "fashion-mnist":
         model = model or "lenet-300-100"
@@ -157,14 +178,20 @@ class RunConfig(BaseModel):
     """One training run. What is left out is filled in from the protocol, so that every knob that
     decides the result stands in the record.
 
+    distribution  a name of `rigl.distributions.layer_densities`, a map ``{layer: density}``, or the name
+                  of a record, for the densities that its run ended with
+    flops         a budget in place of `density`: forward FLOPs over the dense network's
+    density       None where `distribution` or `flops` decide it
+
     Raises ConfigError, one line that names the value and what would be right.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     method: Method = "rigl"
-    density: float = Field(0.1, gt=0, le=1)
-    distribution: Distribution | None = "erk"
+    density: float | None = Field(0.1, gt=0, le=1)
+    distribution: dict[str, float] | str | None = "erk"
+    flops: float | None = Field(None, gt=0, le=1)
     preset: Preset = "repro2021"
     alpha: float = Field(0.3, ge=0, le=1)
     delta_t: int = Field(100, ge=1)
@@ -181,6 +208,7 @@ class RunConfig(BaseModel):
     lr_drop_share: float = Field(gt=0)
     lr_factor: float = Field(0.2, gt=0, le=1)
     warmup_share: float = Field(0.0, ge=0, lt=1)
+    prune_start_share: float = Field(PRUNE_START, ge=0, lt=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -205,7 +233,10 @@ class RunConfig(BaseModel):
         name = knobs.setdefault("protocol", "smoke")
         dataset = knobs.setdefault("dataset", choose_protocol(str(name), None, cuda=False)[1])
         if isinstance(name, str) and isinstance(dataset, str) and dataset in DATASETS:
-            knobs = {**protocol(name, dataset, knobs.get("model")).model_dump(), **knobs}
+            plan = protocol(name, dataset, knobs.get("model")).model_dump()
+            if knobs.get("method") in ("pruning", "lottery") and not plan["warmup_share"]:
+                plan["warmup_share"] = PRUNING_WARMUP
+            knobs = {**plan, **knobs}
         return knobs
 
     @field_validator("model")
@@ -215,17 +246,34 @@ class RunConfig(BaseModel):
             parse_wrn(name)
         return name
 
+    @field_validator("distribution")
+    @classmethod
+    def _known_distribution(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in DISTRIBUTIONS and not re.search("_[0-9a-f]{8}$", value):
+            raise ValueError(
+                f"distribution={value!r} is unknown: choose {', '.join(DISTRIBUTIONS)}, a map of layers to "
+                "densities, or the name of a record"
+            )
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         facts = DATASETS[self.dataset]
+        self._check_budget()
         # Knobs that a method does not use must not make two runs of one.
         unused: dict[str, Any] = {}
         if self.method == "dense":
             unused["density"] = 1.0
+        if self.method in NO_DISTRIBUTION:
+            unused["distribution"] = None
         if self.method in ("dense", "small-dense"):
-            unused |= {"distribution": None, "preset": "repro2021"}
+            unused["preset"] = "repro2021"
         if self.method in ("dense", "small-dense", "static"):
-            unused |= {"alpha": 0.3, "delta_t": 100, "t_end": 0.75}
+            unused |= {"delta_t": 100, "t_end": 0.75}
+        if self.method in ("dense", "small-dense", "static", "pruning", "lottery"):
+            unused["alpha"] = 0.3
+        if self.method not in ("pruning", "lottery"):
+            unused["prune_start_share"] = PRUNE_START
         self.__dict__.update(unused)
         if self.validation >= facts.train:
             raise ValueError(f"validation={self.validation} must be below the {facts.train} training images")
@@ -234,6 +282,26 @@ class RunConfig(BaseModel):
         if self.augmentation == "crop-flip" and min(self.input_shape[1:]) < 5:
             raise ValueError("augmentation='crop-flip' needs images of at least 5 pixels a side")
         return self
+
+    def _check_budget(self) -> None:
+        named = self.distribution in DISTRIBUTIONS
+        if self.flops is not None and self.method in NO_DISTRIBUTION:
+            raise ValueError(
+                f"flops={self.flops:g}: {self.method} has no distribution to fit to it, only a density"
+            )
+        if self.flops is not None and not named:
+            raise ValueError(f"flops={self.flops:g} needs a distribution by name: {', '.join(DISTRIBUTIONS)}")
+        if self.method not in NO_DISTRIBUTION:
+            if self.distribution is None:
+                raise ValueError(f"distribution=None: {self.method} needs one, such as 'erk'")
+            if self.flops is not None or not named:
+                self.__dict__["density"] = None
+
+    @property
+    def source(self) -> RunConfig | None:
+        """The run whose final masks this one starts from: the same in all but the method."""
+        method = {"lottery": "pruning", "rigl-reinit": "rigl-sm"}.get(self.method)
+        return RunConfig(**{**self.model_dump(), "method": method}) if method else None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -265,9 +333,31 @@ class RunConfig(BaseModel):
         return round(self.warmup_share * self.epochs * self.steps_per_epoch)
 
     @property
+    def prune_start_steps(self) -> int:
+        """Steps before pruning begins; a longer run (`multiplier`) leaves it."""
+        return round(self.prune_start_share * self.epochs * self.steps_per_epoch)
+
+    @property
+    def distribution_name(self) -> str | None:
+        """The distribution in a word; a map's is a short hash, a record's the end of its name."""
+        if isinstance(self.distribution, dict):
+            return "custom-" + _hash(self.distribution)[:4]
+        if self.distribution is None or self.distribution in DISTRIBUTIONS:
+            return self.distribution
+        return "as-" + self.distribution[-8:]
+
+    @property
     def label(self) -> str:
         """The method as the report's tables name it, for a file or an axis: ``"rigl-erk"``."""
-        return self.method if self.distribution is None else f"{self.method}-{self.distribution}"
+        name = self.distribution_name
+        return self.method if name is None else f"{self.method}-{name}"
+
+    @property
+    def size(self) -> str:
+        """How sparse, in words: ``"density 0.1"``, ``"0.2 of the FLOPs"``."""
+        if self.flops is not None:
+            return f"{self.flops:g} of the FLOPs"
+        return f"density {self.density:g}" if self.density is not None else "densities given"
 
     @property
     def run_id(self) -> str:
@@ -276,19 +366,24 @@ class RunConfig(BaseModel):
         A knob at its field's own default does not enter, so that a knob added later leaves the
         identity of older records as it is.
         """
-        knobs = self.model_dump(mode="json", exclude_defaults=True)
-        return hashlib.sha256(json.dumps(knobs, sort_keys=True).encode()).hexdigest()[:8]
+        return _hash(self.model_dump(mode="json", exclude_defaults=True))[:8]
 
     @property
     def name(self) -> str:
         """A file name for people: ``rigl-erk_d0.1_wrn-10-1_laptop_s0_1a2b3c4d``."""
         parts = [self.label]
-        if self.method != "dense":
+        if self.flops is not None:
+            parts.append(f"f{self.flops:g}")
+        elif self.method != "dense" and self.density is not None:
             parts.append(f"d{self.density:g}")
         if self.multiplier > 1:
             parts.append(f"{self.multiplier}x")
         parts += [self.model, self.protocol, f"s{self.seed}", self.run_id]
         return "_".join(parts)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def check_names(given: set[str], known: set[str]) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from rigl.config import DISTRIBUTIONS
+from rigl.flops import check_positions, forward_flops
 from rigl.shapes import Layer
-
-DISTRIBUTIONS = ("uniform", "er", "erk")
 
 
 def layer_densities(
     layers: Sequence[Layer],
-    density: float,
+    density: float | None = None,
     distribution: str | Mapping[str, float] = "erk",
     *,
+    flops: float | None = None,
     mask_first_conv: bool = True,
+    dense: Collection[str] = (),
 ) -> dict[str, float]:
     """The density of each layer, in (0, 1], as ``{name: density}``.
 
@@ -26,45 +28,97 @@ def layer_densities(
                      dense and is neither compensated for nor counted in the target;
                      ``"er"``: proportional to (Cin + Cout) / (Cin Cout) (Mocanu et al. 2018);
                      ``"erk"``: proportional to the sum of all the weight's dimensions over their
-                     product (Evci et al. 2020, section 3); or a map ``{name: density}`` of your own
-    mask_first_conv  False keeps the first convolution dense, and out of the target, under ER and
-                     ERK too (the original authors' code)
+                     product (Evci et al. 2020, section 3);
+                     ``"erk-flops"``: ERK over the number of positions a weight is used at. ERK's active
+                     weights, k proportional to the sum of dimensions s, maximise sum(s log k) at a given
+                     number of weights; these, k proportional to s / positions, at given FLOPs;
+                     or a map ``{name: density}`` of your own
+    flops            a budget in place of `density`: forward FLOPs over the dense network's, in (0, 1];
+                     the distribution's density that costs so much is found
+    mask_first_conv  False keeps the first convolution dense, and out of the target, under the others
+                     too (the original authors' code)
+    dense            names of layers that stay dense; the others' densities are lowered to compensate
 
-    Under ER and ERK the whole network's density is `density`: what layers that would need more than
-    all their weights cannot take is given to the others.
+    Except under ``"uniform"`` the whole network's density is `density`: what layers that would need more
+    than all their weights cannot take is given to the others.
 
-    Raises ValueError for a density outside (0, 1], an unknown distribution, no layers, or a map that
-    does not name every layer.
+    Raises ValueError for a density outside (0, 1], an unknown distribution, no layers, a map that does
+    not name every layer, a budget or dense layers that leave nothing for the rest, and, where FLOPs
+    matter, layers described without an input shape.
     """
     if not layers:
         raise ValueError("layers is empty: the model has no convolution or linear layer to mask")
     if isinstance(distribution, Mapping):
         return _custom(layers, distribution)
-    if not 0 < density <= 1:
-        raise ValueError(f"density={density} must lie in (0, 1]")
     if distribution not in DISTRIBUTIONS:
         raise ValueError(
             f"distribution={distribution!r} is unknown: choose one of {', '.join(DISTRIBUTIONS)}"
         )
     first_conv = next((layer.name for layer in layers if layer.kind == "conv"), None)
     exempt = {first_conv} if distribution == "uniform" or not mask_first_conv else set()
-    masked = [layer for layer in layers if layer.name not in exempt]
-    if distribution == "uniform":
-        found = {layer.name: float(density) for layer in masked}
-    else:
-        raw = np.array([_erdos_renyi(layer.shape, distribution) for layer in masked])
-        found = _scaled(masked, raw, density)
-    return {layer.name: found.get(layer.name, 1.0) for layer in layers}
+    counted = [layer for layer in layers if layer.name not in exempt]
+    masked = [layer for layer in counted if layer.name not in dense]
+    if not masked:
+        return {layer.name: 1.0 for layer in layers}
+    raw = _raw(masked, distribution)
+
+    names = [layer.name for layer in masked]
+
+    def at(density: float) -> dict[str, float]:
+        total, free = (sum(layer.numel for layer in some) for some in (counted, masked))
+        rest = density if free == total else (density * total - (total - free)) / free
+        if rest <= 0:
+            kept = 1 - free / total
+            raise ValueError(f"density={density:g} is too low: the layers that stay dense take {kept:.4g}")
+        found = _scaled(masked, raw, rest) if distribution != "uniform" else dict.fromkeys(names, rest)
+        return {layer.name: found.get(layer.name, 1.0) for layer in layers}
+
+    if flops is None:
+        if density is None or not 0 < density <= 1:
+            raise ValueError(f"density={density} must lie in (0, 1]")
+        return at(float(density))
+    if not 0 < flops <= 1:
+        raise ValueError(f"flops={flops} must lie in (0, 1]")
+    least = 1 - sum(layer.numel for layer in masked) / sum(layer.numel for layer in counted)
+    return _at_cost(layers, at, flops, least)
+
+
+def _at_cost(
+    layers: Sequence[Layer], at: Callable[[float], dict[str, float]], flops: float, least: float
+) -> dict[str, float]:
+    """The densities ``at(density)`` whose forward FLOPs are `flops` of dense, by bisection above `least`."""
+    dense = forward_flops(layers)
+
+    def cost(density: float) -> float:
+        return forward_flops(layers, at(density)) / dense
+
+    low, high = least + 1e-9, 1.0
+    if cost(low) > flops:
+        raise ValueError(
+            f"flops={flops:g} is too low: the layers that stay dense cost {cost(low):.4g} of all"
+        )
+    for _ in range(60):  # halves the interval to below a double's resolution
+        middle = (low + high) / 2
+        low, high = (middle, high) if cost(middle) < flops else (low, middle)
+    return at(high)
+
+
+def _raw(layers: Sequence[Layer], distribution: str) -> np.ndarray:
+    """What each layer's density is proportional to, up to a factor common to all."""
+    if distribution == "er":
+        return np.array([sum(layer.shape[:2]) / float(np.prod(layer.shape[:2])) for layer in layers])
+    raw = np.array([sum(layer.shape) / layer.numel for layer in layers])
+    if distribution != "erk-flops":
+        return raw
+    check_positions(layers)
+    positions = np.array([float(layer.positions) for layer in layers])
+    found: np.ndarray = raw / positions
+    return found
 
 
 def active_counts(layers: Sequence[Layer], densities: Mapping[str, float]) -> dict[str, int]:
     """Active weights of each layer, ``round(density * numel)``: exact, where a coin toss a weight drifts."""
     return {layer.name: round(densities[layer.name] * layer.numel) for layer in layers}
-
-
-def _erdos_renyi(shape: tuple[int, ...], distribution: str) -> float:
-    dims = shape if distribution == "erk" else shape[:2]
-    return sum(dims) / float(np.prod(dims))
 
 
 def _scaled(layers: Sequence[Layer], raw: np.ndarray, density: float) -> dict[str, float]:

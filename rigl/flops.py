@@ -16,33 +16,56 @@ def forward_flops(layers: Sequence[Layer], densities: Mapping[str, float] | None
 
     Raises ValueError where a layer was described without an input shape.
     """
-    unknown = [layer.name for layer in layers if layer.positions < 1]
-    if unknown:
-        raise ValueError(
-            f"no output positions known for {unknown[0]}: describe the model with its input_shape"
-        )
+    check_positions(layers)
     return sum(
         2.0 * layer.numel * layer.positions * (1.0 if densities is None else densities[layer.name])
         for layer in layers
     )
 
 
+def step_flops(forward: float, dense: float, dense_gradient: bool) -> float:
+    """FLOPs of one training step a sample: a forward pass, as much again for the gradient of the
+    activations, and the gradient of the active weights or, where `dense_gradient`, of all of them."""
+    return 2 * forward + (dense if dense_gradient else forward)
+
+
 def training_flops(
-    method: str, dense: float, sparse: float, *, delta_t: int = 100, multiplier: float = 1
+    method: str,
+    dense: float,
+    sparse: float,
+    *,
+    delta_t: int = 100,
+    multiplier: float = 1,
+    source: float = 0.0,
 ) -> float:
     """FLOPs of one training step a sample, averaged over the steps (supplement, section 2.2).
 
-    `dense` and `sparse` are the forward FLOPs f_d and f_s. Dense training costs 3 f_d: forward, and
-    backward to weights and to activations. Static, SET and small-dense cost 3 f_s. RigL needs the dense
-    gradient once in `delta_t` steps: (3 delta_t f_s + 2 f_s + f_d) / (delta_t + 1). Training `multiplier`
-    times longer costs that much more. Raises ValueError for a method whose cost is not known.
+    `dense` and `sparse` are the forward FLOPs f_d and f_s, f_s averaged over the steps where it changes.
+    Dense training costs 3 f_d: forward, and backward to weights and to activations. Static, SET,
+    small-dense and pruning cost 3 f_s; SNFS, with dense gradients at every step, 2 f_s + f_d. RigL and
+    its variants need them once in `delta_t` steps: (3 delta_t f_s + 2 f_s + f_d) / (delta_t + 1). A
+    lottery ticket costs 3 f_s after its pruning run's own cost, `source`. Training `multiplier` times
+    longer costs that much more. Raises ValueError for a method whose cost is not known.
     """
     if method == "dense":
         each = 3 * dense
-    elif method in ("static", "set", "small-dense"):
+    elif method in ("static", "set", "small-dense", "pruning"):
         each = 3 * sparse
-    elif method == "rigl":
+    elif method == "lottery":
+        each = 3 * sparse + source
+    elif method == "snfs":
+        each = 2 * sparse + dense
+    elif method in ("rigl", "rigl-sg", "rigl-sm", "rigl-reinit", "rigl-struct"):
         each = (3 * delta_t * sparse + 2 * sparse + dense) / (delta_t + 1)
     else:
         raise ValueError(f"method={method!r}: its training cost is not known")
     return each * multiplier
+
+
+def check_positions(layers: Sequence[Layer]) -> None:
+    """Raise ValueError, naming it, for a layer that was described without an input shape."""
+    unknown = [layer.name for layer in layers if layer.positions < 1]
+    if unknown:
+        raise ValueError(
+            f"no output positions known for {unknown[0]}: describe the model with its input_shape"
+        )

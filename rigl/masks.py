@@ -8,7 +8,7 @@ and come out right by construction.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, prod
+from math import floor, inf, prod
 
 import torch
 from torch import Tensor
@@ -46,6 +46,60 @@ def grow(score: Tensor, mask: Tensor, count: int) -> Tensor:
     """
     key = score.detach().neg().nan_to_num_(nan=inf, posinf=inf, neginf=-inf)
     return mask | _smallest(key, mask.logical_not(), count)
+
+
+def prune(weights: Sequence[Tensor], masks: Sequence[Tensor], count: int) -> list[Tensor]:
+    """`masks` with only `count` active positions left in all of them together: those whose \\|weight\\| is
+    largest over all layers, ties going to the earlier layer and the lower position.
+
+    No layer is left empty: each that has an active weight keeps its largest. Raises ValueError where
+    `count` is below the number of such layers, or above what is active.
+    """
+    sizes = [mask.numel() for mask in masks]
+    active = sum(int(mask.sum()) for mask in masks)
+    layers = sum(bool(mask.any()) for mask in masks)
+    if not layers <= count <= active:
+        raise ValueError(f"count={count} must lie in [{layers}, {active}]")
+    double = any(weight.dtype == torch.float64 for weight in weights)
+    keys = []
+    for weight, mask in zip(weights, masks, strict=True):
+        size = weight.detach().to(torch.float64 if double else torch.float32).abs()
+        key = size.nan_to_num_(nan=-1.0).reshape(-1).masked_fill(mask.logical_not().reshape(-1), -inf)
+        key[key.argmax()] = inf
+        keys.append(key)
+    everything = torch.cat([mask.reshape(-1) for mask in masks])
+    # Among equals the later ones go first, so that the lower position stays.
+    gone = _smallest(torch.cat(keys).flip(0), everything.flip(0), active - count).flip(0)
+    parts = torch.split(everything ^ gone, sizes)
+    return [part.view(mask.shape) for part, mask in zip(parts, masks, strict=True)]
+
+
+def redistribute(shares: Sequence[float], total: int, room: Sequence[int]) -> list[int]:
+    """How many of the `total` connections just dropped each layer regrows: exactly `total` together.
+
+    shares  each layer's part of the whole, not negative, summing to 1
+    room    each layer's inactive positions after the drop; together at least `total`
+
+    A layer gets round(share * total), at most 0.99 of its room. What the caps leave over is spread evenly
+    over the layers below theirs, and once all are full over what room there is at all; what rounding gave
+    too much is taken back from the layers it favoured most. Raises ValueError where `total` exceeds the room.
+    """
+    if not 0 <= total <= sum(room):
+        raise ValueError(f"total={total} must lie in [0, {sum(room)}], the room there is")
+    caps = [floor(0.99 * free) for free in room]
+    counts = [min(round(share * total), cap) for share, cap in zip(shares, caps, strict=True)]
+    while (left := total - sum(counts)) > 0:
+        below = [index for index, cap in enumerate(caps) if counts[index] < cap]
+        if not below:
+            caps = list(room)
+            continue
+        each, extra = divmod(left, len(below))
+        for rank, index in enumerate(below):
+            counts[index] = min(caps[index], counts[index] + each + (rank < extra))
+    favoured = sorted(range(len(counts)), key=lambda index: shares[index] * total - counts[index])
+    for index in favoured[: max(0, -left)]:
+        counts[index] -= 1
+    return counts
 
 
 def _smallest(key: Tensor, candidates: Tensor, count: int) -> Tensor:

@@ -16,6 +16,7 @@ from rigl.report.project import root
 
 KNOBS = (
     *("method", "density", "distribution", "dataset", "model", "protocol", "multiplier", "epochs"),
+    "flops",
     *("learning_rate", "alpha", "delta_t", "seed", "preset", "precision"),
 )
 PARAMETERS = (*KNOBS, "device", "results")
@@ -72,12 +73,15 @@ def closing_lines(executed: str | Path, book: str | Path) -> list[str]:
 
 def _announcement(config: RunConfig, device: str, results: Path) -> str:
     what = (
-        f"protocol {config.protocol}: {config.label} at density {config.density:g}, {config.model} on "
+        f"protocol {config.protocol}: {config.label} at {config.size}, {config.model} on "
         f"{config.dataset}, {config.total_epochs} epochs"
     )
     if records.path_of(config, results).exists():
         return f"{what}: already trained, its record is read"
     seconds = training.expected_seconds(config, device)
+    if config.source and not records.path_of(config.source, results).exists():
+        what += f", after the {config.source.method} run that it starts from"
+        seconds *= 2
     expected = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
     where = resolve_device(device)
     threads = f", threads: {training.threads(config)}" if where.type == "cpu" else ""

@@ -36,7 +36,10 @@ class Flops(BaseModel):
     """FLOPs a sample: one forward pass dense and by the final mask, one training step averaged over the run.
 
     `train_ratio` and `test_ratio` are the report's columns: against training, and one forward pass of,
-    the dense model of full width for the protocol's own length.
+    the dense model of full width for the protocol's own length. `training` is the closed form of
+    `rigl.flops.training_flops`, with the mean over the steps, `mean_forward`, where the cost of a step
+    changes; `counted` is what the steps came to one by one. Both of these are None in records made before
+    they were counted. A lottery ticket's figures include its pruning run.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,6 +48,8 @@ class Flops(BaseModel):
     training: float
     train_ratio: float
     test_ratio: float
+    mean_forward: float | None = None
+    counted: float | None = None
 
 
 class Provenance(BaseModel):
@@ -72,7 +77,8 @@ class Record(BaseModel):
     `history` has one value an epoch under each name (loss in nats, accuracy in percent); `status` is
     "finished", or "diverged" where the loss stopped being a number, which leaves `test_accuracy` None.
     Accuracies are in percent, top-1. `state_sha256` is over the last weights, buffers, momentum and
-    masks: two runs that agree in it agree bit for bit.
+    masks: two runs that agree in it agree bit for bit. `forward_ratio` is the cost of a forward pass against
+    dense at each of `density_steps`; `source` names the record whose run's final masks this one began with.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -84,6 +90,8 @@ class Record(BaseModel):
     validation_accuracy: float | None
     history: dict[str, list[float | None]]
     density_steps: list[int]
+    forward_ratio: list[float] = []
+    source: str | None = None
     layers: list[LayerRecord]
     parameters: int
     active_parameters: int
@@ -175,6 +183,8 @@ def frame(root: str | Path = "results", **equal: Any) -> pd.DataFrame:
         rows.append(
             {
                 **{column: getattr(config, column) for column in COLUMNS[:9]},
+                "distribution": config.distribution_name,
+                "density": round(record.density, 4) if config.density is None else config.density,
                 "status": record.status,
                 "test_accuracy": record.test_accuracy,
                 "validation_accuracy": record.validation_accuracy,

@@ -24,6 +24,20 @@ def drop_fraction(step: int, t_end: float, alpha: float = 0.3, decay: str = "cos
     return alpha / 2 * (1 + cos(pi * step / t_end))
 
 
+def pruning_density(step: int, density: float, t_start: float, t_end: float) -> float:
+    """Active weights over all weights that pruning leaves at `step` (Zhu and Gupta 2018, equation 1).
+
+    1 up to `t_start`, `density` from `t_end` on (both in steps), and between them the cubic
+    1 - (1 - density) * (1 - (1 - (step - t_start) / (t_end - t_start))^3).
+    """
+    if step >= t_end:
+        return density
+    if step <= t_start:
+        return 1.0
+    left = 1 - (step - t_start) / (t_end - t_start)
+    return 1 - (1 - density) * (1 - left**3)
+
+
 def learning_rate(step: int, base: float, drop_every: int, factor: float = 0.2, warmup: int = 0) -> float:
     """`base`, times `factor` after every `drop_every` steps; over the first `warmup` steps a straight
     line that reaches it in the last of them."""

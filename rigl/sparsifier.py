@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rigl.distributions import active_counts, layer_densities
-from rigl.layers import describe, maskable
-from rigl.masks import drop, grow, random_mask
-from rigl.methods import method_named, preset_named
-from rigl.schedules import drop_fraction
+from rigl.layers import TRANSPOSED, describe, maskable
+from rigl.masks import random_mask
+from rigl.methods import Method, method_named, momentum_score, preset_named
+from rigl.schedules import drop_fraction, pruning_density
+from rigl.shapes import Layer
+from rigl.updates import Move, Part, drop_and_grow, prune_to
 
 
 class Sparsifier:
@@ -22,13 +24,22 @@ class Sparsifier:
     model         any torch model; its convolution and linear weights that `optimizer` trains are masked
     optimizer     any torch optimiser that takes one gradient a step (LBFGS does not) over the model's
                   parameters; its state tensors of a masked weight's shape are masked with it
-    method        ``"dense"``, ``"small-dense"`` (both mask nothing), ``"static"``, ``"set"`` or ``"rigl"``
-    density       active weights over all weights, in (0, 1]
-    distribution  how the density is shared among layers: see `rigl.distributions.layer_densities`
+    method        one of `rigl.methods.METHODS`: ``"dense"``, ``"small-dense"`` (both mask nothing),
+                  ``"static"``, ``"set"``, ``"snfs"``, ``"rigl"``, ``"rigl-sg"``, ``"rigl-sm"``,
+                  ``"rigl-struct"``, ``"pruning"``, ``"lottery"``, ``"rigl-reinit"``
+    density       active weights over all weights, in (0, 1]; pruning starts dense and ends there
+    distribution  how the density is shared among layers, by name or as ``{name: density}``: see
+                  `rigl.distributions.layer_densities`; pruning needs none
+    flops         a budget in place of `density`: forward FLOPs over dense, in (0, 1]; needs `input_shape`
+    input_shape   one sample's shape without the batch, such as (3, 32, 32), where FLOPs matter
+    masks         masks to start from, ``{name: bool tensor}``, in place of random ones: a finished run's
+                  for ``"lottery"`` and ``"rigl-reinit"``, which need them
     total_steps   optimiser steps of the whole training
     alpha         drop fraction at the start (report, equation 1)
     delta_t       steps from one mask update to the next
-    t_end         share of `total_steps` after which masks stay
+    t_start       share of `total_steps` before which pruning does not begin
+    t_end         share of `total_steps` after which masks stay; pruning's last update is the first at or
+                  after it
     preset        ``"repro2021"`` or ``"google"``: see `rigl.methods.Preset`
     seed          decides the masks drawn, the first and SET's
 
@@ -41,9 +52,10 @@ class Sparsifier:
     Attach it to the weights that training starts from: what is loaded into the model later is masked from
     the next step on, not before.
 
-    Raises ValueError for an unknown method, distribution or preset, LBFGS, a density outside (0, 1],
-    total_steps or delta_t below 1, alpha or t_end outside [0, 1], and a model in which there is nothing
-    to mask.
+    Raises ValueError for an unknown method, distribution or preset, LBFGS, momentum-based methods on SGD
+    without momentum, a density outside (0, 1], total_steps or delta_t below 1, alpha, t_start or t_end
+    outside [0, 1], masks that are missing or of another model, and a model in which there is nothing to
+    mask.
     """
 
     def __init__(
@@ -52,11 +64,15 @@ class Sparsifier:
         optimizer: Optimizer,
         *,
         method: str,
-        density: float = 1.0,
+        density: float | None = 1.0,
         distribution: str | Mapping[str, float] = "erk",
+        flops: float | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        masks: Mapping[str, Tensor] | None = None,
         total_steps: int,
         alpha: float = 0.3,
         delta_t: int = 100,
+        t_start: float = 0.0,
         t_end: float = 0.75,
         preset: str = "repro2021",
         seed: int = 0,
@@ -66,42 +82,123 @@ class Sparsifier:
         for name, value in (("total_steps", total_steps), ("delta_t", delta_t)):
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
-        for name, share in (("alpha", alpha), ("t_end", t_end)):
+        for name, share in (("alpha", alpha), ("t_start", t_start), ("t_end", t_end)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share} must lie in [0, 1]")
-        if self.method.masked and isinstance(optimizer, torch.optim.LBFGS):
-            raise ValueError("LBFGS takes several gradients a step: choose an optimizer that takes one")
+        if self.method.source and masks is None:
+            raise ValueError(f"{method} starts from a finished {self.method.source} run: give its masks")
+        if self.method.masked:
+            _check_optimizer(optimizer, self.method)
         self.optimizer = optimizer
         self.alpha, self.delta_t, self.seed = alpha, delta_t, seed
-        self.last_update_before = t_end * total_steps
+        self.prune_from, self.last_update_before = t_start * total_steps, t_end * total_steps
         self.step_count = 0
         self.update_count = 0
         self._last_update = -1
 
         trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        weights = {name: weight for name, _, weight in maskable(model) if id(weight) in trained}
-        layers = [layer for layer in describe(model) if layer.name in weights]
+        found = [(name, module, weight) for name, module, weight in maskable(model) if id(weight) in trained]
+        weights = {name: weight for name, _, weight in found}
+        layers = [layer for layer in describe(model, input_shape) if layer.name in weights]
         if not layers:
             raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
-        densities = layer_densities(
-            layers, density, distribution, mask_first_conv=self.preset.masks_first_conv
-        )
+        transposed = {name for name, module, _ in found if isinstance(module, TRANSPOSED)}
+        self._still = self._dense_layers(layers, transposed)
         self._weights: dict[str, nn.Parameter] = weights if self.method.masked else {}
         self.masks: dict[str, Tensor] = {}
         self._factors: dict[str, Tensor] = {}
         self._counted: dict[str, tuple[tuple[int, int], int]] = {}
-        generator = torch.Generator().manual_seed(seed)
-        counts = active_counts(layers, densities)
+        if self.method.prunes:
+            self._final = self._pruning_target(layers, density)
+            self._last_prune = self._last_pruning(total_steps)
+        if masks is None:
+            masks = self._first_masks(layers, density, distribution, flops)
+        elif {name: mask.shape for name, mask in masks.items()} != {n: w.shape for n, w in weights.items()}:
+            raise ValueError("the masks given do not have this model's names and shapes")
         for name, weight in self._weights.items():
             mask = torch.empty_like(weight, dtype=torch.bool, requires_grad=False)
-            self.masks[name] = mask.copy_(random_mask(mask.shape, counts[name], generator))
+            self.masks[name] = mask.copy_(masks[name])
             self._factors[name] = mask.to(weight.dtype)
-            self._remember(name, counts[name])
+            self._remember(name, int(masks[name].sum()))
         self._mask(self._weights.items())
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
+
+    def _dense_layers(self, layers: list[Layer], transposed: set[str]) -> set[str]:
+        """Layers whose masks never move: the first convolution under pruning and the google preset; the
+        output layers, and what has no channels along dimension 0, under structured sparsity."""
+        still: set[str] = set()
+        first_conv = next((layer.name for layer in layers if layer.kind == "conv"), None)
+        if first_conv and (self.method.prunes or not self.preset.masks_first_conv):
+            still.add(first_conv)
+        if self.method.channels:
+            linear = [layer.name for layer in layers if layer.kind == "linear"]
+            still |= transposed | set(linear if first_conv else linear[-1:])
+        if (self.method.prunes or self.method.channels) and len(still) == len(layers):
+            raise ValueError(f"{self.method.name} has no layer to mask here: all of them stay dense")
+        return still
+
+    def _first_masks(
+        self,
+        layers: list[Layer],
+        density: float | None,
+        distribution: str | Mapping[str, float],
+        flops: float | None,
+    ) -> dict[str, Tensor]:
+        """The masks to start from: full ones for pruning, else random ones of exact counts."""
+        if self.method.prunes:
+            return {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in layers}
+        densities = layer_densities(
+            layers,
+            density,
+            distribution,
+            flops=flops,
+            mask_first_conv=self.preset.masks_first_conv,
+            dense=self._still if self.method.channels else (),
+        )
+        counts = active_counts(layers, densities)
+        generator = torch.Generator().manual_seed(self.seed)
+        masks = {}
+        for layer in layers:
+            if self.method.channels and layer.name not in self._still:
+                channels = max(1, round(densities[layer.name] * layer.shape[0]))
+                mask = random_mask(layer.shape[:1], channels, generator)
+                masks[layer.name] = mask.view(-1, *[1] * (len(layer.shape) - 1)).expand(layer.shape)
+            else:
+                masks[layer.name] = random_mask(layer.shape, counts[layer.name], generator)
+        return masks
+
+    def _pruning_target(self, layers: list[Layer], density: float | None) -> float:
+        if density is None or not 0 < density <= 1:
+            raise ValueError(f"density={density} must lie in (0, 1]")
+        moving = [layer for layer in layers if layer.name not in self._still]
+        size = sum(layer.numel for layer in moving)
+        if round(density * size) < len(moving):
+            raise ValueError(
+                f"density={density} leaves less than a weight a layer: at least {len(moving) / size:.3g}"
+            )
+        return density
+
+    def _last_pruning(self, total_steps: int) -> int:
+        """The step of pruning's last update: the first one due at or after t_end, else the last there is."""
+        first = 0 if self.preset.updates_from_0 else self.delta_t - 1
+        last = first
+        while last < self.last_update_before:
+            last += self.delta_t
+        # Where updates do not advance the step count, it stops that much earlier.
+        reached = total_steps - 1
+        if self.preset.updates_from_0:
+            reached -= total_steps // (self.delta_t + 1)
+        while last > reached:
+            last -= self.delta_t
+        if last < max(first, self.prune_from):
+            raise ValueError(
+                f"delta_t={self.delta_t} leaves pruning no update between t_start and the end of "
+                f"total_steps={total_steps}: it should be smaller"
+            )
+        return last
 
     @property
     def densities(self) -> dict[str, float]:
@@ -167,7 +264,10 @@ class Sparsifier:
     @property
     def update_due(self) -> bool:
         """Whether the coming optimiser step is a mask update."""
-        if self.method.grow is None or self.step_count >= self.last_update_before:
+        if self.method.prunes:
+            if not self.prune_from <= self.step_count <= self._last_prune:
+                return False
+        elif self.method.grow is None or self.step_count >= self.last_update_before:
             return False
         if self.preset.updates_from_0:
             return self.step_count % self.delta_t == 0 and self._last_update != self.step_count
@@ -185,13 +285,13 @@ class Sparsifier:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     parameter.grad = None
-        else:
+        elif not self.method.dense_state:
             self._mask((name, weight.grad) for name, weight in self._weights.items())
         return (args, kwargs) if replaced else None
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._mask(self._weights.items())
-        if self.preset.masks_momentum:
+        if self.preset.masks_momentum and not self.method.dense_state:
             self._mask(
                 (name, state) for name, weight in self._weights.items() for state in self._state(weight)
             )
@@ -200,30 +300,51 @@ class Sparsifier:
 
     @torch.no_grad()
     def _update(self) -> None:
-        """Drop by magnitude, grow by the method's score, layer by layer; every count stays."""
-        assert self.method.grow is not None
-        fraction = drop_fraction(self.step_count, self.last_update_before, self.alpha)
-        for index, (name, weight) in enumerate(self._weights.items()):
-            mask = self.masks[name]
-            score = self.method.grow(weight, self._generator(weight.device, index))
-            if score is None:
-                continue
-            active = self._active(name)
-            # An ulp above a whole number must not round up to the next.
-            count = min(active, self.preset.rounding(round(fraction * active, 9)))
-            kept = drop(weight, mask, count)
-            moved = grow(score, kept, count)
-            if self.preset.keeps_regrown:
-                kept_state = mask | moved.logical_not()
-            else:
-                kept_state = kept
-                weight.mul_(kept)
-            for state in self._state(weight):
-                state.mul_(kept_state)
-            mask.copy_(moved)
-            self._remember(name, active)
+        """Move all masks by the method's rule, and with them weights and the optimiser's state."""
+        parts = {
+            name: Part(
+                weight,
+                self.masks[name],
+                self._active(name),
+                self.optimizer.state.get(weight, {}),
+                self._generator(weight.device, index),
+                by_channel=self.method.channels,
+            )
+            for index, (name, weight) in enumerate(self._weights.items())
+            if name not in self._still
+        }
+        moves: list[Move | None]
+        if self.method.prunes:
+            moves = [*prune_to(list(parts.values()), self._pruning_count(list(parts.values())))]
+        else:
+            fraction = drop_fraction(self.step_count, self.last_update_before, self.alpha)
+            moves = drop_and_grow(list(parts.values()), fraction, self.method, self.preset)
+        for (name, part), move in zip(parts.items(), moves, strict=True):
+            if move is not None:
+                self._apply(name, part.weight, move)
         self.update_count += 1
         self._last_update = self.step_count
+
+    def _pruning_count(self, parts: list[Part]) -> int:
+        """Active weights that the schedule leaves now."""
+        at_end = self.step_count >= self._last_prune
+        density = pruning_density(self.step_count, self._final, self.prune_from, self.last_update_before)
+        size = sum(part.mask.numel() for part in parts)
+        count = round((self._final if at_end else density) * size)
+        return max(len(parts), min(count, sum(part.active for part in parts)))
+
+    def _apply(self, name: str, weight: Tensor, move: Move) -> None:
+        mask = self.masks[name]
+        if self.preset.keeps_regrown:
+            kept_state = mask | move.moved.logical_not()
+        else:
+            kept_state = move.kept
+            weight.mul_(move.kept)
+        if not self.method.dense_state:
+            for state in self._state(weight):
+                state.mul_(kept_state)
+        mask.copy_(move.moved)
+        self._remember(name, move.active)
 
     @torch.no_grad()
     def _mask(self, tensors: Iterable[tuple[str, Tensor | None]]) -> None:
@@ -232,7 +353,7 @@ class Sparsifier:
         if pairs:
             torch._foreach_mul_([tensor for tensor, _ in pairs], [factor for _, factor in pairs])
 
-    def _state(self, weight: nn.Parameter) -> list[Tensor]:
+    def _state(self, weight: Tensor) -> list[Tensor]:
         """The optimiser's tensors of the weight's shape: momentum, Adam's moments, ..."""
         state = self.optimizer.state.get(weight, {})
         return [
@@ -268,6 +389,13 @@ class Sparsifier:
                 self.masks[name] = self.masks[name].to(weight.device)
                 self._factors[name] = self._factors[name].to(weight.device)
                 self._remember(name, count)
+
+
+def _check_optimizer(optimizer: Optimizer, method: Method) -> None:
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError("LBFGS takes several gradients a step: choose an optimizer that takes one")
+    if momentum_score in (method.grow, method.share) and optimizer.defaults.get("momentum", 1) == 0:
+        raise ValueError(f"{method.name} goes by momentum: momentum=0 should be above 0, such as 0.9")
 
 
 def _stamp(mask: Tensor) -> tuple[int, int]:

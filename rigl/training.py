@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from rigl import provenance, records
-from rigl.config import DATASETS, RunConfig
+from rigl import archive, provenance, records
+from rigl.config import DATASETS, DISTRIBUTIONS, ConfigError, RunConfig
 from rigl.data import Dataset, Images, batches, load
 from rigl.devices import device_name, resolve_device, resolve_precision
-from rigl.flops import forward_flops, training_flops
+from rigl.flops import forward_flops, step_flops, training_flops
 from rigl.layers import describe
+from rigl.methods import METHODS
 from rigl.models import build
 from rigl.records import Flops, LayerRecord, Provenance, Record
 from rigl.schedules import learning_rate
@@ -39,6 +40,20 @@ History = dict[str, list[float | None]]
 
 
 @dataclass
+class Ledger:
+    """The FLOPs a sample that the steps so far really took: of their forward passes, and in all."""
+
+    steps: int = 0
+    forward: float = 0.0
+    training: float = 0.0
+
+    def add(self, forward: float, dense: float, dense_gradient: bool) -> None:
+        self.steps += 1
+        self.forward += forward
+        self.training += step_flops(forward, dense, dense_gradient)
+
+
+@dataclass
 class Run:
     """What one run trains, on its device."""
 
@@ -48,6 +63,30 @@ class Run:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     sparsifier: Sparsifier
+    layers: list[Layer]
+    ledger: Ledger
+    _cost: tuple[int, float, float] | None = None
+
+    def forward_flops(self) -> float:
+        """FLOPs of one sample's forward pass by the masks as they are."""
+        densities = self.sparsifier.densities
+        return forward_flops(self.layers, {n.name: densities.get(n.name, 1.0) for n in self.layers})
+
+    def density(self) -> float:
+        """Active weights over all weights of the maskable layers."""
+        densities = self.sparsifier.densities
+        active = sum(layer.numel * densities.get(layer.name, 1.0) for layer in self.layers)
+        return active / sum(layer.numel for layer in self.layers)
+
+    def count_step(self) -> None:
+        """Enter into the ledger what the step at hand costs, before the optimiser takes it."""
+        updates = self.sparsifier.update_count
+        if self._cost is None or self._cost[0] != updates:
+            self._cost = updates, self.forward_flops(), forward_flops(self.layers)
+        _, forward, dense = self._cost
+        when = self.sparsifier.method.dense_gradients
+        everything = when == "always" or (when == "updates" and self.sparsifier.update_due)
+        self.ledger.add(forward, dense, everything)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -56,10 +95,14 @@ class Run:
             "sparsifier": self.sparsifier.state_dict(),
         }
 
+    def save(self) -> dict[str, Any]:
+        return {**self.state_dict(), "ledger": vars(self.ledger).copy()}
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.sparsifier.load_state_dict(state["sparsifier"])
+        self.ledger = Ledger(**state["ledger"])
 
 
 def train(
@@ -96,19 +139,53 @@ def train(
         elif path.exists():
             checkpoint.unlink(missing_ok=True)  # left by a kill just after the record was written
             return records.load(path)
+        start = _start(config, device=device, results=results, data=data, progress=progress)
         dataset = load(config.dataset, data).pooled(config.pool).to(where)
         with isolated(where, threads(config)):
-            record = _train(config, where, dataset, checkpoint, progress)
+            record, masks = _train(config, where, dataset, checkpoint, progress, start)
+        if masks:
+            archive.save_masks(masks, config, results)
         records.save(record, results)
         checkpoint.unlink(missing_ok=True)
     return record
+
+
+@dataclass
+class Start:
+    """What a run begins with that other runs left: the record of its source, and that run's final masks;
+    or the densities of a record."""
+
+    source: Record | None = None
+    masks: dict[str, Tensor] | None = None
+    densities: dict[str, float] | None = None
+
+
+def _start(config: RunConfig, *, results: str | Path, **options: Any) -> Start:
+    """Find what `config` starts from under `results`; the run that it needs is trained where it, or its
+    masks, are missing."""
+    if config.source is not None:
+        record = train(config.source, results=results, **options)
+        masks = archive.load_masks(config.source, results)
+        if masks is None:
+            record = train(config.source, results=results, again=True, **options)
+            masks = archive.load_masks(config.source, results)
+        if record.status != "finished" or masks is None:
+            raise ConfigError(f"{config.method} needs {record.name}, which diverged")
+        return Start(record, {name: torch.from_numpy(mask) for name, mask in masks.items()})
+    if isinstance(config.distribution, str) and config.distribution not in DISTRIBUTIONS:
+        path = next(Path(results).glob(f"*/{config.distribution}.json"), None)
+        if path is None:
+            raise ConfigError(f"distribution={config.distribution!r}: no such record under {results}")
+        layers = records.load(path).layers
+        return Start(densities={layer.name: layer.density[-1] for layer in layers})
+    return Start()
 
 
 def expected_seconds(config: RunConfig, device: str = "auto") -> float:
     """How long `config` would take here, judged by a few steps on noise."""
     where = resolve_device(device)
     with isolated(where, threads(config)):
-        run = _build(config, where)
+        run = _build(_plain(config), where)
         channels, *image = config.input_shape
         x = torch.randn(config.batch_size, *image, channels, device=where).permute(0, 3, 1, 2)
         y = torch.zeros(config.batch_size, dtype=torch.int64, device=where)
@@ -120,6 +197,14 @@ def expected_seconds(config: RunConfig, device: str = "auto") -> float:
     return 1.1 * min(times[1:]) * config.total_steps
 
 
+def _plain(config: RunConfig) -> RunConfig:
+    """`config` for a few steps on noise: without what other runs have to leave first."""
+    given = config.distribution_name not in (None, *DISTRIBUTIONS)
+    if config.source is None and not given:
+        return config
+    return RunConfig(**{**config.model_dump(), "method": "static", "distribution": "erk"})
+
+
 def threads(config: RunConfig) -> int:
     """CPU threads that `config` trains with: torch's own number, or one where a step is small."""
     step = 3 * config.batch_size * forward_flops(_full_layers(config))
@@ -127,22 +212,27 @@ def threads(config: RunConfig) -> int:
 
 
 def _train(
-    config: RunConfig, device: torch.device, dataset: Dataset, checkpoint: Path, progress: bool | None
-) -> Record:
-    run = _build(config, device)
+    config: RunConfig,
+    device: torch.device,
+    dataset: Dataset,
+    checkpoint: Path,
+    progress: bool | None,
+    start: Start,
+) -> tuple[Record, archive.Masks]:
+    run = _build(config, device, start)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    initial = run.sparsifier.densities
     done: dict[str, Any] = {
         **{"epoch": 0, "history": {}, "seconds": 0.0, "resumed": 0, "started": started},
-        "origin": _origin(run),
+        **{"origin": _origin(run), "density_steps": [], "densities": [], "forward": []},
     }
+    _sample(run, done)
     if checkpoint.exists():
         try:
             done = _resume(run, checkpoint)
         except Exception as error:  # whatever torch makes of a file that is not a checkpoint
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             warnings.warn(f"{checkpoint} is damaged ({reason}): training starts anew", stacklevel=2)
-            run = _build(config, device)
+            run = _build(config, device, start)
     training, validation = dataset.split(config.validation)
     history: History = done["history"]
     diverged = _diverged(history)
@@ -163,14 +253,33 @@ def _train(
                 history.setdefault(name, []).append(value)
             diverged = _diverged(history)
             done["epoch"] += 1
+            if done["epoch"] in _sampled(config):
+                _sample(run, done)
             done["seconds"] += time.perf_counter() - begin
-            bar.set_postfix(epoch=done["epoch"], density=f"{_density(run):.3f}", **metrics)
-            _save({"run": run.state_dict(), "done": done}, checkpoint)
+            bar.set_postfix(epoch=done["epoch"], density=f"{run.density():.3f}", **metrics)
+            _save({"run": run.save(), "done": done}, checkpoint)
     test = None
     if not diverged:
         loss, accuracy = _evaluate(run, dataset.test, dataset)
         test = None if loss is None else accuracy
-    return _record(run, dataset, initial, done, test)
+    if done["density_steps"][-1] != run.sparsifier.step_count:
+        _sample(run, done)
+    masks = {name: mask.cpu().numpy() for name, mask in run.sparsifier.masks.items()}
+    return _record(run, dataset, done, test, start), masks
+
+
+def _sampled(config: RunConfig) -> set[int]:
+    """Epochs after which layer densities are set down: each of the first few, then about twenty."""
+    if METHODS[config.method].share is None and not METHODS[config.method].prunes:
+        return {config.total_epochs}
+    return {1, 2, 3, 4, 6, 8} | {math.ceil(config.total_epochs * part / 20) for part in range(1, 21)}
+
+
+def _sample(run: Run, done: dict[str, Any]) -> None:
+    densities = run.sparsifier.densities
+    done["density_steps"].append(run.sparsifier.step_count)
+    done["densities"].append([round(densities.get(layer.name, 1.0), 6) for layer in run.layers])
+    done["forward"].append(run.forward_flops())
 
 
 def _diverged(history: History) -> bool:
@@ -206,10 +315,11 @@ def _resume(run: Run, checkpoint: Path) -> dict[str, Any]:
     return {**done, "resumed": done["resumed"] + 1}
 
 
-def _build(config: RunConfig, device: torch.device) -> Run:
+def _build(config: RunConfig, device: torch.device, start: Start | None = None) -> Run:
     """Model, optimiser and sparsifier as they are before the first step."""
+    start = start or Start()
     torch.manual_seed(config.seed)
-    width = math.sqrt(config.density) if config.method == "small-dense" else 1.0
+    width = math.sqrt(config.density or 1.0) if config.method == "small-dense" else 1.0
     model = _model(config, width)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Weight decay is for weights alone, not for biases or normalisation (report's protocol).
@@ -227,16 +337,21 @@ def _build(config: RunConfig, device: torch.device) -> Run:
         optimizer,
         method=config.method,
         density=config.density,
-        distribution=config.distribution or "uniform",
+        distribution=start.densities or config.distribution or "uniform",
+        flops=config.flops,
+        input_shape=config.input_shape,
+        masks=start.masks,
         total_steps=config.total_steps,
         alpha=config.alpha,
         delta_t=config.delta_t,
+        t_start=config.prune_start_steps / config.total_steps,
         t_end=config.t_end,
         preset=config.preset,
         seed=config.seed,
     )
     precision = resolve_precision(config.precision, device)
-    return Run(config, device, precision, model, optimizer, sparsifier)
+    layers = describe(model, config.input_shape)
+    return Run(config, device, precision, model, optimizer, sparsifier, layers, Ledger())
 
 
 def _model(config: RunConfig, width: float) -> nn.Module:
@@ -287,6 +402,7 @@ def _step(run: Run, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = run.model(x)
         loss = F.cross_entropy(logits, y, label_smoothing=config.label_smoothing)
     loss.backward()  # type: ignore[no-untyped-call]
+    run.count_step()
     run.optimizer.step()
     return loss.detach(), (logits.detach().argmax(1) == y).sum()
 
@@ -305,14 +421,12 @@ def _evaluate(run: Run, images: Images, dataset: Dataset) -> tuple[float | None,
     return _rounded(loss_sum / len(images), 4), _rounded(100 * correct / len(images), 2)
 
 
-def _record(
-    run: Run, dataset: Dataset, initial: dict[str, float], done: dict[str, Any], test: float | None
-) -> Record:
-    config, final = run.config, run.sparsifier.densities
-    layers = describe(run.model, config.input_shape)
+def _record(run: Run, dataset: Dataset, done: dict[str, Any], test: float | None, start: Start) -> Record:
+    config = run.config
     parameters = sum(p.numel() for p in run.model.parameters())
     inactive = sum(mask.numel() - int(mask.sum()) for mask in run.sparsifier.masks.values())
     history: History = done["history"]
+    flops = _flops(run, start.source)
     return Record(
         name=config.name,
         status="diverged" if test is None else "finished",
@@ -320,19 +434,17 @@ def _record(
         test_accuracy=test,
         validation_accuracy=history["validation_accuracy"][-1] if config.validation else None,
         history=history,
-        density_steps=[0, run.sparsifier.step_count],
+        density_steps=done["density_steps"],
+        forward_ratio=[round(forward / flops.dense_forward, 6) for forward in done["forward"]],
+        source=start.source.name if start.source else None,
         layers=[
-            LayerRecord(
-                name=layer.name,
-                shape=layer.shape,
-                density=[round(at.get(layer.name, 1.0), 6) for at in (initial, final)],
-            )
-            for layer in layers
+            LayerRecord(name=layer.name, shape=layer.shape, density=list(density))
+            for layer, density in zip(run.layers, zip(*done["densities"], strict=True), strict=True)
         ],
         parameters=parameters,
         active_parameters=parameters - inactive,
         updates=run.sparsifier.update_count,
-        flops=_flops(config, layers, final),
+        flops=flops,
         state_sha256=_fingerprint(run.state_dict()),
         provenance=Provenance(
             **done["origin"],
@@ -345,16 +457,26 @@ def _record(
     )
 
 
-def _flops(config: RunConfig, layers: list[Layer], densities: dict[str, float]) -> Flops:
+def _flops(run: Run, source: Record | None) -> Flops:
+    config, ledger = run.config, run.ledger
     dense = forward_flops(_full_layers(config))
-    forward = forward_flops(layers, {layer.name: densities.get(layer.name, 1.0) for layer in layers})
-    training = training_flops(config.method, dense, forward, delta_t=config.delta_t)
+    mean = ledger.forward / ledger.steps
+    before = source.flops if source and config.method == "lottery" else None
+    training = training_flops(
+        config.method, dense, mean, delta_t=config.delta_t, source=before.training if before else 0.0
+    )
+    counted = ledger.training / ledger.steps
+    if before:
+        counted += before.training if before.counted is None else before.counted
+    forward = run.forward_flops()
     return Flops(
         dense_forward=dense,
         forward=forward,
         training=training,
         train_ratio=config.multiplier * training / (3 * dense),
         test_ratio=forward / dense,
+        mean_forward=mean,
+        counted=counted,
     )
 
 
@@ -391,14 +513,6 @@ def _save(state: dict[str, Any], path: Path) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     records.write_whole(path, buffer.getvalue())
-
-
-def _density(run: Run) -> float:
-    masks = run.sparsifier.masks
-    if not masks:
-        return 1.0
-    sizes = {name: mask.numel() for name, mask in masks.items()}
-    return sum(sizes[n] * d for n, d in run.sparsifier.densities.items()) / sum(sizes.values())
 
 
 def _rounded(value: float, digits: int) -> float | None:

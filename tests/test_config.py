@@ -90,7 +90,7 @@ def test_names_for_people():
     ("knobs", "words"),
     [
         ({"methd": "rigl"}, ["'methd'", "did you mean 'method'"]),
-        ({"method": "rigll"}, ["method='rigll'", "'set' or 'rigl'"]),
+        ({"method": "rigll"}, ["method='rigll'", "'rigl-reinit' or 'rigl-struct'"]),
         ({"density": 0}, ["density=0", "greater than 0"]),
         ({"density": 1.5}, ["density=1.5", "less than or equal to 1"]),
         ({"density": "abc"}, ["density='abc'", "valid number"]),

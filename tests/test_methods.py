@@ -27,9 +27,9 @@ def test_unknown_names_list_the_known():
 def test_scores():
     weight = torch.zeros(3, requires_grad=True)
     generator = torch.Generator().manual_seed(0)
-    assert gradient_score(weight, generator) is None
+    assert gradient_score(weight, {}, generator) is None
     weight.grad = torch.tensor([1.0, -3.0, 2.0])
-    assert gradient_score(weight, generator).tolist() == [1, 3, 2]
-    first, second = random_score(weight, generator), random_score(weight, generator)
+    assert gradient_score(weight, {}, generator).tolist() == [1, 3, 2]
+    first, second = random_score(weight, {}, generator), random_score(weight, {}, generator)
     assert not torch.equal(first, second)
     assert bool(((first >= 0) & (first < 1)).all())

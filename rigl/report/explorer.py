@@ -16,7 +16,8 @@ from typing import Any, TypedDict
 import pandas as pd
 import plotly.graph_objects as go
 
-from rigl.distributions import DISTRIBUTIONS, active_counts, layer_densities
+from rigl.config import DISTRIBUTIONS
+from rigl.distributions import active_counts, layer_densities
 from rigl.flops import forward_flops
 from rigl.report import figures
 from rigl.shapes import Layer

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report.sample import CONV, LENET
-from rigl.distributions import DISTRIBUTIONS, layer_densities
+from rigl.config import DISTRIBUTIONS
+from rigl.distributions import layer_densities
 from rigl.flops import forward_flops
 from rigl.report import explorer
 from rigl.shapes import Layer

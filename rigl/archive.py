@@ -1,0 +1,67 @@
+"""Masks of finished runs, for the runs that start from them: packed bits, compressed."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rigl.config import RunConfig
+from rigl.records import RecordError, write_whole
+
+# What is smaller, and what other runs start from, is worth keeping in git.
+SMALL = 32_768
+SOURCES = ("pruning", "rigl-sm")
+
+Masks = dict[str, np.ndarray]
+
+
+def save_masks(masks: Mapping[str, np.ndarray], config: RunConfig, root: str | Path = "results") -> Path:
+    """Write ``{name: bool array}`` whole or not at all, and return the path.
+
+    It is ``root/masks/DATASET/NAME.npz``, which git keeps, for small files that other runs start from;
+    else ``root/.masks/DATASET/NAME.npz``, which it does not.
+    """
+    arrays = {}
+    for name, mask in masks.items():
+        arrays[f"bits/{name}"] = np.packbits(mask.reshape(-1))
+        arrays[f"shape/{name}"] = np.array(mask.shape)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    content = buffer.getvalue()
+    kept = config.method in SOURCES and len(content) <= SMALL
+    here, there = _paths(config, root) if kept else _paths(config, root)[::-1]
+    write_whole(here, content)
+    there.unlink(missing_ok=True)
+    return here
+
+
+def load_masks(config: RunConfig, root: str | Path = "results") -> Masks | None:
+    """The final masks of `config`'s run, ``{name: bool array}``; None where they are not there.
+
+    Raises RecordError, naming the file, where it is damaged.
+    """
+    path = next((path for path in _paths(config, root) if path.exists()), None)
+    if path is None:
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = {}
+            for key in stored.files:
+                kind, _, name = key.partition("/")
+                if kind == "bits":
+                    shape = tuple(stored[f"shape/{name}"])
+                    found[name] = (
+                        np.unpackbits(stored[key], count=int(np.prod(shape))).astype(bool).reshape(shape)
+                    )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{path}: not the masks of a run: {error}") from None
+    return found
+
+
+def _paths(config: RunConfig, root: str | Path) -> tuple[Path, Path]:
+    tail = Path(config.dataset) / f"{config.name}.npz"
+    return Path(root) / "masks" / tail, Path(root) / ".masks" / tail
