@@ -103,7 +103,7 @@ class Sparsifier:
         if not layers:
             raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
         transposed = {name for name, module, _ in found if isinstance(module, TRANSPOSED)}
-        self._still = self._dense_layers(layers, transposed)
+        self._still = self._dense_layers(layers, transposed, distribution)
         self._weights: dict[str, nn.Parameter] = weights if self.method.masked else {}
         self.masks: dict[str, Tensor] = {}
         self._factors: dict[str, Tensor] = {}
@@ -126,12 +126,15 @@ class Sparsifier:
             optimizer.register_step_post_hook(self._after_step),
         ]
 
-    def _dense_layers(self, layers: list[Layer], transposed: set[str]) -> set[str]:
-        """Layers whose masks never move: the first convolution under pruning and the google preset; the
-        output layers, and what has no channels along dimension 0, under structured sparsity."""
+    def _dense_layers(
+        self, layers: list[Layer], transposed: set[str], distribution: str | Mapping[str, float]
+    ) -> set[str]:
+        """Layers whose masks stay full: the first convolution under pruning, uniform masks and the google
+        preset; the output layers, and what has no channels along dimension 0, under structured sparsity."""
         still: set[str] = set()
         first_conv = next((layer.name for layer in layers if layer.kind == "conv"), None)
-        if first_conv and (self.method.prunes or not self.preset.masks_first_conv):
+        exempt = self.method.prunes or distribution == "uniform" or not self.preset.masks_first_conv
+        if first_conv and exempt:
             still.add(first_conv)
         if self.method.channels:
             linear = [layer.name for layer in layers if layer.kind == "linear"]
