@@ -24,6 +24,11 @@
 # and `papermill --help-notebook notebooks/train.ipynb` lists them all. What is `None` is as the protocol has
 # it. A run that is already in `results/` is not trained again, and one that was interrupted goes on from its
 # last epoch.
+#
+# The methods are `dense`, `small-dense`, `static`, `set`, `snfs`, `rigl`, `rigl-sg`, `rigl-sm`, `rigl-struct`,
+# `pruning`, `lottery` and `rigl-reinit`. The last two start from another run's final masks, those of `pruning`
+# and of `rigl-sm` with the same settings: where there is none it is trained first. The name of a record as
+# `distribution` takes the layer densities that its run ended with.
 
 # %% tags=["remove-cell"]
 from rigl import notebook, train
@@ -32,17 +37,20 @@ from rigl.report import figures
 before = set(globals())
 
 # %% tags=["parameters"]
-method: str = "rigl"  # dense, small-dense, static, set or rigl
+method: str = "rigl"  # static, set, snfs, rigl, pruning, ...: all are named above
 density: float = 0.1  # active weights over all weights, above 0 and at most 1
-distribution: str = "erk"  # how layers share the density: uniform, er or erk
+distribution: str = "erk"  # how layers share the density: uniform, er, erk, erk-flops or a record
+flops: float = None  # a budget in place of density: forward FLOPs over dense, at most 1
 dataset: str = None  # digits, fashion-mnist, cifar10 or cifar100; None is the protocol's own
 model: str = None  # lenet-300-100, resnet-50 or wrn-D-K; None is the protocol's own
 protocol: str = "auto"  # paper, tenth, laptop, smoke; auto picks by device and dataset
 multiplier: int = 1  # how many times longer to train, 1, 2, 3, ...
 epochs: int = None  # epochs before the multiplier; None is the protocol's own
+validation: int = None  # training images held out; None is the protocol's own, 0 trains on all
 learning_rate: float = None  # at the start; None is the protocol's own
 alpha: float = 0.3  # share of active weights that the first update drops
 delta_t: int = 100  # steps from one mask update to the next
+t_end: float = 0.75  # share of the steps after which masks stay
 seed: int = 0  # decides the initial weights, the masks and the order of images
 preset: str = "repro2021"  # rules in which published codes differ: repro2021 or google
 device: str = "auto"  # auto, cpu, cuda or one of several GPUs such as cuda:1
@@ -71,7 +79,8 @@ figures.show(figures.history(record))
 # ## Density by layer
 #
 # The share of each layer's weights that is active, before the first step and after the last. Static, SET and
-# RigL move connections within a layer and never from one to another, so both bars are then alike.
+# RigL move connections within a layer and never from one to another, so both bars are then alike. SNFS,
+# RigL-SG and RigL-SM move them between layers too, and pruning starts from a dense network.
 
 # %% tags=["remove-input"]
 figures.show(figures.densities(record))
@@ -81,7 +90,13 @@ figures.show(figures.densities(record))
 #
 # FLOPs of one sample against the dense network of full width: a forward pass by the final mask, and a step of
 # training averaged over the run, longer training included. Two for every multiply-add of a convolution or
-# linear layer, times its density; nothing else counts.
+# linear layer, times its density; nothing else counts. A lottery ticket's training includes its pruning run.
 
 # %% tags=["remove-input"]
 figures.show(figures.flops(record))
+
+# %% [markdown]
+# What a forward pass costs at each stage of training: a straight line where layers keep their densities.
+
+# %% tags=["remove-input"]
+figures.show(figures.cost_over_time(record))

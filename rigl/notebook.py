@@ -16,7 +16,7 @@ from rigl.report.project import root
 
 KNOBS = (
     *("method", "density", "distribution", "dataset", "model", "protocol", "multiplier", "epochs"),
-    "flops",
+    *("flops", "validation", "t_end"),
     *("learning_rate", "alpha", "delta_t", "seed", "preset", "precision"),
 )
 PARAMETERS = (*KNOBS, "device", "results")

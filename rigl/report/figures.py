@@ -18,14 +18,22 @@ from rigl.records import Record
 from rigl.report.tables import label
 
 BLUE, ORANGE, GREEN, SKY, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#808080"
+VERMILION = "#d55e00"
 METHODS = {  # the same colour and marker for a method everywhere
     "dense": (GREY, "square"),
     "small-dense": (PURPLE, "diamond"),
     "static": (ORANGE, "triangle-up"),
     "set": (SKY, "x"),
     "rigl": (GREEN, "circle"),
+    "snfs": (VERMILION, "triangle-down"),
+    "rigl-sg": (GREEN, "pentagon"),
+    "rigl-sm": (BLUE, "hexagon"),
+    "rigl-reinit": (GREEN, "hourglass"),
+    "rigl-struct": (SKY, "bowtie"),
+    "pruning": (BLUE, "star"),
+    "lottery": (PURPLE, "cross"),
 }
-DASHES = {"uniform": "dot", "er": "dash", "erk": "solid"}
+DASHES = {"uniform": "dot", "er": "dash", "erk": "solid", "erk-flops": "dashdot"}
 CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
@@ -143,6 +151,23 @@ def flops(record: Record) -> go.Figure:
     fig.add_vline(x=1, line={"color": GREY, "dash": "dash"}, annotation={"text": "dense", "xanchor": "right"})
     styled(fig, height=220, xaxis_title="FLOPs, relative to dense")
     return fig.update_layout(margin_l=80).update_xaxes(range=[0, 1.1 * max(1.0, *shares)])
+
+
+def cost_over_time(record: Record) -> go.Figure:
+    """FLOPs of a forward pass at each step that the record has densities of, as shares of dense (report,
+    figure 5a)."""
+    fig = go.Figure(
+        go.Scatter(
+            x=record.density_steps,
+            y=record.forward_ratio or [record.flops.test_ratio] * len(record.density_steps),
+            mode="lines+markers",
+            line={"color": BLUE},
+            name=record.config.label,
+            hovertemplate="step %{x:,}: %{y:.4f} x dense<extra></extra>",
+        )
+    )
+    styled(fig, height=300, xaxis_title="training step", yaxis_title="forward FLOPs, relative to dense")
+    return fig.update_yaxes(rangemode="tozero")
 
 
 AXES = {"density": "density", "train_flops": "training FLOPs, relative to dense"}

@@ -23,7 +23,7 @@ def published(**equal: Any) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     for column, value in equal.items():
         if column not in frame:
-            raise ValueError(f"{column!r} is not a column: choose from {', '.join(frame)}")
+            raise ValueError(f"{column!r} is not a column: choose from {', '.join(map(str, frame))}")
         frame = frame[frame[column] == value]
     return frame.reset_index(drop=True)
 

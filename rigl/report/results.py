@@ -26,7 +26,9 @@ def variant(config: RunConfig) -> str:
     """The knobs that are not as the protocol, the table's own columns and the seed make them."""
     usual = RunConfig(**{key: getattr(config, key) for key in (*tables.KEYS, "seed")})
     return ", ".join(
-        f"{key}={value}" for key, value in config.model_dump().items() if value != getattr(usual, key)
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in config.model_dump().items()
+        if value is not None and value != getattr(usual, key)
     )
 
 
@@ -63,6 +65,17 @@ def show(frame: pd.DataFrame, name: str) -> None:
     """Display all that protocol `name` has."""
     for output in outputs(frame, name):
         figures.emit(output, raw=True)
+
+
+def show_table(table: pd.DataFrame, text: str) -> None:
+    """Display a table with its caption, or that it has no runs yet."""
+    page = tables.html(table, text) if len(table) else f"<p><em>No runs yet. {escape(text)}</em></p>"
+    figures.emit({"text/html": page}, raw=True)
+
+
+def show_text(markdown: str) -> None:
+    """Display computed sentences."""
+    figures.emit({"text/markdown": markdown, "text/plain": markdown}, raw=True)
 
 
 def outputs(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def copy_sources(target: Path) -> None:
     for name in ("book", "notebooks", "rigl"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     (target / "results").mkdir()
-    for name in ("_config.yml", "_toc.yml", "results/layers.json"):
+    for name in ("_config.yml", "_toc.yml", "results/layers.json", "results/published.json"):
         shutil.copy(ROOT / name, target / name)
     for hidden in (".pytest_cache", ".venv"):  # no page, though there are readmes in it
         (target / hidden).mkdir()

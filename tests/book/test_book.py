@@ -14,8 +14,9 @@ from rigl.shapes import load_layers
 PLOTS = {
     "book/intro": 0,
     "notebooks/masks": 1,
-    "runs/train": 3,
+    "runs/train": 4,
     "notebooks/results": 1,
+    "notebooks/discrepancies": 0,
     "book/references": 0,
     "search": 0,
     "genindex": 0,
