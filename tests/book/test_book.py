@@ -14,6 +14,7 @@ from rigl.shapes import load_layers
 PLOTS = {
     "book/intro": 0,
     "notebooks/masks": 1,
+    "book/own-loop": 0,
     "runs/train": 4,
     "notebooks/results": 1,
     "notebooks/discrepancies": 0,
