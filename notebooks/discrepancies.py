@@ -72,7 +72,7 @@ results.show_table(
 # |---|---|---|---|
 # | ResNet-50's stem | two 3x3 convolutions in section 4.1, one in the supplement | one | one: it gives the printed FLOPs |
 # | CIFAR-100, held out | 10,000 images | 5,000 | 10,000 |
-# | CIFAR-100, augmentation | flips and crops | crops resized from 8 to 100 % of the area, flips | crops of padded images, flips |
+# | CIFAR-100, augmentation | flips and crops | crops resized from 8 to 100 % of the area, flips | crops of padded images, flips; the other by `-p augmentation resized-crop-flip` |
 # | CIFAR-100, warm-up | 2 epochs | 1,760 steps | 2 epochs |
 # | CIFAR-10, pruning and lottery | - | a warm-up of 3,500 steps for pruning | as the code, for both |
 # | validation images | - | augmented | as they are |

@@ -47,6 +47,7 @@ protocol: str = "auto"  # paper, tenth, laptop, smoke; auto picks by device and 
 multiplier: int = 1  # how many times longer to train, 1, 2, 3, ...
 epochs: int = None  # epochs before the multiplier; None is the protocol's own
 validation: int = None  # training images held out; None is the protocol's own, 0 trains on all
+augmentation: str = None  # none, flip, crop-flip or resized-crop-flip; None is the protocol's own
 learning_rate: float = None  # at the start; None is the protocol's own
 alpha: float = 0.3  # share of active weights that the first update drops
 delta_t: int = 100  # steps from one mask update to the next

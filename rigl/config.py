@@ -29,7 +29,7 @@ DISTRIBUTIONS = ("uniform", "er", "erk", "erk-flops")
 DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100"]
 ProtocolName = Literal["paper", "tenth", "laptop", "smoke"]
 Preset = Literal["repro2021", "google"]
-Augmentation = Literal["none", "flip", "crop-flip"]
+Augmentation = Literal["none", "flip", "crop-flip", "resized-crop-flip"]
 Precision = Literal["auto", "float32", "bf16"]
 
 

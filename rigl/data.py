@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rigl.config import DATASETS, OneLineError
+from rigl.crops import random_boxes, resize
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
@@ -132,7 +133,8 @@ def batches(
 
     With a `generator`, which lies on that device, in an order drawn from it and augmented: ``"flip"``
     mirrors every other image, ``"crop-flip"`` also shifts it by up to 4 pixels a direction, the border
-    filled by reflection. Without one in order and as they are. The last batch may be smaller.
+    filled by reflection, ``"resized-crop-flip"`` also enlarges a random box of it (the report's CIFAR-100
+    code). Without one in order and as they are. The last batch may be smaller.
     """
     device = images.y.device
     scale = (1 / 255 / torch.tensor(std)).to(device)
@@ -158,7 +160,10 @@ def _augmented(x: Tensor, rows: Tensor, augmentation: str, generator: torch.Gene
     mirrored = torch.rand(count, 1, generator=generator, device=device) < 0.5
     along = torch.where(mirrored, along.flip(1), along)
     pixels = (rows[:, None, None] * height + down[:, :, None]) * width + along[:, None, :]
-    return x.view(-1, x.shape[3])[pixels]
+    found = x.view(-1, x.shape[3])[pixels]
+    if augmentation == "resized-crop-flip":
+        found = resize(found, random_boxes(count, height, width, generator))
+    return found
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:

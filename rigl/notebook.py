@@ -16,7 +16,7 @@ from rigl.report.project import root
 
 KNOBS = (
     *("method", "density", "distribution", "dataset", "model", "protocol", "multiplier", "epochs"),
-    *("flops", "validation", "t_end"),
+    *("flops", "validation", "t_end", "augmentation"),
     *("learning_rate", "alpha", "delta_t", "seed", "preset", "precision"),
 )
 PARAMETERS = (*KNOBS, "device", "results")

@@ -113,8 +113,8 @@ def remarks() -> str:
         f"Table 2 prints {row['accuracy']:g} ± {row['std']:g} for SET trained twice as long at density 0.1. "
         f"Three seeds of which two agree come to that when those two reach {usual:.1f} % and the third "
         f"{odd:.1f} %: one run collapsed.\n\nOf the {compared} wall times of small-dense and RigL-struct in "
-        f"the supplement's Table 2, {equal} are the printed training FLOPs of the same setting: they were not "
-        "measured."
+        f"the supplement's Table 2, {equal} are the printed training FLOPs of the same setting: they were "
+        "not measured."
     )
 
 
