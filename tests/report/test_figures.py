@@ -1,11 +1,13 @@
 """Every figure says what its record says, and its output serves both readers."""
 
 import json
+from typing import get_args
 
 import pytest
 
 from report.sample import LENET, record
 from rigl import records
+from rigl.config import Method
 from rigl.distributions import layer_densities
 from rigl.report import figures
 
@@ -62,8 +64,23 @@ def test_accuracy_shows_every_finished_run_by_name(frame, against: str) -> None:
 
 
 def test_methods_differ_in_colour_and_in_marker() -> None:
-    colours, markers = zip(*figures.METHODS.values(), strict=True)
-    assert len(set(colours)) == len(set(markers)) == len(figures.METHODS)
+    assert set(figures.METHODS) == set(get_args(Method))
+    markers = [marker for _, marker in figures.METHODS.values()]
+    assert len(set(markers)) == len(markers)
+    colours = [
+        figures.METHODS[name][0] for name in ("static", "set", "rigl", "snfs", "rigl-sm", "small-dense")
+    ]
+    assert len(set(colours)) == len(colours)
+
+
+def test_cost_over_time_is_the_records() -> None:
+    run = record(method="snfs").model_copy(
+        update={"density_steps": [0, 10, 20], "forward_ratio": [0.1, 0.3, 0.2]}
+    )
+    (line,) = figures.cost_over_time(run).data
+    assert (list(line.x), list(line.y)) == ([0, 10, 20], [0.1, 0.3, 0.2])
+    (old,) = figures.cost_over_time(record()).data
+    assert list(old.y) == [0.1, 0.1], "records from before it was kept: their density never changed"
 
 
 def test_accuracy_of_nothing_is_an_empty_figure(tmp_path) -> None:

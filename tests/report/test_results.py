@@ -1,10 +1,12 @@
 """The results page: what it says of runs, and that it needs none."""
 
+from typing import get_args
+
 import pytest
 
 from report.sample import record
 from rigl import records
-from rigl.config import RunConfig
+from rigl.config import Method, RunConfig
 from rigl.report import results
 
 
@@ -32,7 +34,7 @@ def test_variants_do_not_share_a_mean(project) -> None:
 
 
 def test_a_usual_run_is_no_variant() -> None:
-    for method in ("dense", "small-dense", "static", "set", "rigl"):
+    for method in get_args(Method):
         for protocol in ("paper", "tenth", "laptop"):
             assert (
                 results.variant(RunConfig(method=method, protocol=protocol, dataset="cifar10", seed=3)) == ""

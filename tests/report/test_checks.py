@@ -1,0 +1,84 @@
+"""Checks on the report's figures, each against arithmetic done by hand, and pairs of runs."""
+
+from statistics import mean, stdev
+
+import pandas as pd
+import pytest
+
+from report.sample import record
+from rigl import records
+from rigl.report import checks, results
+
+
+def test_flops_that_differ() -> None:
+    found = checks.flops_that_differ()
+    rows = {(row["Data"], row["Method"], row["Masks"], row["Density"]): row for _, row in found.iterrows()}
+    small = rows["cifar10", "small-dense", "-", "0.1"]
+    # 5, 10, 20 and 40 channels: two 3x3 convolutions a block, and the two shortcuts that are there.
+    stem, first = 27 * 5, 9 * 5 * 10 + 9 * 10 * 10 + 5 * 10 + 4 * 9 * 10 * 10
+    second = 9 * 10 * 20 + 9 * 20 * 20 + 10 * 20 + 4 * 9 * 20 * 20
+    third = 9 * 20 * 40 + 9 * 40 * 40 + 20 * 40 + 4 * 9 * 40 * 40
+    macs = 1024 * (stem + first) + 256 * second + 64 * third + 40 * 10
+    assert small["Inference, by the rules"] == f"{macs / 157_730_048:.3f}"
+    assert small["Inference, printed"] == "0.11"
+    assert ("cifar10", "rigl", "erk", "0.1") not in rows, "0.17 is what the rules give"
+    assert ("cifar10", "rigl, 2x", "erk", "0.1") in rows
+
+
+def test_tables_that_differ() -> None:
+    (row,) = checks.tables_that_differ().to_dict("records")
+    assert (row["Method"], row["Masks"], row["Density"]) == ("rigl", "uniform", "0.2")
+    assert row["Accuracy, %"] == "92.6 (table2, table4); 92.9 (supplement-table2, table5)"
+
+
+def test_costs_that_contradict() -> None:
+    found = checks.costs_that_contradict()
+    cells = {(row["Data"], row["Method"], row["Density"]): row for _, row in found.iterrows()}
+    assert set(cells) == {
+        ("cifar10", "snfs, 2x", "0.2"),
+        ("cifar100", "lottery", "0.1"),
+        ("cifar100", "lottery", "0.2"),
+    }
+    assert cells["cifar10", "snfs, 2x", "0.2"]["By other rows"] == "0.49"
+    assert cells["cifar100", "lottery", "0.1"]["By other rows"] == "0.47"
+
+
+def test_a_collapsed_seed_gives_back_mean_and_spread() -> None:
+    usual, odd = checks.collapsed_seed(83.3, 15.33)
+    assert mean([usual, usual, odd]) == pytest.approx(83.3)
+    assert stdev([usual, usual, odd]) == pytest.approx(15.33)
+    assert odd < usual
+
+
+def test_wall_times_are_flops_and_the_remarks_say_so() -> None:
+    assert checks.wall_times_that_are_flops() == (12, 12)
+    assert "Of the 12 wall times" in checks.remarks()
+    assert "83.3 ± 15.33" in checks.remarks()
+
+
+@pytest.fixture
+def frame(tmp_path, monkeypatch) -> pd.DataFrame:
+    monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
+    runs = [record(80.0, seed=0), record(82.0, seed=1), record(90.0, seed=2), record(50.0, density=0.2)]
+    runs += [record(81.0, seed=0, preset="google"), record(84.0, seed=1, preset="google")]
+    runs += [record(70.0, seed=0, preset="google", alpha=0.5), record(60.0, method="pruning")]
+    runs += [record(61.0, method="pruning", warmup_share=0.0)]
+    for run in runs:
+        records.save(run, tmp_path / "results")
+    return results.runs()
+
+
+def test_pairs_are_alike_in_all_else(frame: pd.DataFrame) -> None:
+    (row,) = checks.paired(frame, "preset", "repro2021", "google").to_dict("records")
+    assert (row["first"], row["second"], row["change"], row["seeds"]) == (81.0, 82.5, 1.5, 2)
+    assert row["std"] == pytest.approx(stdev([1.0, 2.0]))
+    table = checks.readable_pairs(checks.paired(frame, "preset", "repro2021", "google"), "one", "other")
+    assert table.iloc[0].tolist() == [
+        "lenet-300-100", "rigl", "erk", "0.1", "81.00", "82.50", "+1.50 ± 0.71", 2,
+    ]  # fmt: skip
+
+
+def test_pairs_of_variants(frame: pd.DataFrame) -> None:
+    (row,) = checks.paired(frame, "variant", "warmup_share=0", "").to_dict("records")
+    assert (row["method"], row["distribution"], row["change"]) == ("pruning", "-", -1.0)
+    assert checks.readable_pairs(pd.DataFrame(), "a", "b").empty
