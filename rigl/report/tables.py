@@ -38,7 +38,7 @@ def readable(spread: pd.DataFrame) -> pd.DataFrame:
             "Method": label(row),
             "Masks": row["distribution"] if isinstance(row["distribution"], str) else "-",
             "Density": f"{row['density']:g}",
-            "Accuracy, %": _accuracy(row["mean"], row["std"]),
+            "Accuracy, %": accuracy(row["mean"], row["std"]),
             "Seeds": str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
             "Train FLOPs, x": f"{row['train_flops']:.3f}",
             "Test FLOPs, x": f"{row['test_flops']:.3f}",
@@ -57,7 +57,8 @@ def label(row: pd.Series) -> str:
     return ", ".join(parts)
 
 
-def _accuracy(mean: float, std: float) -> str:
+def accuracy(mean: float, std: float) -> str:
+    """Mean and sample standard deviation in percent, rounded; one run has no spread, none no mean."""
     if isnan(mean):
         return "-"
     return f"{mean:.2f}" if isnan(std) else f"{mean:.2f} ± {std:.2f}"

@@ -17,6 +17,7 @@ PLOTS = {
     "book/own-loop": 0,
     "runs/train": 4,
     "notebooks/results": 1,
+    "notebooks/budgets": 1,
     "notebooks/discrepancies": 0,
     "book/references": 0,
     "search": 0,

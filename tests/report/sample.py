@@ -25,8 +25,9 @@ def record(accuracy: float | None = 88.0, device: str = "a processor", **knobs: 
     """A record of the protocol "laptop" on Fashion-MNIST; no accuracy makes it one that diverged."""
     config = RunConfig(**{"protocol": "laptop", "dataset": "fashion-mnist", **knobs})
     shares = {layer.name: 1.0 for layer in LENET}
+    cost = config.flops or config.density
     if config.distribution:
-        shares = layer_densities(LENET, config.density, config.distribution)
+        shares = layer_densities(LENET, config.density, config.distribution, flops=config.flops)
     return Record(
         name=config.name,
         status="diverged" if accuracy is None else "finished",
@@ -47,10 +48,10 @@ def record(accuracy: float | None = 88.0, device: str = "a processor", **knobs: 
         state_sha256="0" * 64,
         flops=Flops(
             dense_forward=532_400,
-            forward=532_400 * config.density,
-            training=3 * 532_400 * config.density,
-            train_ratio=config.density,
-            test_ratio=config.density,
+            forward=532_400 * cost,
+            training=3 * 532_400 * cost,
+            train_ratio=cost,
+            test_ratio=cost,
         ),
         provenance=Provenance(
             commit="0123456789abcdef",

@@ -1,0 +1,103 @@
+"""Distributions at equal FLOPs: what they do to layers, and what trained networks reach with them."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from rigl.distributions import layer_densities
+from rigl.report import figures, tables
+from rigl.report.project import root
+from rigl.shapes import load_layers
+
+COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
+PATTERNS = {"uniform": "", "erk": "/", "erk-flops": "x"}
+
+
+def densities(model: str, flops: float) -> go.Figure:
+    """Each layer's density under the three distributions at `flops` of the dense forward pass.
+
+    `model` is a name in ``results/layers.json``. Raises what `layer_densities` raises.
+    """
+    layers = load_layers(root() / "results" / "layers.json")[model]
+    hover = [[layer.name, " x ".join(map(str, layer.shape)), layer.positions] for layer in layers]
+    fig = go.Figure()
+    for name, colour in COMPARED.items():
+        shares = layer_densities(layers, distribution=name, flops=flops)
+        fig.add_bar(
+            x=list(range(1, len(layers) + 1)),
+            y=list(shares.values()),
+            name=name,
+            customdata=hover,
+            hovertemplate="%{customdata[0]}<br>%{customdata[1]}, %{customdata[2]} positions<br>density %{y:.4f}",
+            marker={"color": colour, "pattern": {"shape": PATTERNS[name], "fillmode": "overlay"}},
+        )
+    figures.styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
+    return fig.update_yaxes(range=[0, 1])
+
+
+def weights(flops: float) -> pd.DataFrame:
+    """The network's density under each distribution at equal FLOPs, a row a model of ``layers.json``."""
+    rows = []
+    for model, layers in load_layers(root() / "results" / "layers.json").items():
+        row = {"Model": model}
+        for name in COMPARED:
+            shares = layer_densities(layers, distribution=name, flops=flops)
+            active = sum(shares[layer.name] * layer.numel for layer in layers)
+            row[name] = f"{active / sum(layer.numel for layer in layers):.4f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs of `results.runs` that had a budget of FLOPs, a row a model, budget and distribution."""
+    rows = [
+        {
+            "Model": row["model"],
+            "Method": row["method"],
+            "FLOPs, x": row["budget"],
+            "Masks": row["distribution"],
+            "Weights, x": f"{row['density']:.4f}",
+            "Accuracy, %": row["accuracy"],
+            "Seeds": row["seeds"],
+        }
+        for _, row in _budgeted(frame).iterrows()
+    ]
+    return pd.DataFrame(rows)
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """One sentence for each model, method and budget that all three distributions have runs of, by the means
+    and their standard errors."""
+    found = []
+    for (model, method, budget), part in _budgeted(frame).groupby(["model", "method", "budget"]):
+        rows = {row["distribution"]: row for _, row in part.iterrows()}
+        if set(rows) < set(COMPARED):
+            continue
+        new = rows["erk-flops"]
+        for other in ("erk", "uniform"):
+            found.append(f"- {model}, {method}, {budget} of the FLOPs: {_compare(new, rows[other])}")
+    return "\n".join(found) or "Too few runs yet to say."
+
+
+def _compare(new: pd.Series, old: pd.Series) -> str:
+    """In words; a difference counts where it exceeds twice its standard error over seeds."""
+    apart = new["mean"] - old["mean"]
+    what = f"`erk-flops` is {apart:+.2f} points from `{old['distribution']}`"
+    if min(new["seeds"], old["seeds"]) < 2:
+        return what + ", on a single seed, which decides nothing."
+    error = (new["std"] ** 2 / new["seeds"] + old["std"] ** 2 / old["seeds"]) ** 0.5
+    words = (
+        "better" if apart > 2 * error else "worse" if apart < -2 * error else "no different within the spread"
+    )
+    return f"{what} (standard error {error:.2f}, {min(new['seeds'], old['seeds'])} seeds): {words}."
+
+
+def _budgeted(frame: pd.DataFrame) -> pd.DataFrame:
+    """`tables.spread` of the runs with a budget of FLOPs and nothing else unusual, and their `budget`."""
+    budget = frame["variant"].str.fullmatch(r"flops=([\d.e-]+)")
+    part = frame[budget.fillna(False).astype(bool)]
+    rows = tables.spread(part)
+    rows["budget"] = rows["variant"].str.removeprefix("flops=")
+    rows["accuracy"] = [tables.accuracy(*pair) for pair in zip(rows["mean"], rows["std"], strict=True)]
+    return rows.sort_values(["model", "method", "budget", "distribution"])
