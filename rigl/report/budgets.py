@@ -11,6 +11,7 @@ from rigl.report.project import root
 from rigl.shapes import load_layers
 
 COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
+HOVER = "%{customdata[0]}<br>%{customdata[1]}, %{customdata[2]} positions<br>density %{y:.4f}"
 PATTERNS = {"uniform": "", "erk": "/", "erk-flops": "x"}
 
 
@@ -29,7 +30,7 @@ def densities(model: str, flops: float) -> go.Figure:
             y=list(shares.values()),
             name=name,
             customdata=hover,
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]}, %{customdata[2]} positions<br>density %{y:.4f}",
+            hovertemplate=HOVER,
             marker={"color": colour, "pattern": {"shape": PATTERNS[name], "fillmode": "overlay"}},
         )
     figures.styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
