@@ -58,8 +58,14 @@ def layer_densities(
     exempt = {first_conv} if distribution == "uniform" or not mask_first_conv else set()
     counted = [layer for layer in layers if layer.name not in exempt]
     masked = [layer for layer in counted if layer.name not in dense]
+    everything = {layer.name: 1.0 for layer in layers}
     if not masked:
-        return {layer.name: 1.0 for layer in layers}
+        wanted = flops if flops is not None else density if counted else 1.0
+        if wanted is not None and wanted < 1:
+            raise ValueError(
+                f"{wanted:g} is too low: the layers that stay dense cost all, and no other is left"
+            )
+        return everything
     raw = _raw(masked, distribution)
 
     names = [layer.name for layer in masked]
@@ -71,7 +77,7 @@ def layer_densities(
             kept = 1 - free / total
             raise ValueError(f"density={density:g} is too low: the layers that stay dense take {kept:.4g}")
         found = _scaled(masked, raw, rest) if distribution != "uniform" else dict.fromkeys(names, rest)
-        return {layer.name: found.get(layer.name, 1.0) for layer in layers}
+        return everything | found
 
     if flops is None:
         if density is None or not 0 < density <= 1:

@@ -80,9 +80,10 @@ def redistribute(shares: Sequence[float], total: int, room: Sequence[int]) -> li
     shares  each layer's part of the whole, not negative, summing to 1
     room    each layer's inactive positions after the drop; together at least `total`
 
-    A layer gets round(share * total), at most 0.99 of its room. What the caps leave over is spread evenly
-    over the layers below theirs, and once all are full over what room there is at all; what rounding gave
-    too much is taken back from the layers it favoured most. Raises ValueError where `total` exceeds the room.
+    A layer gets round(share * total), at most 0.99 of its room. What the caps leave over is given out one by
+    one, in turn, to the layers below theirs, and once all are full to those with room at all. What rounding
+    gave too much is taken back from the layers it favoured most. Raises ValueError where `total` exceeds
+    the room.
     """
     if not 0 <= total <= sum(room):
         raise ValueError(f"total={total} must lie in [0, {sum(room)}], the room there is")
@@ -93,9 +94,10 @@ def redistribute(shares: Sequence[float], total: int, room: Sequence[int]) -> li
         if not below:
             caps = list(room)
             continue
-        each, extra = divmod(left, len(below))
-        for rank, index in enumerate(below):
-            counts[index] = min(caps[index], counts[index] + each + (rank < extra))
+        # As if given out one by one, in turn.
+        each = min(left // len(below), min(caps[index] - counts[index] for index in below))
+        for index in below if each else below[:left]:
+            counts[index] += each or 1
     favoured = sorted(range(len(counts)), key=lambda index: shares[index] * total - counts[index])
     for index in favoured[: max(0, -left)]:
         counts[index] -= 1

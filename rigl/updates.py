@@ -79,7 +79,7 @@ def drop_and_grow(
     for place, index in enumerate(moving):
         part = parts[index]
         size, active = part.mask.numel() // part.unit, part.active // part.unit
-        rate, sparsity = fraction, 1 - active / size
+        rate, sparsity = fraction, (size - active) / size
         if shares and preset.spares_full and sparsity < SPARED_BELOW and shares[place] > 1 / len(moving):
             rate = min(sparsity, fraction)
         # An ulp above a whole number must not round up to the next.
@@ -113,7 +113,8 @@ def _shares(parts: Sequence[Part], score: Score) -> list[float] | None:
     for part in parts:
         values = score(part.weight, part.state, part.generator)
         assert values is not None
-        means.append((values.double() * part.mask).sum() / max(part.active, 1))
+        active = torch.where(part.mask, values.double(), 0.0)  # inf times 0 would be no number
+        means.append(active.sum() / max(part.active, 1))
     found = [value if isfinite(value) else 0.0 for value in torch.stack(means).tolist()]
     total = sum(found)
     return [value / total for value in found] if total > 0 else None

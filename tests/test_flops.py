@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+import reference
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rigl.distributions import layer_densities
-from rigl.flops import forward_flops, training_flops
+from rigl.flops import forward_flops, step_flops, training_flops
 from rigl.layers import describe
+from rigl.methods import METHODS
 from rigl.models import build
 from rigl.shapes import Layer
 
@@ -80,3 +84,54 @@ def test_layers_json_is_not_stale(root: Path):
     assert root / "results" / "layers.json" == PATH
     assert load_layers(PATH) == shown_layers(), "run 'python -m rigl.models'"
     assert json.loads(PATH.read_text())
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(1, 20), min_size=2, max_size=4), st.integers(1, 99), st.floats(0, 1)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_forward_is_the_references(rows):
+    layers = [Layer(str(n), "conv", tuple(shape), places) for n, (shape, places, _) in enumerate(rows)]
+    plain = [("conv", shape, places) for shape, places, _ in rows]
+    densities = [density for *_, density in rows]
+    found = forward_flops(layers, dict(zip(map(str, range(len(rows))), densities, strict=True)))
+    assert found == pytest.approx(reference.forward_flops(plain, densities))
+    assert forward_flops(layers) == reference.forward_flops(plain)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=20)
+@given(st.floats(1, 1e9), st.floats(0, 1), st.integers(1, 1000), st.floats(1, 5), st.floats(0, 1e9))
+def test_training_is_the_references(method, dense, ratio, delta_t, multiplier, source):
+    sparse = ratio * dense
+    found = training_flops(
+        method,
+        dense,
+        sparse,
+        delta_t=delta_t,
+        multiplier=multiplier,
+        source=source if method == "lottery" else 0,
+    )
+    expected = reference.training_flops(method, dense, sparse, delta_t, multiplier, source)
+    assert found == pytest.approx(expected)
+
+
+def test_steps_by_hand():
+    """Forward 2, to the activations 2, to the weights 2; or 10 for all weights' gradient."""
+    assert step_flops(2, 10, False) == reference.step_flops(2, 10, False) == 6
+    assert step_flops(2, 10, True) == reference.step_flops(2, 10, True) == 14
+    assert step_flops(10, 10, True) == step_flops(10, 10, False) == 30
+    # RigL's closed form is one step of all gradients to delta_t without
+    steps = 4 * [step_flops(2, 10, False)] + [step_flops(2, 10, True)]
+    assert training_flops("rigl", 10, 2, delta_t=4) == sum(steps) / 5
+
+
+def test_new_methods_by_hand():
+    assert training_flops("snfs", 10, 2) == 14
+    assert training_flops("pruning", 10, 4) == 12
+    assert training_flops("lottery", 10, 2, source=12) == 18
+    variants = ("rigl-sg", "rigl-sm", "rigl-reinit", "rigl-struct")
+    assert {training_flops(name, 10, 2, delta_t=4) for name in variants} == {7.6}

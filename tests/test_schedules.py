@@ -1,11 +1,12 @@
 """Schedules at the points where their values are known."""
 
 import pytest
-from hypothesis import given
+import reference
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rigl.config import RunConfig
-from rigl.schedules import drop_fraction, learning_rate
+from rigl.schedules import drop_fraction, learning_rate, pruning_density
 
 
 def test_drop_fraction_is_equation_1():
@@ -44,3 +45,35 @@ def test_warm_up_ends_at_the_full_rate():
     assert learning_rate(0, 0.1, 1000, warmup=10) == pytest.approx(0.01)
     assert learning_rate(9, 0.1, 1000, warmup=10) == pytest.approx(0.1)
     assert learning_rate(10, 0.1, 1000, warmup=10) == pytest.approx(0.1)
+
+
+@given(st.integers(0, 1500), st.floats(0, 1), st.integers(1, 1000))
+def test_cosine_is_the_references(step, alpha, t_end):
+    assert drop_fraction(step, t_end, alpha) == pytest.approx(reference.cosine(step, t_end, alpha), abs=1e-15)
+
+
+@given(st.integers(0, 1500), st.floats(0.001, 1), st.floats(0, 900), st.floats(0, 1400))
+def test_pruning_density_is_the_references(step, density, t_start, t_end):
+    assume(t_start < t_end)
+    expected = reference.pruning_density(step, density, t_start, t_end)
+    assert pruning_density(step, density, t_start, t_end) == pytest.approx(expected, abs=1e-12)
+    assert density <= expected <= 1
+
+
+def test_pruning_density_by_hand():
+    """The report's run: 88,000 steps, from 700 to 66,000, to 0.1."""
+
+    def at(step):
+        return pruning_density(step, 0.1, 700, 66_000)
+
+    assert at(0) == at(700) == 1
+    assert at(33_350) == pytest.approx(1 - 0.9 * 7 / 8)  # half way
+    assert at(17_025) == pytest.approx(1 - 0.9 * (1 - 27 / 64))  # a quarter
+    assert at(65_999) == pytest.approx(0.1)
+    assert at(66_000) == at(88_000) == 0.1
+    assert pruning_density(0, 0.3, 0, 0) == 0.3  # nothing to wait for
+
+
+@given(st.integers(0, 1500), st.floats(0.001, 1))
+def test_pruning_density_never_rises(step, density):
+    assert pruning_density(step + 1, density, 100, 1000) <= pruning_density(step, density, 100, 1000)
