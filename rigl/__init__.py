@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rigl.compaction import compact as compact
     from rigl.config import RunConfig as RunConfig
     from rigl.distributions import layer_densities as layer_densities
     from rigl.layers import describe as describe
@@ -20,6 +21,7 @@ _HOMES = {
     "RunConfig": "config",
     "Record": "records",
     "Sparsifier": "sparsifier",
+    "compact": "compaction",
     "describe": "layers",
     "layer_densities": "distributions",
     "train": "training",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,16 +48,15 @@ def load_masks(config: RunConfig, root: str | Path = "results") -> Masks | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as stored:
-            found = {}
-            for key in stored.files:
-                kind, _, name = key.partition("/")
-                if kind == "bits":
-                    shape = tuple(stored[f"shape/{name}"])
-                    found[name] = (
-                        np.unpackbits(stored[key], count=int(np.prod(shape))).astype(bool).reshape(shape)
-                    )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RecordError(f"{path}: not the masks of a run: {error}") from None
+            arrays = dict(stored)
+        found = {}
+        for name in dict.fromkeys(key.partition("/")[2] for key in arrays if "/" in key):
+            shape = tuple(arrays[f"shape/{name}"])
+            bits = np.unpackbits(arrays[f"bits/{name}"], count=int(np.prod(shape)))
+            found[name] = bits.astype(bool).reshape(shape)
+    except Exception as error:  # whatever numpy and zlib make of a file that is damaged
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise RecordError(f"{path}: not the masks of a run: {reason}") from None
     return found
 
 

@@ -254,6 +254,10 @@ class RunConfig(BaseModel):
                 f"distribution={value!r} is unknown: choose {', '.join(DISTRIBUTIONS)}, a map of layers to "
                 "densities, or the name of a record"
             )
+        if isinstance(value, dict):
+            for name, density in value.items():
+                if not 0 <= density <= 1:
+                    raise ValueError(f"distribution: density={density:g} of {name} must lie in [0, 1]")
         return value
 
     @model_validator(mode="after")

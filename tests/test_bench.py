@@ -21,6 +21,16 @@ def test_ratios_follow_from_the_times(capsys):
     assert found["ratios"]["RigL against dense, a step, updates included"]["median"] > 0.9
 
 
+def test_structured_networks_are_timed_against_dense():
+    found = bench.structured(torch.device("cpu"), model="wrn-10-1", rounds=2, batch=4)
+    names = ("small-dense", "RigL-struct, uniform", "RigL-struct, erk")
+    assert set(found["ratios"]) == {
+        f"{name} against dense, wall time of {what}" for name in names for what in ("training", "inference")
+    }
+    for row in (*found["seconds"].values(), *found["ratios"].values()):
+        assert 0 < row["low"] <= row["median"] <= row["high"]
+
+
 def test_the_update_that_is_timed_is_one():
     device = torch.device("cpu")
     from rigl.config import RunConfig

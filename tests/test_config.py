@@ -1,10 +1,13 @@
 """Knobs: filled in by the protocols as PROTOCOL tables say, and refused in one line where they are wrong."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rigl.config import ConfigError, RunConfig, choose_protocol, parse_wrn, protocol
+from rigl.config import DISTRIBUTIONS, ConfigError, RunConfig, choose_protocol, parse_wrn, protocol
+from rigl.methods import METHODS
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,33 @@ def test_lengths(name, dataset, steps, drop_every, warmup):
     twice = RunConfig(protocol=name, dataset=dataset, multiplier=2)
     assert (twice.total_steps, twice.lr_drop_every) == (2 * steps, 2 * drop_every)
     assert (twice.warmup_steps, twice.delta_t) == (warmup, 100)
+
+
+@pytest.mark.parametrize("method", ["pruning", "lottery"])
+@pytest.mark.parametrize(
+    ("name", "dataset", "warmup", "start"),
+    [
+        ("paper", "cifar10", 3_500, 700),
+        ("tenth", "cifar10", 350, 70),
+        ("laptop", "cifar10", 140, 28),
+        ("laptop", "fashion-mnist", 342, 68),
+        ("paper", "cifar100", 626, 700),
+        ("tenth", "cifar100", 63, 70),
+    ],
+)
+def test_pruning_warms_up_and_starts_later(method, name, dataset, warmup, start):
+    """On CIFAR-10 its rows have a warm-up of their own; a longer run leaves both."""
+    for multiplier in (1, 2, 3):
+        run = RunConfig(protocol=name, dataset=dataset, method=method, multiplier=multiplier)
+        assert (run.warmup_steps, run.prune_start_steps) == (warmup, start)
+    asked = RunConfig(protocol=name, dataset=dataset, method=method, warmup_share=0.5)
+    assert asked.warmup_steps == asked.total_steps // 2
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("pruning", "lottery")])
+def test_other_methods_have_the_data_sets_warmup(method):
+    assert RunConfig(protocol="paper", dataset="cifar10", method=method).warmup_steps == 0
+    assert RunConfig(protocol="paper", dataset="cifar100", method=method).warmup_steps == 626
 
 
 def test_paper_knobs():
@@ -71,6 +101,65 @@ def test_run_id_is_the_identity():
     assert RunConfig(protocol="paper", dataset="cifar10").run_id == "5351dc6d"
 
 
+@pytest.mark.parametrize(
+    ("name", "knobs"),
+    [
+        ("dense_wrn-10-1_laptop_s0_05886e92", {"dataset": "cifar10", "method": "dense"}),
+        ("rigl-erk_d0.1_wrn-10-1_laptop_s0_86765cff", {"dataset": "cifar10"}),
+        ("static-erk_d0.1_wrn-10-1_laptop_s0_1eacf0bd", {"dataset": "cifar10", "method": "static"}),
+        ("dense_lenet-300-100_laptop_s2_c3ee52a4", {"method": "dense", "seed": 2}),
+        ("rigl-erk_d0.02_lenet-300-100_laptop_s1_89b9e75d", {"density": 0.02, "seed": 1}),
+        (
+            "set-uniform_d0.05_lenet-300-100_laptop_s0_fe944fe1",
+            {"method": "set", "density": 0.05, "distribution": "uniform"},
+        ),
+    ],
+)
+def test_names_of_records_there_are(name, knobs):
+    """Written down once: a change to one of them would orphan every record."""
+    assert RunConfig(**{"protocol": "laptop", "dataset": "fashion-mnist", **knobs}).name == name
+
+
+def test_records_in_the_repository_have_their_configs_names(root):
+    paths = [path for path in (root / "results").glob("*/*.json") if path.parent.name != "bench"]
+    assert len(paths) > 30
+    for path in paths:
+        config = json.loads(path.read_text())["config"]
+        assert RunConfig(**config).name == path.stem
+
+
+# knobs that do not decide the results of a method: other values of them must give the same run
+UNUSED = {
+    "dense": {"density", "distribution", "preset", "delta_t", "t_end", "alpha", "prune_start_share"},
+    "small-dense": {"distribution", "preset", "delta_t", "t_end", "alpha", "prune_start_share"},
+    "static": {"delta_t", "t_end", "alpha", "prune_start_share"},
+    "pruning": {"distribution", "alpha"},
+    "lottery": {"distribution", "alpha"},
+}
+OTHER = {
+    **{"density": 0.3, "distribution": "uniform", "preset": "google", "delta_t": 50, "t_end": 0.5},
+    **{"alpha": 0.1, "prune_start_share": 0.2, "seed": 1, "momentum": 0.8, "epochs": 3, "multiplier": 2},
+    **{
+        "learning_rate": 0.2,
+        "weight_decay": 0.1,
+        "label_smoothing": 0.1,
+        "dropout": 0.1,
+        "warmup_share": 0.3,
+    },
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_knobs_that_decide_nothing_do_not_make_another_run(method):
+    base = RunConfig(method=method)
+    same = {name for name, value in OTHER.items() if RunConfig(method=method, **{name: value}) == base}
+    assert same == UNUSED.get(method, {"prune_start_share"})
+    changed = {RunConfig(method=method, **{name: value}).run_id for name, value in OTHER.items()}
+    assert len(changed) == len(OTHER) - len(same) + 1
+    everything = {name: OTHER[name] for name in same}
+    assert RunConfig(method=method, **everything).name == base.name
+
+
 def test_dense_runs_are_one_run():
     names = {
         RunConfig(method="dense", density=d, distribution=s, alpha=a).name
@@ -84,6 +173,50 @@ def test_dense_runs_are_one_run():
 def test_names_for_people():
     run = RunConfig(protocol="laptop", dataset="cifar10", density=0.1, multiplier=2, seed=3)
     assert run.name == f"rigl-erk_d0.1_2x_wrn-10-1_laptop_s3_{run.run_id}"
+    assert (run.label, run.size) == ("rigl-erk", "density 0.1")
+    run = RunConfig(method="pruning")
+    assert run.name == f"pruning_d0.1_wrn-10-1_smoke_s0_{run.run_id}"
+
+
+def test_a_budget_or_given_densities_stand_in_place_of_a_density():
+    for name in DISTRIBUTIONS:
+        run = RunConfig(flops=0.2, distribution=name, density=0.5)
+        assert (run.density, run.size) == (None, "0.2 of the FLOPs")
+        assert run.name == f"rigl-{name}_f0.2_wrn-10-1_smoke_s0_{run.run_id}"
+        assert run == RunConfig(flops=0.2, distribution=name)
+    given = RunConfig(distribution={"a": 0.5, "b": 1})
+    assert (given.density, given.size) == (None, "densities given")
+    assert given == RunConfig(distribution={"b": 1.0, "a": 0.5}, density=0.7)
+    assert given.run_id == RunConfig(distribution={"b": 1.0, "a": 0.5}).run_id
+    assert given.run_id != RunConfig(distribution={"a": 0.5, "b": 0.9}).run_id
+    assert given.label.startswith("rigl-custom-")
+    like = RunConfig(distribution="snfs-erk_d0.1_wrn-10-1_smoke_s0_0123abcd")
+    assert (like.density, like.label) == (None, "rigl-as-0123abcd")
+    for run in (given, like, RunConfig(flops=0.2)):
+        assert RunConfig(**run.model_dump()) == run
+        assert RunConfig.model_validate_json(run.model_dump_json()).name == run.name
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"density": 0.2, "seed": 3, "multiplier": 2, "delta_t": 50, "t_end": 0.5, "preset": "google"},
+        {"protocol": "paper", "dataset": "cifar10"},
+        {"protocol": "paper", "dataset": "cifar100", "prune_start_share": 0.1, "warmup_share": 0.2},
+    ],
+)
+def test_a_run_starts_from_one_that_is_the_same_in_all_but_the_method(knobs):
+    lottery = RunConfig(method="lottery", **knobs)
+    assert lottery.source == RunConfig(method="pruning", **knobs)
+    differ = {name for name, value in lottery if getattr(lottery.source, name) != value}
+    assert differ == {"method"}
+    for distribution in ("uniform", "erk"):
+        again = RunConfig(method="rigl-reinit", distribution=distribution, alpha=0.2, **knobs)
+        assert again.source == RunConfig(method="rigl-sm", distribution=distribution, alpha=0.2, **knobs)
+    budget = RunConfig(method="rigl-reinit", flops=0.3, **{**knobs, "density": None})
+    assert budget.source == RunConfig(method="rigl-sm", flops=0.3, **{**knobs, "density": None})
+    others = [method for method in METHODS if method not in ("lottery", "rigl-reinit")]
+    assert all(RunConfig(method=method).source is None for method in others)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +250,28 @@ def test_names_for_people():
         ({"method": "dense", "preset": "foo"}, ["preset='foo'"]),
         ({"method": "static", "alpha": 99}, ["alpha=99"]),
         ({"augmentation": "crop-flip", "pool": 2}, ["crop-flip", "5 pixels"]),
+        ({"flops": 0}, ["flops=0", "greater than 0"]),
+        ({"flops": 1.2}, ["flops=1.2", "less than or equal to 1"]),
+        ({"flops": 0.2, "method": "pruning"}, ["flops=0.2", "pruning has no distribution"]),
+        ({"flops": 0.2, "method": "lottery"}, ["flops=0.2", "lottery has no distribution"]),
+        ({"flops": 0.2, "method": "small-dense"}, ["flops=0.2", "small-dense has no distribution"]),
+        ({"flops": 0.2, "distribution": {"a": 0.5}}, ["flops=0.2", "by name: uniform, er, erk, erk-flops"]),
+        ({"flops": 0.2, "distribution": "x_0123abcd"}, ["flops=0.2", "by name"]),
+        (
+            {"distribution": "erk2"},
+            ["distribution='erk2' is unknown", "uniform, er, erk, erk-flops", "record"],
+        ),
+        ({"distribution": "ERK"}, ["distribution='ERK'"]),
+        ({"distribution": ""}, ["distribution=''"]),
+        ({"distribution": "rigl_0123ABCD"}, ["distribution='rigl_0123ABCD'"]),
+        ({"distribution": 5}, ["distribution", "5"]),
+        ({"distribution": {"a": 1, "b": 1.5}}, ["density=1.5 of b", "[0, 1]"]),
+        ({"distribution": {"a": -0.1}}, ["density=-0.1 of a"]),
+        ({"distribution": {"a": "much"}}, ["distribution", "'much'"]),
+        ({"method": "pruning", "distribution": "erk2"}, ["distribution='erk2'"]),
+        ({"prune_start_share": 1}, ["prune_start_share=1"]),
+        ({"warmup_share": -0.1}, ["warmup_share=-0.1"]),
+        ({"t_end": 1.1}, ["t_end=1.1"]),
     ],
 )
 def test_bad_knobs_are_one_line_that_names_the_value(knobs, words):

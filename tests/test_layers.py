@@ -1,13 +1,18 @@
 """What is found in a model, and that looking changes nothing."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from rigl.layers import describe
+from rigl.layers import describe, maskable
+from rigl.methods import METHODS
 from rigl.models import build
+from rigl.sparsifier import Sparsifier
+
+MOVING = [name for name, method in METHODS.items() if method.grow or method.prunes]
 
 
 class Shared(nn.Module):
@@ -90,3 +95,157 @@ def test_agrees_with_torchs_own_counter():
         with FlopCounterMode(display=False) as counter:
             model(torch.zeros(1, *shape))
         assert forward_flops(describe(model, shape)) == counter.get_total_flops()
+
+
+class Tokens(nn.Module):
+    """A recurrent layer, attention, and an output layer that borrows the embedding's weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(11, 8)
+        self.lstm = nn.LSTM(8, 8, batch_first=True)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.hidden = nn.Linear(8, 8)
+        self.output = nn.Linear(8, 11, bias=False)
+        self.output.weight = self.embedding.weight
+
+    def forward(self, x):
+        x, _ = self.lstm(self.embedding(x.long()))
+        x, _ = self.attention(x, x, x)
+        return self.output(self.hidden(x).relu()).mean(1)
+
+
+class Partly(nn.Module):
+    """A frozen layer, a weight used by two layers, and a layer that the optimiser is not given."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6))
+        self.body[1].weight = self.body[0].weight
+        self.body[2].weight.requires_grad_(False)
+        self.left = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.left(self.body(x))
+
+
+def convolutions(kind, transposed, batch_norm):
+    conv = getattr(nn, f"Conv{kind}d")
+    middle = getattr(nn, f"ConvTranspose{kind}d") if transposed else conv
+    return nn.Sequential(
+        conv(2, 8, 2, bias=not batch_norm),
+        getattr(nn, f"BatchNorm{kind}d")(8) if batch_norm else nn.Identity(),
+        middle(8, 12, 1),
+        conv(12, 12, 2, groups=3),
+        nn.Conv2d(12, 12, 1, groups=12) if kind == 2 else nn.Identity(),
+        nn.Flatten(),
+        nn.Linear(12 * 3**kind, 6),
+        nn.Linear(6, 5),
+    )
+
+
+# what is built, the shape of a sample, and the names that every method masks
+NETWORKS = {
+    "1d": (partial(convolutions, 1, False, True), (2, 5), ["0", "2", "3", "6", "7"]),
+    "2d": (partial(convolutions, 2, False, False), (2, 5, 5), ["0", "2", "3", "4", "6", "7"]),
+    "3d": (partial(convolutions, 3, False, True), (2, 5, 5, 5), ["0", "2", "3", "6", "7"]),
+    "transposed 1d": (partial(convolutions, 1, True, False), (2, 5), ["0", "2", "3", "6", "7"]),
+    "transposed 2d": (partial(convolutions, 2, True, True), (2, 5, 5), ["0", "2", "3", "4", "6", "7"]),
+    "transposed 3d": (partial(convolutions, 3, True, False), (2, 5, 5, 5), ["0", "2", "3", "6", "7"]),
+    "linear": (
+        lambda: nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 5)),
+        (6,),
+        ["0", "2", "4"],
+    ),
+    "tokens": (Tokens, (4,), ["attention.out_proj", "hidden", "output"]),
+    "partly": (Partly, (6,), ["body.0", "body.3"]),
+}
+
+
+def trained(model):
+    """Parameters for an optimiser, without those of a layer called "left"."""
+    return [p for name, p in model.named_parameters() if not name.startswith("left")]
+
+
+@pytest.mark.parametrize("method", MOVING)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_method_on_all_kinds_of_layers(network, method):
+    """What it says it masks is masked at every step, and all else trains as ever."""
+    torch.manual_seed(0)
+    build_network, shape, names = NETWORKS[network]
+    model = build_network()
+    optimizer = torch.optim.SGD(trained(model), lr=0.05, momentum=0.9)
+    weights = {name: weight for name, _, weight in maskable(model) if not name.startswith("left")}
+    assert list(weights) == [f"{name}.weight" for name in names]
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    given = {name: torch.rand(weight.shape) < 0.5 for name, weight in weights.items()}
+    options = {"masks": given} if METHODS[method].source else {}
+    density = 0.9 if method == "rigl-struct" else 0.5
+    sparsifier = Sparsifier(
+        model, optimizer, method=method, density=density, total_steps=12, delta_t=2, alpha=0.5, **options
+    )
+    first, moved = {name: mask.clone() for name, mask in sparsifier.masks.items()}, set()
+    for _ in range(12):
+        x = torch.randn(4, *shape) if network != "tokens" else torch.randint(0, 11, (4, *shape))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), torch.randint(0, 3, (4,))).backward()
+        optimizer.step()
+        for name, weight in weights.items():
+            assert not bool(weight[~sparsifier.masks[name]].any())
+            if not torch.equal(first[name], sparsifier.masks[name]):
+                moved.add(name)
+    assert sparsifier.update_count == 4 + 1 * (method == "pruning")
+    still = _still(method, network, list(weights))
+    assert moved.isdisjoint(still)
+    sparse = {name for name, mask in first.items() if not mask.all()}
+    assert sparse <= moved or method == "rigl-struct"
+    assert len(moved) >= 1 + (method != "rigl-struct")
+    assert all(sparsifier.densities[name] == 1 for name in still)
+    total = sum(mask.numel() for mask in first.values())
+    if not METHODS[method].channels and not METHODS[method].source:
+        size = total if method != "pruning" else total - sum(first[name].numel() for name in still)
+        active = sum(int(mask.sum()) for name, mask in sparsifier.masks.items())
+        assert abs(active - (total - size) - 0.5 * size) <= len(weights) / 2
+    for name, parameter in model.named_parameters():
+        untouched = name == "body.2.weight" or name.startswith("left")
+        if name not in weights and "attention.in_proj" not in name:
+            assert torch.equal(parameter, before[name]) == untouched, name
+    rows = [line.split() for line in sparsifier.summary().splitlines()[1:]]
+    assert [row[0] for row in rows] == ["weight", *weights, "total"]
+    for name, shown, active, size, dense in [[c.replace(",", "") for c in row] for row in rows[1:-1]]:
+        assert shown == "x".join(map(str, weights[name].shape))
+        assert (int(active), int(size)) == (int(sparsifier.masks[name].sum()), weights[name].numel())
+        assert dense == f"{sparsifier.densities[name]:.4f}"
+
+
+def _still(method, network, names):
+    """Names of the layers that PROTOCOL leaves dense."""
+    convolutional = network[0] in "123" or network.startswith("transposed")
+    if method == "pruning":
+        return {names[0]} if convolutional else set()
+    if method != "rigl-struct":
+        return set()
+    if not convolutional:
+        return {names[-1]}
+    return {*names[-2:], *([names[1]] if network.startswith("transposed") else [])}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Linear(6, 4),
+        nn.Sequential(nn.ConvTranspose2d(3, 4, 2), nn.Flatten(), nn.Linear(4, 2)),
+    ],
+    ids=["one linear layer", "no channels to drop"],
+)
+def test_structured_needs_a_layer_whose_channels_can_go(model):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="rigl-struct has no layer to mask here: all of them stay dense"):
+        Sparsifier(model, optimizer, method="rigl-struct", density=0.9, total_steps=10)
+
+
+def test_pruning_needs_a_second_layer():
+    conv = nn.Conv1d(2, 3, 1)
+    optimizer = torch.optim.SGD(conv.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="pruning has no layer to mask here"):
+        Sparsifier(conv, optimizer, method="pruning", total_steps=200)

@@ -108,7 +108,7 @@ def test_drop_and_grow_are_the_references(layer):
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(layers(), min_size=1, max_size=4), st.data(), st.sampled_from([torch.float32, torch.float64]))
 def test_prune_leaves_the_largest_of_all_and_one_in_each(network, data, dtype):
     values, masks = [layer[0] for layer in network], [layer[1] for layer in network]
@@ -148,7 +148,7 @@ def regrowths(draw):
     return shares, total, room
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(regrowths())
 def test_redistribute_is_the_references(example):
     shares, total, room = example
@@ -158,7 +158,7 @@ def test_redistribute_is_the_references(example):
     assert all(0 <= count <= free for count, free in zip(counts, room, strict=True))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.floats(0, 100), st.integers(0, 1000)), min_size=1, max_size=8).filter(
         lambda rows: sum(weight for weight, _ in rows) > 1e-3

@@ -4,13 +4,14 @@ import json
 import re
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rigl import records
-from rigl.config import RunConfig
+from rigl.config import Method, RunConfig
 from rigl.records import COLUMNS, Flops, LayerRecord, Provenance, Record, RecordError
 
 
@@ -53,7 +54,7 @@ def record(accuracy=90.0, epochs=2, **knobs):
 @given(
     accuracy=st.none() | st.floats(0, 100),
     density=st.floats(0.001, 1),
-    method=st.sampled_from(["dense", "set", "rigl"]),
+    method=st.sampled_from(get_args(Method)),
     seed=st.integers(0, 2**31 - 1),
 )
 def test_what_is_saved_is_loaded(tmp_path_factory, accuracy, density, method, seed):
@@ -62,6 +63,26 @@ def test_what_is_saved_is_loaded(tmp_path_factory, accuracy, density, method, se
     path = records.save(mine, folder)
     assert path == folder / "digits" / f"{mine.config.name}.json"
     assert records.load(path) == mine
+
+
+def test_records_made_before_a_field_there_is_can_be_read(tmp_path):
+    mine = record(method="lottery").model_copy(update={"source": "pruning_x", "forward_ratio": [1.0, 0.5]})
+    path = records.save(mine, tmp_path)
+    assert records.load(path) == mine
+    fields = json.loads(path.read_text())
+    for name in ("source", "forward_ratio"):
+        del fields[name]
+    for name in ("mean_forward", "counted"):
+        del fields["flops"][name]
+    path.write_text(json.dumps(fields))
+    old = records.load(path)
+    assert (old.source, old.forward_ratio, old.flops.counted, old.flops.mean_forward) == (
+        None,
+        [],
+        None,
+        None,
+    )
+    assert old.config == mine.config
 
 
 def test_a_full_length_record_is_small_and_one_too_large_is_refused(tmp_path):

@@ -11,9 +11,19 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from rigl.distributions import active_counts, layer_densities
+from rigl.layers import describe
 from rigl.masks import drop, grow
+from rigl.methods import METHODS
 from rigl.schedules import drop_fraction
 from rigl.sparsifier import Sparsifier
+
+# PROTOCOL's table of methods, by what their updates do to the counts
+FIXED = ["static", "set", "rigl", "lottery", "rigl-reinit", "rigl-struct"]
+SHARING = ["snfs", "rigl-sg", "rigl-sm"]
+MASKED = [*FIXED, *SHARING, "pruning"]
+MOVING = [name for name in MASKED if name not in ("static", "lottery")]
+DENSE_STATE = ["snfs", "pruning", "lottery"]
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
@@ -43,8 +53,17 @@ def batch(step, size=8):
     return x, torch.randint(0, 5, (size,), generator=generator)
 
 
+def sgd(model):
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
 def attach(model, optimizer, **options):
-    options = {"method": "rigl", "density": 0.3, "total_steps": 100, "delta_t": 5, **options}
+    """A sparsifier, with masks of another seed where the method needs some to start from."""
+    options = {"method": "rigl", "total_steps": 100, "delta_t": 5, **options}
+    options.setdefault("density", 0.6 if options["method"] == "rigl-struct" else 0.3)
+    if options["method"] in METHODS and METHODS[options["method"]].source:
+        twin, static = copy.deepcopy(model), {**options, "method": "static", "seed": 99}
+        options.setdefault("masks", attach(twin, sgd(twin), **static).masks)
     return Sparsifier(model, optimizer, **options)
 
 
@@ -61,47 +80,81 @@ def snapshot(sparsifier):
 
 
 def same(first, second):
-    return all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def counts(sparsifier):
     return {name: int(mask.sum()) for name, mask in sparsifier.masks.items()}
 
 
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-@pytest.mark.parametrize("method", ["set", "rigl"])
+def moments(optimizer, weight):
+    """The optimiser's tensors of a weight's shape: momentum, Adam's two moments."""
+    return [value for value in optimizer.state[weight].values() if value.shape == weight.shape]
+
+
+@pytest.mark.parametrize("method", MASKED)
 @pytest.mark.parametrize("preset", ["repro2021", "google"])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_invariants_hold_at_every_step(make, method, preset, layout):
+@pytest.mark.parametrize(
+    ("make", "layout"),
+    list(zip(OPTIMIZERS, [torch.contiguous_format, torch.channels_last] * 3, strict=True)),
+    ids=OPTIMIZERS,
+)
+def test_invariants_hold_at_every_step(make, layout, method, preset):
     model = network().to(memory_format=layout)
-    optimizer = make(model.parameters())
-    sparsifier = attach(model, optimizer, method=method, preset=preset, total_steps=30)
-    weights = dict(model.named_parameters())
+    optimizer = OPTIMIZERS[make](model.parameters())
+    sparsifier = attach(model, optimizer, method=method, preset=preset, total_steps=20, alpha=0.5)
+    weights = {name: model.get_parameter(name) for name in sparsifier.masks}
+    assert list(weights) == ["0.weight", "3.weight", "5.weight"]
+    zeroes_new_state = method not in DENSE_STATE
+    masks_state = zeroes_new_state and (preset == "repro2021" or method == "static")
     places = {name: (weights[name].data_ptr(), mask.data_ptr()) for name, mask in sparsifier.masks.items()}
-    first, moves = counts(sparsifier), 0
-    for step in range(30):
-        before, due = snapshot(sparsifier), sparsifier.update_due
+    first, moves, leaked = counts(sparsifier), 0, 0
+    for step in range(20):
+        before, due, number = snapshot(sparsifier), sparsifier.update_due, sparsifier.step_count
         values = {name: p.detach().clone() for name, p in model.named_parameters()}
+        states = {name: [state.clone() for state in moments(optimizer, w)] for name, w in weights.items()}
+        state_places = {name: [s.data_ptr() for s in moments(optimizer, w)] for name, w in weights.items()}
         advance(model, optimizer, 1, step)
-        moved = not same(before, sparsifier.masks)
-        moves += moved
-        assert due or not moved, "masks move at updates only"
-        if due:  # the update takes the place of the optimiser's step
+        moves += not same(before, sparsifier.masks)
+        if not due:
+            assert same(before, sparsifier.masks), "masks move at updates only"
+        else:  # the update takes the place of the optimiser's step
             for name, value in model.named_parameters():
-                kept = sparsifier.masks.get(name, torch.ones_like(value, dtype=torch.bool))
-                stays = kept & before.get(name, kept)
-                regrown = stays & (value == 0)
-                assert torch.equal(value[stays & ~regrown], values[name][stays & ~regrown])
-        assert counts(sparsifier) == first
+                assert value.grad is None
+                assert name in weights or torch.equal(value, values[name])
+            for name, weight in weights.items():
+                mask, after = sparsifier.masks[name], moments(optimizer, weight)
+                new, stays = mask & ~before[name], mask & before[name]
+                assert not bool(weight[new].any())
+                returned = stays & (weight == 0)  # dropped and regrown, unless it was 0 all along
+                assert preset == "repro2021" or not bool(values[name][returned].any())
+                assert torch.equal(weight[stays & ~returned], values[name][stays & ~returned])
+                for state, old in zip(after, states[name], strict=bool(states[name])):
+                    if zeroes_new_state:
+                        assert not bool(state[new].any())
+                        assert torch.equal(state[stays & ~returned], old[stays & ~returned])
+                        assert preset == "google" or not bool(state[returned & (values[name] != 0)].any())
+                    else:
+                        assert torch.equal(state, old)
+        assert sparsifier.step_count == number + (preset == "repro2021" or not due)
         for name, mask in sparsifier.masks.items():
             assert not bool(weights[name][~mask].any())
-            if preset == "repro2021":
-                for state in optimizer.state[weights[name]].values():
-                    if state.shape == mask.shape:
-                        assert not bool(state[~mask].any())
-    assert moves >= 3
-    if make is OPTIMIZERS["sgd"]:
-        assert len(optimizer.state[weights["0.weight"]]) == 1
+            leaked += sum(int(state[~mask].count_nonzero()) for state in moments(optimizer, weights[name]))
+            if state_places[name]:
+                assert [s.data_ptr() for s in moments(optimizer, weights[name])] == state_places[name]
+        now = counts(sparsifier)
+        assert all(now.values()), "no layer is ever empty"
+        if method in FIXED:
+            assert now == first
+        elif method in SHARING:
+            assert sum(now.values()) == sum(first.values())
+        if (preset == "google" and method not in ("lottery", "rigl-reinit")) or method == "pruning":
+            assert sparsifier.densities["0.weight"] == 1
+        assert sparsifier.densities == {name: now[name] / mask.numel() for name, mask in before.items()}
+    updates = 3 + (method == "pruning") if method in MOVING else 0
+    assert sparsifier.update_count == updates
+    assert min(updates, 1) <= moves <= updates
+    assert (leaked == 0) == masks_state, "the optimiser's state is masked at every step, or never"
     after = {name: (weights[name].data_ptr(), mask.data_ptr()) for name, mask in sparsifier.masks.items()}
     assert after == places
 
@@ -166,85 +219,240 @@ def test_google_update_by_hand():
     assert (sparsifier.step_count, sparsifier.update_count) == (5, 2)
 
 
-def test_google_leaves_the_first_convolution_alone():
-    model = network()
-    masked = attach(model, torch.optim.SGD(model.parameters(), lr=0.1), preset="google")
-    assert masked.densities["0.weight"] == 1
-    model = network()
-    masked = attach(model, torch.optim.SGD(model.parameters(), lr=0.1), density=0.2)
-    assert masked.densities["0.weight"] < 1
+def random_steps(model, optimizer, steps, seed=0, levels=None):
+    """Optimiser steps by gradients out of the blue; with `levels` they are full of ties and zeros."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        for weight in model.parameters():
+            noise = torch.randn(weight.shape, generator=generator)
+            weight.grad = noise if levels is None else (noise * levels).round() / levels
+        optimizer.step()
+        yield
 
 
-def test_updates_come_when_the_schedule_says():
+@settings(max_examples=60, deadline=None)
+@given(
+    method=st.sampled_from(MASKED),
+    preset=st.sampled_from(["repro2021", "google"]),
+    distribution=st.sampled_from(["uniform", "er", "erk"]),
+    density=st.floats(0.25, 1),
+    alpha=st.floats(0, 1),
+    delta_t=st.integers(1, 6),
+    levels=st.sampled_from([None, 1, 2]),
+    seed=st.integers(0, 99),
+)
+def test_counts_are_exact(method, preset, distribution, density, alpha, delta_t, levels, seed):
+    """Each layer's own for methods with fixed budgets, the network's under redistribution, and for
+    pruning the schedule's at every update, spelled out here from PROTOCOL."""
+    if method == "rigl-struct":
+        density = max(density, 0.6)  # its linear layer stays dense
+    if (method, preset) == ("pruning", "google"):
+        delta_t = max(delta_t, 5)  # more updates, which are no steps, and the run ends before t_end
+    model = network(seed)
+    optimizer = sgd(model)
+    options = {"preset": preset, "distribution": distribution, "density": density, "seed": seed}
+    sparsifier = attach(
+        model, optimizer, method=method, total_steps=40, delta_t=delta_t, alpha=alpha, t_start=0.1, **options
+    )
+    layers, first = describe(model), counts(sparsifier)
+    size = sum(layer.numel for layer in layers[1:])
+    if method == "pruning":
+        assert all(value == 1 for value in sparsifier.densities.values())
+    elif method != "rigl-struct":
+        share = layer_densities(layers, density, distribution, mask_first_conv=preset == "repro2021")
+        assert first == active_counts(layers, share)
+    step, active = 0, size
+    for _ in random_steps(model, optimizer, 40, seed, levels):
+        now, pruned = counts(sparsifier), sum(counts(sparsifier).values()) - 8 * 2 * 9
+        if method in FIXED:
+            assert now == first
+        elif method in SHARING:
+            assert sum(now.values()) == sum(first.values())
+        else:
+            assert sparsifier.densities["0.weight"] == 1
+            assert all(now.values())
+            if pruned != active:  # it was an update of step number `step`, and not before t_start
+                done = min(1, (step - 4) / (0.75 * 40 - 4))
+                assert step >= 4
+                assert pruned == round((1 - (1 - density) * (1 - (1 - done) ** 3)) * size)
+                active = pruned
+        if distribution == "uniform" and method != "pruning":
+            assert sparsifier.densities["0.weight"] == 1
+        step = sparsifier.step_count
+    if method == "pruning":
+        assert active == round(density * size)
+
+
+@pytest.mark.parametrize("method", [name for name in MOVING if name != "pruning"])
+def test_uniform_updates_leave_the_first_convolution_alone(method):
+    """Not only its mask: no weight of it is dropped and comes back at zero."""
     model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    sparsifier = attach(model, optimizer, total_steps=40, delta_t=10, t_end=0.75)
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method, distribution="uniform", delta_t=3)
+    list(random_steps(model, optimizer, 2))
+    before = model[0].weight.detach().clone(), moments(optimizer, model[0].weight)[0].clone()
+    assert sparsifier.update_due
+    list(random_steps(model, optimizer, 1, seed=1))
+    assert sparsifier.update_count == 1
+    assert torch.equal(model[0].weight, before[0])
+    assert torch.equal(moments(optimizer, model[0].weight)[0], before[1])
+
+
+def test_channels_are_dropped_and_grown_whole():
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(16, 40))
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method="rigl-struct", density=0.4, alpha=0.5)
+    whole = {name: p.shape[0] for name, p in model.named_parameters() if p.ndim == 4}
+    channels = {name: int(sparsifier.masks[name].flatten(1)[:, 0].sum()) for name in whole}
+    seen = {name: set() for name in whole}
+    for _ in random_steps(model, optimizer, 60):
+        assert sparsifier.densities["3.weight"] == 1
+        for name in whole:
+            rows = sparsifier.masks[name].flatten(1)
+            assert torch.equal(rows.all(1), rows.any(1))
+            assert int(rows.all(1).sum()) == channels[name]
+            seen[name].add(tuple(rows.all(1).tolist()))
+    assert all(0 < channels[name] < whole[name] and len(seen[name]) > 4 for name in whole)
+    sizes = {layer.name: layer.numel for layer in describe(model)}
+    off = sum(sparsifier.densities[name] * size - 0.4 * size for name, size in sizes.items())
+    assert abs(off) <= (3 * 9 + 16 * 9) / 2  # to half a channel a layer
+
+
+def test_which_channel_goes_and_which_comes():
+    """The one of least mean size goes, that of the largest mean gradient comes, and starts at zero."""
+    model = nn.Sequential(nn.Conv1d(2, 4, 1, bias=False), nn.Flatten(), nn.Linear(4, 2, bias=False))
+    optimizer = sgd(model)
+    first = torch.tensor([True, True, False, False]).view(4, 1, 1).expand(4, 2, 1)
+    given_masks = {"0.weight": first, "2.weight": torch.ones(2, 4, dtype=torch.bool)}
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[5.0, 0.0], [2.0, -2.0], [9.0, 9.0], [9.0, 9.0]]).view(4, 2, 1))
+    options = {"delta_t": 1, "density": 0.6, "masks": given_masks}
+    sparsifier = attach(model, optimizer, method="rigl-struct", **options)
+    model[0].weight.grad = torch.tensor([[7.0, 0.0], [0.0, 0.0], [-3.0, 3.0], [4.0, 1.0]]).view(4, 2, 1)
+    optimizer.step()  # means 2.5 and 2 of those active; 3.5, 0, 3 and 2.5 of the gradients
+    assert sparsifier.masks["0.weight"].flatten(1).all(1).tolist() == [True, False, True, False]
+    assert model[0].weight.flatten(1).tolist() == [[5, 0], [0, 0], [0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("method", SHARING)
+def test_redistribution_moves_weights_between_layers(method):
+    model = network()
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method, alpha=0.5)
+    first = counts(sparsifier)
+    advance(model, optimizer, 30)
+    assert counts(sparsifier) != first
+
+
+@pytest.mark.parametrize("method", MASKED)
+@pytest.mark.parametrize(
+    ("preset", "t_start", "grown", "pruned"),
+    [
+        ("repro2021", 0.0, [9, 19, 29], [9, 19, 29, 39]),
+        ("repro2021", 0.25, [9, 19, 29], [19, 29, 39]),
+        ("google", 0.0, [0, 10, 20], [0, 10, 20, 30]),
+        ("google", 0.25, [0, 10, 20], [10, 20, 30]),
+    ],
+)
+def test_updates_come_when_the_schedule_says(method, preset, t_start, grown, pruned):
+    """Growing ends before t_end, pruning with the first update at or after it; google's are no steps."""
+    model = network()
+    optimizer = sgd(model)
+    schedule = {"total_steps": 40, "delta_t": 10, "t_start": t_start, "t_end": 0.75}
+    sparsifier = attach(model, optimizer, method=method, preset=preset, **schedule)
     due = []
-    for step in range(40):
-        if sparsifier.update_due:
-            due.append(step)
-        advance(model, optimizer, 1, step)
-    assert due == [9, 19, 29]
-    assert (sparsifier.step_count, sparsifier.update_count) == (40, 3)
+    for _ in random_steps(model, optimizer, 41):
+        due += [sparsifier.step_count] if sparsifier.update_due else []
+    expected = (pruned if method == "pruning" else grown) if method in MOVING else []
+    # `due` is read after each step, that is before the next
+    assert ([0] if preset == "google" and 0 in expected else []) + due == expected
+    assert sparsifier.update_count == len(expected)
+    assert sparsifier.step_count == 41 - (len(expected) if preset == "google" else 0)
 
 
-@pytest.mark.parametrize("method", ["dense", "small-dense", "static"])
-def test_methods_that_never_move(method):
+@pytest.mark.parametrize("method", ["dense", "small-dense"])
+def test_dense_methods_leave_training_as_it_is(method):
+    assert set(METHODS) == {*MASKED, "dense", "small-dense"}
     model, twin = network(), network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = sgd(model)
     sparsifier = attach(model, optimizer, method=method)
-    before = snapshot(sparsifier)
     advance(model, optimizer, 12)
-    assert same(before, sparsifier.masks)
-    assert bool(sparsifier.masks) == (method == "static")
-    if method != "static":
-        plain = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
-        advance(twin, plain, 12)
-        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+    assert sparsifier.masks == sparsifier.densities == {}
+    advance(twin, sgd(twin), 12)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("method", ["static", "set", "rigl"])
+@pytest.mark.parametrize("method", MASKED)
 def test_gradient_accumulation_equals_one_batch(method):
     ends = []
     for parts in (1, 4):
         model = network().double()
         model[1] = nn.Identity()  # batch statistics are the one thing micro-batches change
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-        sparsifier = attach(model, optimizer, method=method)
-        for step in range(22):
+        sparsifier = attach(model, optimizer, method=method, total_steps=24)
+        for step in range(24):
             x, y = batch(step)
             optimizer.zero_grad()
             for xs, ys in zip(x.double().chunk(parts), y.chunk(parts), strict=True):
                 (F.cross_entropy(model(xs), ys) / parts).backward()
             optimizer.step()
+        assert sparsifier.update_count == (3 + (method == "pruning") if method in MOVING else 0)
         ends.append((sparsifier.masks, list(model.parameters())))
     assert same(ends[0][0], ends[1][0])
     for one, four in zip(ends[0][1], ends[1][1], strict=True):
         torch.testing.assert_close(one, four, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("method", MASKED)
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_skipped_step_postpones_the_update(fused):
+def test_a_skipped_step_postpones_the_update(fused, method):
     """GradScaler does not call an ordinary optimiser after an overflow; a fused one it calls with a flag."""
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
-    sparsifier = attach(model, optimizer)
+    sparsifier = attach(model, optimizer, method=method, alpha=0.5)
     scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
-    moved_at = []
+    updates = []
     for step in range(12):
-        before = snapshot(sparsifier)
+        before, number = snapshot(sparsifier), sparsifier.update_count
+        values = [p.detach().clone() for p in model.parameters()]
         optimizer.zero_grad()
         x, y = batch(step)
         scaler.scale(F.cross_entropy(model(x), y)).backward()
-        if step in (2, 4, 5):  # 4 would be an update, and the one that stands in for it
+        overflows = step in (2, 5, 6)  # at 5 an update is due, and at 6 again
+        if overflows:
             model[0].weight.grad[0, 0, 0, 0] = math.inf
         scaler.step(optimizer)
         scaler.update()
-        if not same(before, sparsifier.masks):
-            moved_at.append(step)
+        if sparsifier.update_count > number:
+            updates.append(step)
+        else:
+            assert same(before, sparsifier.masks)
+        if overflows:
+            assert all(torch.equal(a, b) for a, b in zip(values, model.parameters(), strict=True))
         assert all(bool(p.isfinite().all()) for p in model.parameters())
     assert sparsifier.step_count == 9
-    assert moved_at == [7]
+    assert updates == ([7] if method in MOVING else [])
+
+
+@pytest.mark.parametrize("method", MOVING)
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_scaled_loss_moves_masks_as_a_plain_one(fused, method):
+    ends = []
+    for scaled in (False, True):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
+        sparsifier = attach(model, optimizer, method=method)
+        scaler = torch.amp.GradScaler("cpu", init_scale=64.0, enabled=scaled)
+        for step in range(12):
+            x, y = batch(step)
+            optimizer.zero_grad()
+            scaler.scale(F.cross_entropy(model(x), y)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        assert sparsifier.update_count == 2
+        ends.append((sparsifier.masks, model.state_dict()))
+    assert same(ends[0][0], ends[1][0])
+    assert same(ends[0][1], ends[1][1])
 
 
 def test_a_mask_update_recompiles_nothing():
@@ -261,12 +469,13 @@ def test_a_mask_update_recompiles_nothing():
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs == 1
 
 
-def test_closures_as_some_trainers_pass_them():
+@pytest.mark.parametrize("method", MOVING)
+def test_closures_as_some_trainers_pass_them(method):
     ends = []
     for closed in (False, True):
         model = network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        sparsifier = attach(model, optimizer)
+        optimizer = sgd(model)
+        sparsifier = attach(model, optimizer, method=method)
         losses = []
         for step in range(12):
             x, y = batch(step)
@@ -287,31 +496,136 @@ def test_closures_as_some_trainers_pass_them():
     assert same(ends[0][1], ends[1][1])
 
 
-@pytest.mark.parametrize("method", ["static", "set", "rigl"])
-@pytest.mark.parametrize("preset", ["repro2021", "google"])
-@settings(max_examples=5, deadline=None)
-@given(border=st.integers(0, 24))
-def test_resume_is_bit_for_bit(method, preset, border):
-    def start():
-        model = network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-        return model, optimizer, attach(model, optimizer, method=method, preset=preset, seed=7)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("preset", "border", "make"), [("repro2021", 14, "sgd"), ("google", 7, "adamw-foreach")]
+)
+def test_resume_is_bit_for_bit(tmp_path, method, preset, border, make):
+    """Through a file, just before an update and just after one, and 200 steps on."""
 
-    model, optimizer, sparsifier = start()
+    def start(seed):
+        model = network(seed)
+        optimizer = OPTIMIZERS[make](model.parameters())
+        options = {"preset": preset, "total_steps": 230, "delta_t": 5, "seed": seed}
+        return model, optimizer, attach(model, optimizer, method=method, **options)
+
+    model, optimizer, sparsifier = start(7)
     advance(model, optimizer, border)
-    saved = copy.deepcopy([part.state_dict() for part in (model, optimizer, sparsifier)])
-    advance(model, optimizer, 30 - border, border)
+    assert sparsifier.update_due == (preset == "repro2021" and method in MOVING)
+    torch.save([part.state_dict() for part in (model, optimizer, sparsifier)], tmp_path / "state.pt")
+    list(random_steps(model, optimizer, 200))
 
-    other = start()
-    for part, state in zip(other, saved, strict=True):
+    other = start(8)  # other weights, masks and seed: all of it comes from the file
+    for part, state in zip(other, torch.load(tmp_path / "state.pt", weights_only=True), strict=True):
         part.load_state_dict(state)
-    advance(other[0], other[1], 30 - border, border)
+    list(random_steps(other[0], other[1], 200))
+    assert sparsifier.update_count > 30 or method not in MOVING
+    for name in ("step_count", "update_count", "densities", "update_due", "seed"):
+        assert getattr(sparsifier, name) == getattr(other[2], name)
     assert same(sparsifier.masks, other[2].masks)
-    assert sparsifier.update_count == other[2].update_count
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, other[0].state_dict()[name])
+    assert same(model.state_dict(), other[0].state_dict())
     for mine, theirs in zip(optimizer.state.values(), other[1].state.values(), strict=True):
-        assert torch.equal(mine["momentum_buffer"], theirs["momentum_buffer"])
+        assert same(mine, theirs)
+
+
+def test_a_loaded_state_masks_the_weights_at_once():
+    model = network()
+    sparsifier = attach(model, sgd(model), method="static", density=0.9)
+    state = _other(network(), "static").state_dict()
+    sparsifier.load_state_dict(state)
+    assert not bool(model[0].weight[~state["masks"]["0.weight"]].any())
+    assert sparsifier.densities["0.weight"] < 0.5
+
+
+@pytest.mark.parametrize("method", MASKED)
+def test_a_model_that_goes_to_another_dtype_after_attaching(method):
+    model = network()
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method, total_steps=24)
+    model.double()
+    for step in range(24):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        F.cross_entropy(model(x.double()), y).backward()
+        optimizer.step()
+    assert sparsifier.update_count == (3 + (method == "pruning") if method in MOVING else 0)
+    for name, mask in sparsifier.masks.items():
+        weight = model.get_parameter(name)
+        assert weight.dtype == torch.float64
+        assert torch.equal(weight != 0, mask) or method in MOVING
+        assert not bool(weight[~mask].any())
+
+
+def test_masks_follow_a_model_that_moves():
+    """To a device whose tensors have no data: the masks go along, and nothing waits for it."""
+    torch.__future__.set_swap_module_params_on_conversion(True)  # as a move between real devices does
+    try:
+        model = nn.Linear(6, 4, bias=False)
+        optimizer = sgd(model)
+        sparsifier = attach(model, optimizer, method="static", density=0.5)
+        model.to("meta")
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    model.weight.grad = torch.empty_like(model.weight)
+    optimizer.step()
+    assert sparsifier.masks["weight"].device.type == "meta"
+    assert (sparsifier.densities, sparsifier.step_count) == ({"weight": 0.5}, 1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("method", MASKED)
+def test_a_model_that_moves_to_cuda_after_attaching(method):
+    model = network()
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method, total_steps=24)
+    first = counts(sparsifier)
+    model.cuda()
+    for step in range(24):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        F.cross_entropy(model(x.cuda()), y.cuda()).backward()
+        optimizer.step()
+    assert sparsifier.update_count == (3 + (method == "pruning") if method in MOVING else 0)
+    assert counts(sparsifier) == first or method not in FIXED
+    for name, mask in sparsifier.masks.items():
+        assert mask.is_cuda
+        assert not bool(model.get_parameter(name)[~mask].any())
+
+
+@pytest.mark.parametrize("method", MASKED)
+def test_two_sparsifiers_do_not_know_of_each_other(method):
+    def alone(method, seed):
+        model = network(seed)
+        optimizer = sgd(model)
+        sparsifier = attach(model, optimizer, method=method, seed=seed)
+        return model, optimizer, sparsifier
+
+    expected = [alone(method, 1), alone("rigl", 2)]
+    for model, optimizer, _ in expected:
+        advance(model, optimizer, 12)
+    pair = [alone(method, 1), alone("rigl", 2)]
+    for step in range(12):
+        for model, optimizer, _ in pair:
+            advance(model, optimizer, 1, step)
+    for mine, theirs in zip(pair, expected, strict=True):
+        assert same(mine[2].masks, theirs[2].masks)
+        assert same(mine[0].state_dict(), theirs[0].state_dict())
+
+
+def test_two_optimisers_on_one_model_mask_what_each_trains():
+    model = network()
+    optimizers = [sgd(model[:2]), torch.optim.AdamW(model[2:].parameters())]
+    first = attach(model, optimizers[0], method="rigl")
+    second = attach(model, optimizers[1], method="snfs")
+    assert list(first.masks) == ["0.weight"]
+    assert list(second.masks) == ["3.weight", "5.weight"]
+    for step in range(6):
+        x, y = batch(step)
+        model.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert first.update_count == second.update_count == 1
 
 
 def test_state_is_safe_to_load_and_checked(tmp_path):
@@ -330,10 +644,11 @@ def _other(model, method):
     return attach(model, torch.optim.SGD(model.parameters(), lr=0.1), method=method)
 
 
-def test_masks_may_be_copied_into():
+@pytest.mark.parametrize("method", [name for name in FIXED if name != "rigl-struct"])
+def test_masks_may_be_copied_into(method):
     model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    sparsifier = attach(model, optimizer)
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method)
     mine = torch.zeros(8, 2, 3, 3, dtype=torch.bool)
     mine[:, 0] = True
     sparsifier.masks["0.weight"].copy_(mine)
@@ -342,7 +657,7 @@ def test_masks_may_be_copied_into():
     assert not bool(model[0].weight[~mine].any())
     advance(model, optimizer, 10, 2)
     assert int(sparsifier.masks["0.weight"].sum()) == int(mine.sum())
-    assert sparsifier.update_count == 2
+    assert sparsifier.update_count == 2 * (method in MOVING)
 
 
 def test_masks_may_be_replaced():
@@ -376,64 +691,119 @@ def test_optimisers_that_take_many_gradients_a_step():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
 
 
-def test_detach_and_reading():
+def test_the_summary_can_be_read():
     model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    sparsifier = attach(model, optimizer)
-    text = sparsifier.summary()
+    text = _other(model, "rigl").summary()
     assert "0.weight" in text
     assert "8x2x3x3" in text
     total = text.splitlines()[-1].split()
     assert total[0] == "total"
     assert abs(float(total[-1]) - 0.3) < 0.01
     assert all(len(line) <= 80 for line in text.splitlines())
-    sparsifier.detach()
-    advance(model, optimizer, 3)
-    assert bool(model[5].weight[~sparsifier.masks["5.weight"]].any())
     assert _other(network(), "dense").summary().split()[-1] == "-"
 
 
-def test_the_model_stays_a_plain_model():
+@pytest.mark.parametrize("method", METHODS)
+def test_detach_leaves_dense_training(method):
     model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    names = list(model.state_dict())
-    attach(model, optimizer)
+    optimizer = sgd(model)
+    hooks = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
+    sparsifier = attach(model, optimizer, method=method, t_end=0.05)
+    assert [len(some) for some in hooks] == [1, 1]
+    advance(model, optimizer, 5)
+    sparsifier.detach()
+    assert [len(some) for some in hooks] == [0, 0]
+    sparsifier.detach()  # a second time is no harm
+    before, state = snapshot(sparsifier), sparsifier.step_count
+    list(random_steps(model, optimizer, 6))
+    assert same(before, sparsifier.masks)
+    assert sparsifier.step_count == state == 5
+    if METHODS[method].masked:
+        assert all(
+            bool(model.get_parameter(name)[~mask].any()) for name, mask in before.items() if not mask.all()
+        )
+        attach(model, optimizer, method="static", masks=before)  # and another may take over
+        assert not any(bool(model.get_parameter(name)[~mask].any()) for name, mask in before.items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_model_stays_a_plain_model(method):
+    """Pickle and deepcopy give a model, and an optimiser, that nothing masks any more."""
+    model = network()
+    names, kinds = list(model.state_dict()), [type(module) for module in model.modules()]
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method)
+    advance(model, optimizer, 6)
     assert list(model.state_dict()) == names
-    twin = pickle.loads(pickle.dumps(copy.deepcopy(model)))
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+    assert [type(module) for module in model.modules()] == kinds
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
+    before, end = snapshot(sparsifier), copy.deepcopy(model.state_dict())
+    for copied in (copy.deepcopy((model, optimizer)), pickle.loads(pickle.dumps((model, optimizer)))):
+        assert same(copied[0].state_dict(), end)
+        list(random_steps(*copied, 5))
+        for name, mask in sparsifier.masks.items():
+            assert bool(copied[0].get_parameter(name)[~mask].any()) or bool(mask.all())
+    assert same(before, sparsifier.masks)
+    assert same(model.state_dict(), end)
+    assert sparsifier.step_count == 6
 
 
-def test_global_random_state_is_not_touched():
+@pytest.mark.parametrize("method", METHODS)
+def test_global_random_state_is_not_touched(method):
     model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = sgd(model)
     before = torch.get_rng_state()
-    attach(model, optimizer, method="set")
+    sparsifier = attach(model, optimizer, method=method)
     advance(model, optimizer, 12)
+    sparsifier.load_state_dict(sparsifier.state_dict())
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_seeds_decide_the_masks():
+@pytest.mark.parametrize("method", [name for name in MASKED if name != "pruning"])
+def test_seeds_decide_the_masks(method):
     def masks(seed):
         model = network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        sparsifier = attach(model, optimizer, method="set", seed=seed)
+        optimizer = sgd(model)
+        options = {"masks": given_masks} if METHODS[method].source else {}
+        sparsifier = attach(model, optimizer, method=method, seed=seed, **options)
         advance(model, optimizer, 12)
         return sparsifier.masks
 
+    twin = network()
+    given_masks = attach(twin, sgd(twin), method="static").masks
     assert same(masks(1), masks(1))
-    assert not same(masks(1), masks(2))
+    assert same(masks(1), masks(2)) == bool(METHODS[method].source)  # nothing is drawn where masks are given
 
 
-def test_shared_and_frozen_weights():
-    model = nn.Sequential(
-        nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
-    )
-    model[1].weight = model[0].weight
-    model[2].weight.requires_grad_(False)
-    frozen = model[2].weight.clone()
-    sparsifier = _other(model, "rigl")
-    assert list(sparsifier.masks) == ["0.weight"]
-    assert torch.equal(model[2].weight, frozen)
+def test_a_seed_decides_what_set_grows():
+    masks = {"weight": torch.arange(900).view(30, 30) < 450}
+    ends = []
+    for seed in (1, 2):
+        torch.manual_seed(0)
+        model = nn.Linear(30, 30, bias=False)
+        optimizer = sgd(model)
+        sparsifier = attach(model, optimizer, method="set", delta_t=1, masks=masks, seed=seed)
+        list(random_steps(model, optimizer, 1))
+        ends.append(snapshot(sparsifier))
+    assert not same(*ends)
+
+
+def test_sets_draws_are_new_at_every_update():
+    """Two updates of equal weights and gradients grow different connections."""
+    model = nn.Linear(30, 30, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    given_masks = {"weight": torch.arange(900).view(30, 30) < 450}
+    sparsifier = attach(model, optimizer, method="set", delta_t=1, masks=given_masks, seed=3)
+    grown = []
+    for _ in range(2):
+        sparsifier.masks["weight"].copy_(given_masks["weight"])
+        with torch.no_grad():
+            model.weight.copy_(torch.arange(900.0, 0, -1).view(30, 30))
+        model.weight.grad = torch.ones_like(model.weight)
+        optimizer.step()
+        grown.append(sparsifier.masks["weight"] & ~given_masks["weight"])
+    assert int(grown[0].sum()) > 50
+    assert float((grown[0] & grown[1]).sum()) < 0.8 * float(grown[0].sum())
 
 
 @pytest.mark.parametrize(
@@ -447,13 +817,28 @@ def test_shared_and_frozen_weights():
         ({"total_steps": 0}, "total_steps=0"),
         ({"delta_t": 0}, "delta_t=0"),
         ({"alpha": 1.2}, "alpha=1.2"),
+        ({"alpha": math.nan}, "alpha=nan"),
         ({"t_end": -0.1}, "t_end=-0.1"),
+        ({"t_start": 1.01}, r"t_start=1\.01 must lie in \[0, 1\]"),
         ({"preset": "nips"}, "preset='nips'"),
+        ({"flops": 0.0, "input_shape": (2, 4, 4)}, "flops=0.0"),
+        ({"flops": 1.1, "input_shape": (2, 4, 4)}, "flops=1.1"),
+        ({"flops": 0.2}, r"0\.weight: describe the model with its input_shape"),
+        ({"flops": 0.2, "distribution": "uniform", "input_shape": (2, 4, 4)}, r"flops=0\.2 is too low"),
+        ({"distribution": {"0.weight": 1.0}}, r"differ in: 3\.weight, 5\.weight"),
+        ({"distribution": {"0.weight": 1, "3.weight": 1, "5.weight": 2}}, r"density=2 of 5\.weight"),
+        ({"method": "lottery", "masks": None}, "lottery starts from a finished pruning run: give its masks"),
+        ({"method": "rigl-reinit", "masks": None}, "rigl-reinit starts from a finished rigl-sm run"),
+        ({"method": "rigl-struct", "density": 0.2}, r"density=0\.2 is too low: the layers that stay dense"),
+        ({"method": "pruning", "density": None}, "density=None"),
+        ({"method": "pruning", "density": 0.001}, "density=0.001 leaves less than a weight a layer"),
+        ({"method": "pruning", "delta_t": 200}, "delta_t=200 leaves pruning no update"),
+        ({"method": "pruning", "delta_t": 60, "t_start": 0.7}, "delta_t=60 leaves pruning no update"),
     ],
 )
 def test_bad_options_are_named(options, message):
     model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = sgd(model)
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ValueError, match=message):
         attach(model, optimizer, **options)
@@ -468,3 +853,71 @@ def test_a_model_with_nothing_to_mask():
     model = network()
     with pytest.raises(ValueError, match="optimizer trains no convolution"):
         Sparsifier(model, torch.optim.SGD(network().parameters(), lr=0.1), method="rigl", total_steps=10)
+
+
+@pytest.mark.parametrize("method", ["snfs", "rigl-sm"])
+def test_methods_by_momentum_need_some(method):
+    model = network()
+    for optimizer in (torch.optim.SGD(model.parameters(), lr=0.1), torch.optim.RMSprop(model.parameters())):
+        with pytest.raises(ValueError, match=f"{method} goes by momentum: momentum=0 should be above 0"):
+            attach(model, optimizer, method=method)
+        assert not optimizer._optimizer_step_pre_hooks
+    attach(model, torch.optim.RMSprop(model.parameters(), momentum=0.9), method=method)
+    for other in ("rigl", "rigl-sg", "pruning"):
+        attach(model, torch.optim.SGD(model.parameters(), lr=0.1), method=other).detach()
+
+
+@pytest.mark.parametrize("method", MASKED)
+def test_masks_to_start_from(method):
+    model = network()
+    if method == "rigl-struct":
+        masks = {name: torch.arange(p.shape[0]).view(-1, 1, 1, 1) % 2 == 0 for name, p in _weights(model)[:2]}
+        masks = {name: mask.expand_as(model.get_parameter(name)) for name, mask in masks.items()}
+        masks["5.weight"] = torch.ones(5, 32, dtype=torch.bool)
+    else:
+        masks = {name: torch.rand(p.shape) < 0.5 for name, p in _weights(model)}
+    before = {name: mask.clone() for name, mask in masks.items()}
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method, masks=masks, density=0.1, alpha=0.5)
+    assert same(sparsifier.masks, before)
+    assert not any(bool(weight[~before[name]].any()) for name, weight in _weights(model))
+    advance(model, optimizer, 20)
+    assert same(masks, before), "what was given is not written to"
+    assert same(sparsifier.masks, before) == (method not in MOVING)
+    if method in FIXED:
+        assert counts(sparsifier) == {name: int(mask.sum()) for name, mask in before.items()}
+
+
+@pytest.mark.parametrize("method", ["static", "lottery", "rigl-reinit", "pruning"])
+@pytest.mark.parametrize("spoil", ["missing", "other name", "other shape", "transposed"])
+def test_masks_of_another_model_are_refused(method, spoil):
+    model = network()
+    masks = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in _weights(model)}
+    last = masks.pop("5.weight")
+    if spoil == "other name":
+        masks["4.weight"] = last
+    elif spoil != "missing":
+        masks["5.weight"] = last[:, :-1] if spoil == "other shape" else last.T
+    optimizer, before = sgd(model), copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="the masks given do not have this model's names and shapes"):
+        attach(model, optimizer, method=method, masks=masks)
+    assert same(model.state_dict(), before)
+    assert not optimizer._optimizer_step_pre_hooks
+
+
+@pytest.mark.parametrize("method", [name for name in MASKED if name != "pruning"])
+@pytest.mark.parametrize("distribution", ["erk", "er", "erk-flops"])
+def test_a_budget_in_flops(method, distribution):
+    model = network()
+    options = {"method": method, "flops": 0.6, "distribution": distribution, "density": None}
+    sparsifier = attach(model, sgd(model), input_shape=(2, 4, 4), **options)
+    layers = describe(model, (2, 4, 4))
+    uses = {layer.name: layer.numel * layer.positions for layer in layers}
+    spent = sum(uses[name] * density for name, density in sparsifier.densities.items())
+    # a weight a layer in all; whole channels cannot come nearer than half a channel
+    near = sum(layer.positions for layer in layers) if method != "rigl-struct" else 16 * 9 + 4 * 18
+    assert abs(spent - 0.6 * sum(uses.values())) <= near
+
+
+def _weights(model):
+    return [(name, weight) for name, weight in model.named_parameters() if weight.ndim > 1]

@@ -10,9 +10,10 @@ import time
 import pytest
 import torch
 
-from rigl import records
-from rigl.config import RunConfig
+from rigl import archive, records, training
+from rigl.config import ConfigError, RunConfig
 from rigl.data import DataError
+from rigl.methods import METHODS
 from rigl.training import expected_seconds, isolated, threads, train
 
 SMALL = {"model": "lenet-300-100", "epochs": 3, "delta_t": 20}
@@ -27,22 +28,38 @@ def outcome(record):
     return {**record.model_dump(exclude={"provenance"})}
 
 
-@pytest.mark.parametrize("method", ["dense", "small-dense", "static", "set", "rigl"])
-@pytest.mark.parametrize("preset", ["repro2021", "google"])
+@pytest.mark.parametrize(
+    ("method", "preset"),
+    [(name, "repro2021") for name in METHODS]
+    + [(name, "google") for name, rule in METHODS.items() if rule.grow or rule.prunes],
+)
 def test_every_method_learns_and_is_recorded(tmp_path, method, preset):
+    rule = METHODS[method]
     record = run(tmp_path, method=method, preset=preset, density=0.2)
     assert record.status == "finished"
     assert record.test_accuracy > 70
     assert record.history["train_loss"][-1] < record.history["train_loss"][0]
     assert all(len(values) == 3 for values in record.history.values())
     assert records.load(records.path_of(record.config, tmp_path)) == record
-    updates = {"repro2021": 4, "google": 5}[preset] if method in ("set", "rigl") else 0
+    updates = {"repro2021": 4, "google": 5}[preset] if rule.grow else 5 if rule.prunes else 0
     assert record.updates == updates
-    assert record.density == pytest.approx(0.2 if method in ("static", "set", "rigl") else 1.0, abs=1e-3)
+    off = 5e-3 if rule.channels else 1e-6  # half a channel a layer
+    assert record.density == pytest.approx(0.2 if rule.masked else 1.0, abs=off)
+    assert record.active_parameters == record.parameters - round((1 - record.density) * 50_200 * rule.masked)
     assert 0 < record.flops.test_ratio <= 1
     assert not list((tmp_path / ".checkpoints").glob("*.pt"))
-    for layer in record.layers:
-        assert layer.density[0] == layer.density[-1]
+    assert record.source == (record.config.source.name if rule.source else None)
+    moved = [layer.density[0] != layer.density[-1] for layer in record.layers]
+    assert any(moved) == bool(rule.share or rule.prunes)
+    assert len(record.density_steps) == len(record.forward_ratio) == len(record.layers[0].density)
+    assert record.density_steps[-1] == 129 - (updates if preset == "google" else 0)
+    assert record.forward_ratio[-1] == pytest.approx(record.flops.test_ratio, abs=1e-6)
+    masks = archive.load_masks(record.config, tmp_path)
+    assert (masks is not None) == rule.masked
+    if rule.masked:
+        assert {name: round(float(mask.mean()), 6) for name, mask in masks.items()} == {
+            layer.name: layer.density[-1] for layer in record.layers
+        }
 
 
 def test_same_config_same_bits_and_another_seed_others(tmp_path):
@@ -75,7 +92,8 @@ def test_random_state_and_mode_are_left_as_they_were(tmp_path):
     before = torch.get_rng_state()
     deterministic = torch.backends.cudnn.deterministic
     run(tmp_path, epochs=1)
-    assert expected_seconds(RunConfig(**SMALL), "cpu") > 0
+    for method in ("rigl", "lottery"):
+        assert expected_seconds(RunConfig(**{**SMALL, "method": method}), "cpu") > 0
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == before_threads
     assert torch.backends.cudnn.deterministic == deterministic
@@ -97,9 +115,8 @@ def start(knobs, results, root):
     )
 
 
-@pytest.mark.parametrize("method", ["rigl", "set"])
-def test_kill_9_and_the_same_command_goes_on_bit_for_bit(tmp_path, root, method):
-    knobs = {**SMALL, "method": method, "model": "wrn-10-1", "dropout": 0.3, "epochs": 6, "delta_t": 10}
+def test_kill_9_and_the_same_command_goes_on_bit_for_bit(tmp_path, root):
+    knobs = {**SMALL, "method": "rigl-sm", "model": "wrn-10-1", "dropout": 0.3, "epochs": 4, "delta_t": 10}
     whole = run(tmp_path / "whole", **knobs)
     config = whole.config
     checkpoint = tmp_path / "killed" / ".checkpoints" / f"{config.name}.pt"
@@ -115,6 +132,66 @@ def test_kill_9_and_the_same_command_goes_on_bit_for_bit(tmp_path, root, method)
     assert outcome(resumed) == outcome(whole)
     assert resumed.provenance.resumed == 1
     assert whole.provenance.resumed == 0
+
+
+@pytest.fixture
+def dies_after(monkeypatch):
+    """Let the run of a config die just after the checkpoint of one of its epochs."""
+
+    def die(config, results, epochs):
+        saves, save = [], training._save
+
+        def save_and_die(state, path):
+            save(state, path)
+            saves.append(path.stem)
+            if saves.count(config.name) == epochs:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "_save", save_and_die)
+            with pytest.raises(KeyboardInterrupt):
+                train(config, device="cpu", results=results)
+        assert (results / ".checkpoints" / f"{config.name}.pt").exists()
+        assert not records.path_of(config, results).exists()
+
+    return die
+
+
+@pytest.mark.parametrize("method", [name for name, rule in METHODS.items() if rule.masked])
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, dies_after, method):
+    """Weights, masks and momentum, and also the ledger of FLOPs and the densities over time."""
+    knobs = {**SMALL, "epochs": 2, "delta_t": 10}
+    if method in ("snfs", "pruning"):
+        knobs |= {"model": "wrn-10-1", "dropout": 0.3}
+    config = RunConfig(method=method, **knobs)
+    whole = train(config, device="cpu", results=tmp_path / "whole")
+    dies_after(config, tmp_path / "died", 1)
+    resumed = train(config, device="cpu", results=tmp_path / "died")
+    assert outcome(resumed) == outcome(whole)
+    assert (resumed.provenance.resumed, whole.provenance.resumed) == (1, 0)
+    assert resumed.state_sha256 == whole.state_sha256
+    assert resumed.flops.counted == whole.flops.counted > 0
+    if config.source:
+        source = records.load(records.path_of(config.source, tmp_path / "died"))
+        assert source.provenance.resumed == 0
+    for one, other in zip(_masks(config, tmp_path / "whole"), _masks(config, tmp_path / "died"), strict=True):
+        assert (one == other).all()
+
+
+@pytest.mark.parametrize("method", ["lottery", "rigl-reinit"])
+def test_a_run_interrupted_in_what_it_starts_from(tmp_path, dies_after, method):
+    config = RunConfig(**{**SMALL, "epochs": 2, "method": method})
+    whole = train(config, device="cpu", results=tmp_path / "whole")
+    dies_after(config.source, tmp_path / "died", 1)
+    resumed = train(config, device="cpu", results=tmp_path / "died")
+    assert outcome(resumed) == outcome(whole)
+    assert resumed.provenance.resumed == 0
+    source = records.load(records.path_of(config.source, tmp_path / "died"))
+    assert source.provenance.resumed == 1
+
+
+def _masks(config, results):
+    return archive.load_masks(config, results).values()
 
 
 def interrupted(config, results, monkeypatch, change=lambda: None):
@@ -203,6 +280,175 @@ def test_all_images_can_be_trained_on(tmp_path):
     record = run(tmp_path, validation=0, epochs=1)
     assert record.validation_accuracy is None
     assert set(record.history) == {"train_loss", "train_accuracy"}
+
+
+@pytest.fixture
+def beginnings(monkeypatch):
+    """Names of configs, and weights and masks as their runs have them before the first step."""
+    found, build = {}, training._build
+
+    def spy(config, *arguments):
+        made = build(config, *arguments)
+        assert config.name not in found, "trained twice"
+        weights = {name: value.clone() for name, value in made.model.state_dict().items()}
+        found[config.name] = weights, {name: mask.clone() for name, mask in made.sparsifier.masks.items()}
+        return made
+
+    monkeypatch.setattr(training, "_build", spy)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("method", "source", "knobs"),
+    [
+        ("lottery", "pruning", {}),
+        ("lottery", "pruning", {"model": "wrn-10-1", "seed": 3}),
+        ("rigl-reinit", "rigl-sm", {"distribution": "uniform"}),
+        ("rigl-reinit", "rigl-sm", {"distribution": "erk"}),
+        ("rigl-reinit", "rigl-sm", {"model": "wrn-10-1", "distribution": "uniform"}),
+    ],
+)
+def test_the_same_initial_weights_and_the_final_mask_of_another_run(
+    tmp_path, beginnings, method, source, knobs
+):
+    knobs = {**SMALL, "epochs": 1, "delta_t": 10, **knobs}
+    record = run(tmp_path, method=method, **knobs)
+    first = RunConfig(**{**knobs, "method": source})
+    assert list(beginnings) == [first.name, record.name]
+    assert (record.source, record.config.source) == (first.name, first)
+    before = records.load(records.path_of(first, tmp_path))
+    assert (before.status, before.source, before.updates > 0) == ("finished", None, True)
+
+    training._build(RunConfig(**{**knobs, "method": "dense"}), torch.device("cpu"))
+    dense, _ = beginnings[RunConfig(**{**knobs, "method": "dense"}).name]
+    weights, masks = beginnings[record.name]
+    kept = archive.load_masks(first, tmp_path)
+    assert masks.keys() == kept.keys()
+    assert all(torch.equal(masks[name], torch.from_numpy(kept[name])) for name in kept)
+    assert any(not torch.equal(mask, masks[name]) for name, mask in beginnings[first.name][1].items())
+    assert all(torch.equal(weights[name], dense[name] * masks.get(name, 1)) for name in dense)
+    if method == "lottery":
+        assert all(torch.equal(value, dense[name]) for name, value in beginnings[first.name][0].items())
+        end = archive.load_masks(record.config, tmp_path)
+        assert all((end[name] == kept[name]).all() for name in kept)
+        assert record.flops.counted == pytest.approx(before.flops.counted + 3 * record.flops.forward)
+    else:
+        densities = [(layer.name, layer.density[-1]) for layer in before.layers]
+        assert [(layer.name, layer.density[0]) for layer in record.layers] == densities
+
+    assert run(tmp_path, method=method, **knobs) == record
+    assert records.load(records.path_of(first, tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "missing"),
+    [("lottery", "nothing"), ("lottery", "masks"), ("lottery", "record"), ("rigl-reinit", "masks")],
+)
+def test_what_is_missing_of_the_first_run_is_made_again(tmp_path, method, missing):
+    config = RunConfig(**{**SMALL, "epochs": 1, "method": method})
+    whole = train(config, device="cpu", results=tmp_path / "whole")
+    first = train(config.source, device="cpu", results=tmp_path / "part")
+    path = records.path_of(config.source, tmp_path / "part")
+    stamp = path.stat().st_mtime_ns
+    if missing == "record":
+        path.unlink()
+    if missing == "masks":
+        (kept,) = tmp_path.glob("part/*masks/digits/*.npz")
+        kept.unlink()
+    assert outcome(train(config, device="cpu", results=tmp_path / "part")) == outcome(whole)
+    assert outcome(records.load(path)) == outcome(first)
+    assert (path.stat().st_mtime_ns == stamp) == (missing == "nothing")
+
+
+def test_damaged_masks_are_named_and_nothing_is_trained(tmp_path):
+    config = RunConfig(**{**SMALL, "epochs": 1, "method": "lottery"})
+    train(config.source, device="cpu", results=tmp_path)
+    (kept,) = tmp_path.glob("*masks/digits/*.npz")
+    kept.write_bytes(b"PK" + kept.read_bytes()[50:])
+    with pytest.raises(records.RecordError, match=kept.name):
+        train(config, device="cpu", results=tmp_path)
+    assert not records.path_of(config, tmp_path).exists()
+
+
+@pytest.mark.parametrize("method", ["lottery", "rigl-reinit"])
+def test_a_first_run_that_diverged_is_named(tmp_path, method):
+    config = RunConfig(**{**SMALL, "epochs": 1, "method": method, "learning_rate": 1e30})
+    with pytest.raises(ConfigError, match=f"{method} needs {config.source.name}, which diverged"):
+        train(config, device="cpu", results=tmp_path)
+    assert [path.stem for path in (tmp_path / "digits").iterdir()] == [config.source.name]
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_longer_training_stretches_schedules_but_not_where_pruning_begins(multiplier):
+    """At the paper's length, without training: PROTOCOL's step counts in the sparsifier itself."""
+    config = RunConfig(protocol="paper", dataset="cifar10", method="pruning", multiplier=multiplier)
+    sparsifier = training._build(config, torch.device("cpu")).sparsifier
+    due = []
+    for step in range(99, multiplier * 88_000, 100):
+        sparsifier.step_count = step
+        due += [step] if sparsifier.update_due else []
+    assert due == list(range(799, multiplier * 66_000 + 100, 100))
+    grown = training._build(
+        RunConfig(protocol="paper", dataset="cifar10", method="rigl", multiplier=multiplier),
+        torch.device("cpu"),
+    ).sparsifier
+    for step, expected in ((99, True), (699, True), (multiplier * 66_000 - 1, True), (700, False)):
+        grown.step_count = step
+        assert grown.update_due == expected
+    grown.step_count = multiplier * 66_000 + 99
+    assert not grown.update_due
+
+
+def test_a_run_twice_as_long(tmp_path):
+    once, twice = (run(tmp_path, method="lottery", epochs=1, multiplier=k) for k in (1, 2))
+    assert [len(record.history["train_loss"]) for record in (once, twice)] == [1, 2]
+    assert records.load(records.path_of(twice.config.source, tmp_path)).config.multiplier == 2
+    assert twice.density_steps[-1] == 2 * once.density_steps[-1] == 86
+    assert twice.flops.train_ratio == pytest.approx(
+        2 * twice.flops.training / (3 * twice.flops.dense_forward), rel=1e-9
+    )
+
+
+def test_densities_of_ones_own(tmp_path):
+    given = {"layers.0.weight": 0.05, "layers.1.weight": 0.1, "layers.2.weight": 1.0}
+    names = [layer.name for layer in run(tmp_path, method="dense", epochs=1).layers]
+    given = dict(zip(names, given.values(), strict=True))
+    for method in ("static", "rigl", "snfs"):
+        record = run(tmp_path, method=method, distribution=given, epochs=1)
+        first = {layer.name: layer.density[0] for layer in record.layers}
+        assert first == pytest.approx(given, abs=1e-4)
+        assert record.name.startswith(f"{method}-custom-")
+    with pytest.raises(ValueError, match=f"differ in: {names[2]}"):
+        run(tmp_path, distribution=dict.fromkeys(names[:2], 0.5), epochs=1)
+
+
+def test_densities_of_another_runs_end(tmp_path):
+    ended = run(tmp_path, method="snfs", model="wrn-10-1", epochs=1, delta_t=10)
+    record = run(tmp_path, method="static", model="wrn-10-1", epochs=1, distribution=ended.name)
+    assert [layer.density[0] for layer in ended.layers] != [layer.density[-1] for layer in ended.layers]
+    assert [layer.density[0] for layer in record.layers] == [layer.density[-1] for layer in ended.layers]
+    assert (record.config.density, record.source) == (None, None)
+    assert record.density == pytest.approx(ended.density, abs=1e-6)
+    assert record.name.startswith(f"static-as-{ended.config.run_id}_")
+    assert expected_seconds(record.config, "cpu") > 0
+    missing = RunConfig(distribution="rigl_0123abcd")
+    with pytest.raises(ConfigError, match="distribution='rigl_0123abcd': no such record under") as caught:
+        train(missing, device="cpu", results=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["static", "rigl", "snfs", "rigl-reinit"])
+def test_a_budget_in_flops(tmp_path, method):
+    record = run(
+        tmp_path, method=method, flops=0.3, distribution="erk", model="wrn-10-1", epochs=1, delta_t=10
+    )
+    start = record.forward_ratio[0]
+    if method == "rigl-reinit":
+        start = records.load(records.path_of(record.config.source, tmp_path)).forward_ratio[0]
+    assert start == pytest.approx(0.3, abs=1e-3)
+    assert "_f0.3_" in record.name
+    if method != "snfs" and method != "rigl-reinit":
+        assert record.flops.test_ratio == pytest.approx(0.3, abs=1e-3)
 
 
 def test_small_dense_is_narrow(tmp_path):
