@@ -46,7 +46,8 @@ class Method:
     share            the score whose mean over a layer's active weights decides how many of all dropped
                      weights that layer regrows; None leaves every layer its own number
     prunes           updates drop by global magnitude after a schedule, and grow nothing
-    channels         whole output channels are dropped and grown; the output layers stay dense
+    channels         whole output channels are dropped and grown, and one that is dropped and grown in the
+                     same update keeps its weights; the output layers stay dense
     dense_state      gradients and the optimiser's state are left unmasked
     dense_gradients  the steps whose gradient is needed for inactive weights too
     source           the method of the run whose final mask this one starts from

@@ -338,7 +338,8 @@ class Sparsifier:
 
     def _apply(self, name: str, weight: Tensor, move: Move) -> None:
         mask = self.masks[name]
-        if self.preset.keeps_regrown:
+        # Channels too: one set to 0 sends nothing through ReLU, gets no gradient, and would stay dead.
+        if self.preset.keeps_regrown or self.method.channels:
             kept_state = mask | move.moved.logical_not()
         else:
             kept_state = move.kept

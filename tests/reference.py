@@ -272,11 +272,11 @@ def _spread(weight, units):
 def _written(weight, kept, mask, method, preset):
     """Values and optimiser state that belong to the new mask."""
     value = []
+    # Dropped and regrown: nothing happened to it, in the original code and to a channel.
+    keeps = preset == "google" or method == "rigl-struct"
+    regrown = [keeps and new and old for new, old in zip(mask, weight.mask, strict=True)]
     for position, number in enumerate(weight.value):
-        stays = kept[position]
-        if preset == "google" and mask[position] and weight.mask[position]:
-            stays = True  # dropped and regrown: nothing happened to it
-        value.append(number if stays else 0.0)
+        value.append(number if kept[position] or regrown[position] else 0.0)
     dense = METHODS[method][2] == "dense"
     state = {}
     for name, numbers in weight.state.items():
@@ -287,7 +287,7 @@ def _written(weight, kept, mask, method, preset):
             elif preset == "google":
                 cleared = mask[position] and not weight.mask[position]
             else:
-                cleared = not kept[position]
+                cleared = not kept[position] and not regrown[position]
             state[name].append(0.0 if cleared else number)
     return Moved(kept, mask, value, state)
 

@@ -334,6 +334,21 @@ def test_which_channel_goes_and_which_comes():
     assert model[0].weight.flatten(1).tolist() == [[5, 0], [0, 0], [0, 0], [0, 0]]
 
 
+def test_a_channel_that_returns_at_once_keeps_its_weights():
+    """Set to 0 it would send nothing through ReLU, get no gradient and be lost though its mask says active."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Conv2d(2, 16, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 2)),
+        *(nn.Flatten(), nn.Linear(8, 5)),
+    )
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method="rigl-struct", density=0.5, delta_t=3)
+    advance(model, optimizer, 60)
+    assert sparsifier.update_count == 20
+    rows = sparsifier.masks["0.weight"].flatten(1).all(1)
+    assert torch.equal(model[0].weight.flatten(1).any(1), rows)
+
+
 @pytest.mark.parametrize("method", SHARING)
 def test_redistribution_moves_weights_between_layers(method):
     model = network()
