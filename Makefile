@@ -47,7 +47,7 @@ $(HTML)/.done: .venv/.done $(SOURCES)
 
 test: .venv/.tests ## Set up and run all tests
 	@sh tests/get_chromium.sh $(BIN)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: .venv/.tests ## Check form (ruff) and types (mypy)
 	@$(BIN)/ruff check .

@@ -335,7 +335,7 @@ def test_which_channel_goes_and_which_comes():
 
 
 def test_a_channel_that_returns_at_once_keeps_its_weights():
-    """Set to 0 it would send nothing through ReLU, get no gradient and be lost though its mask says active."""
+    """Set to 0 it would send nothing through ReLU, get no gradient and be lost, whatever its mask says."""
     torch.manual_seed(0)
     model = nn.Sequential(
         *(nn.Conv2d(2, 16, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 2)),
