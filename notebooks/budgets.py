@@ -25,7 +25,7 @@
 # C_\text{out} + w + h$), and let one image use each of its weights at $p_l$ positions. ERK's $k_l \propto s_l$ is
 # what maximises
 #
-# $$\sum_l s_l \log k_l \quad\text{where}\quad \sum_l k_l = K,$$ (eq-erk)
+# $$\sum_l s_l \log k_l \quad\text{where}\quad \sum_l k_l = K,$$ (eq-erk-aim)
 #
 # as a Lagrange multiplier shows: every unit gets about as many connections as any other, and one more connection
 # is worth less the more there are. With the same aim under a budget of FLOPs, $\sum_l p_l k_l = F$, the answer is

@@ -22,7 +22,8 @@ def maskable(model: nn.Module) -> list[tuple[str, nn.Module, nn.Parameter]]:
 
     Chosen by module type, so never a bias and never a normalisation. A weight that two modules share
     comes once; a frozen one (``requires_grad`` False) and a parametrised one do not come at all. Names
-    are those of ``model.named_parameters()``, without the prefix that torch.compile adds.
+    are those of ``model.named_parameters()``, without the prefix that torch.compile adds; a weight shared
+    with a module of another type, such as an embedding, goes by its convolution or linear layer.
     """
     found: dict[int, tuple[str, nn.Module, nn.Parameter]] = {}
     for prefix, module in model.named_modules():

@@ -109,12 +109,18 @@ class Sparsifier:
         self._factors: dict[str, Tensor] = {}
         self._counted: dict[str, tuple[tuple[int, int], int]] = {}
         if self.method.prunes:
+            if flops is not None:
+                raise ValueError(f"flops={flops}: pruning has no distribution to fit to it, only a density")
             self._final = self._pruning_target(layers, density)
             self._last_prune = self._last_pruning(total_steps)
         if masks is None:
             masks = self._first_masks(layers, density, distribution, flops)
         elif {name: mask.shape for name, mask in masks.items()} != {n: w.shape for n, w in weights.items()}:
             raise ValueError("the masks given do not have this model's names and shapes")
+        elif self.method.channels:
+            for name in masks.keys() - self._still:
+                if not torch.equal(masks[name].flatten(1).any(1), masks[name].flatten(1).all(1)):
+                    raise ValueError(f"the mask given for {name} is not of whole output channels")
         for name, weight in self._weights.items():
             mask = torch.empty_like(weight, dtype=torch.bool, requires_grad=False)
             self.masks[name] = mask.copy_(masks[name])
@@ -187,16 +193,15 @@ class Sparsifier:
     def _last_pruning(self, total_steps: int) -> int:
         """The step of pruning's last update: the first one due at or after t_end, else the last there is."""
         first = 0 if self.preset.updates_from_0 else self.delta_t - 1
+        while first < self.prune_from:
+            first += self.delta_t
         last = first
         while last < self.last_update_before:
             last += self.delta_t
-        # Where updates do not advance the step count, it stops that much earlier.
-        reached = total_steps - 1
-        if self.preset.updates_from_0:
-            reached -= total_steps // (self.delta_t + 1)
-        while last > reached:
+        # Where updates do not advance the step count, as many optimiser steps come on top.
+        while last + ((last - first) // self.delta_t + 1 if self.preset.updates_from_0 else 1) > total_steps:
             last -= self.delta_t
-        if last < max(first, self.prune_from):
+        if last < first:
             raise ValueError(
                 f"delta_t={self.delta_t} leaves pruning no update between t_start and the end of "
                 f"total_steps={total_steps}: it should be smaller"

@@ -936,3 +936,30 @@ def test_a_budget_in_flops(method, distribution):
 
 def _weights(model):
     return [(name, weight) for name, weight in model.named_parameters() if weight.ndim > 1]
+
+
+def test_pruning_ends_where_updates_take_no_step():
+    """Under google's rule updates come on top of the steps; those before t_start do not exist."""
+    model = network()
+    optimizer = sgd(model)
+    options = {"preset": "google", "density": 0.3, "t_start": 0.4, "t_end": 0.6, "delta_t": 1}
+    sparsifier = attach(model, optimizer, method="pruning", total_steps=100, **options)
+    size = sum(layer.numel for layer in describe(model)[1:])
+    for _ in random_steps(model, optimizer, 100):
+        pass
+    assert sum(counts(sparsifier).values()) - 8 * 2 * 9 == round(0.3 * size)
+    assert sparsifier.update_count == 21  # at steps 40 to 60
+
+
+def test_structured_masks_must_be_of_whole_channels():
+    model = network()
+    masks = {name: torch.ones(p.shape, dtype=torch.bool) for name, p in _weights(model)}
+    masks["3.weight"][0, 0, 0, 0] = False
+    with pytest.raises(ValueError, match=r"mask given for 3\.weight is not of whole output channels"):
+        attach(model, sgd(model), method="rigl-struct", masks=masks)
+
+
+def test_pruning_refuses_a_budget_of_flops():
+    with pytest.raises(ValueError, match=r"flops=0\.2: pruning"):
+        model = network()
+        attach(model, sgd(model), method="pruning", flops=0.2, input_shape=(2, 4, 4))
