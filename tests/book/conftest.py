@@ -34,6 +34,7 @@ record = next(found for _, found in records.records(root() / "results"))
 figures.show(figures.history(record))
 figures.show(figures.densities(record))
 figures.show(figures.flops(record))
+figures.show(figures.cost_over_time(record))
 """
 
 
