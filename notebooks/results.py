@@ -21,7 +21,8 @@
 #
 # A table has a row for each setting and gives mean and sample standard deviation over seeds. FLOPs are
 # relative to training, and to one forward pass, of the dense network for the protocol's own length. In the
-# plots every marker is a run that says its name when pointed at, and a line joins a method's means.
+# plots every marker is a run that says its name when pointed at, and a line joins a method's means. Methods
+# that move weights between layers or prune them change their cost while they train: the second plot shows it.
 # Below them stand the runs themselves: device, precision, commit, time. A commit marked "changed" means that
 # the code had been edited since.
 

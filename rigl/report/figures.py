@@ -153,19 +153,24 @@ def flops(record: Record) -> go.Figure:
     return fig.update_layout(margin_l=80).update_xaxes(range=[0, 1.1 * max(1.0, *shares)])
 
 
-def cost_over_time(record: Record) -> go.Figure:
-    """FLOPs of a forward pass at each step that the record has densities of, as shares of dense (report,
-    figure 5a)."""
-    fig = go.Figure(
-        go.Scatter(
+def cost_over_time(*records: Record) -> go.Figure:
+    """FLOPs of a forward pass at each step that a record has densities of, as shares of dense (report,
+    figure 5a), a line a record."""
+    fig = go.Figure()
+    for record in records:
+        config = record.config
+        colour, marker = METHODS[config.method]
+        masks = config.distribution_name
+        fig.add_scatter(
             x=record.density_steps,
             y=record.forward_ratio or [record.flops.test_ratio] * len(record.density_steps),
             mode="lines+markers",
-            line={"color": BLUE},
-            name=record.config.label,
-            hovertemplate="step %{x:,}: %{y:.4f} x dense<extra></extra>",
+            line={"color": colour, "dash": DASHES.get(str(masks), "solid")},
+            marker={"symbol": marker, "size": 6},
+            name=config.method + (f" ({masks})" if masks else ""),
+            customdata=[record.name] * len(record.density_steps),
+            hovertemplate="%{customdata}<br>step %{x:,}: %{y:.4f} x dense<extra></extra>",
         )
-    )
     styled(fig, height=300, xaxis_title="training step", yaxis_title="forward FLOPs, relative to dense")
     return fig.update_yaxes(rangemode="tozero")
 

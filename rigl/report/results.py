@@ -12,6 +12,8 @@ from rigl.config import RunConfig, protocol
 from rigl.report import figures, tables
 from rigl.report.project import root
 
+MOVING = ("snfs", "rigl-sg", "rigl-sm", "pruning")
+
 
 def runs(folder: str = "results") -> pd.DataFrame:
     """`records.frame` of the project's `folder`, and a column `variant`: what a run changed of its
@@ -67,6 +69,16 @@ def show(frame: pd.DataFrame, name: str) -> None:
         figures.emit(output, raw=True)
 
 
+def _moving(part: pd.DataFrame) -> list[records.Record]:
+    """Usual runs of methods whose FLOPs change with the step, at the density and seed with most of them."""
+    usual = part[part["method"].isin(MOVING) & (part["variant"] == "") & (part["multiplier"] == 1)]
+    usual = usual[usual["preset"] == "repro2021"]
+    if usual.empty:
+        return []
+    _, chosen = max(usual.groupby(["density", "seed"]), key=lambda group: len(group[1]))
+    return [records.load(path) for path in chosen.sort_values(["method", "distribution"])["path"]]
+
+
 def show_table(table: pd.DataFrame, text: str) -> None:
     """Display a table with its caption, or that it has no runs yet."""
     page = tables.html(table, text) if len(table) else f"<p><em>No runs yet. {escape(text)}</em></p>"
@@ -92,6 +104,11 @@ def outputs(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
         found.append({"text/html": f"<h3>{title}</h3>{table}"})
         if len(settings) > 1:
             found.append(figures.bundle(figures.accuracy(part)))
+        if moving := _moving(part):
+            sized = f"density {moving[0].config.density:g}, seed {moving[0].config.seed}"
+            heading = f"<h4>{title}: methods whose cost changes while they train, {sized}</h4>"
+            found.append({"text/html": heading})
+            found.append(figures.bundle(figures.cost_over_time(*moving)))
         listing = tables.html(provenance(part), f"Runs of {model} on {dataset}, protocol “{name}”.")
         summary = f"<summary>The runs behind these figures: {len(part)}</summary>"
         found.append({"text/html": f"<details>{summary}{listing}</details>"})

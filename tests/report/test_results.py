@@ -61,3 +61,14 @@ def test_runs_can_be_traced_and_are_escaped(project) -> None:
     assert "<img" not in page
     assert "01234567 (changed)" in page
     assert record().name in page
+
+
+def test_costs_that_change_are_drawn_for_one_density_and_seed(project) -> None:
+    given = [record(method=name, density=0.1, seed=seed) for name in ("snfs", "pruning") for seed in (0, 1)]
+    given += [record(method="snfs", density=0.2), record(method="rigl")]
+    for run in given:
+        records.save(run, project / "results")
+    page = shown(results.runs(), "laptop")
+    assert "cost changes while they train, density 0.1, seed 0" in page
+    assert page.count("forward FLOPs, relative to dense") == 1
+    assert "forward FLOPs" not in "".join(o["text/html"] for o in results.outputs(results.runs(), "paper"))
