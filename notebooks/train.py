@@ -91,7 +91,8 @@ figures.show(figures.densities(record))
 #
 # FLOPs of one sample against the dense network of full width: a forward pass by the final mask, and a step of
 # training averaged over the run, longer training included. Two for every multiply-add of a convolution or
-# linear layer, times its density; nothing else counts. A lottery ticket's training includes its pruning run.
+# linear layer, times its density; nothing else counts. A lottery ticket's training includes its
+# pruning run; a re-initialised run's does not include the run that its masks are from.
 
 # %% tags=["remove-input"]
 figures.show(figures.flops(record))

@@ -295,11 +295,8 @@ class RunConfig(BaseModel):
             )
         if self.flops is not None and not named:
             raise ValueError(f"flops={self.flops:g} needs a distribution by name: {', '.join(DISTRIBUTIONS)}")
-        if self.method not in NO_DISTRIBUTION:
-            if self.distribution is None:
-                raise ValueError(f"distribution=None: {self.method} needs one, such as 'erk'")
-            if self.flops is not None or not named:
-                self.__dict__["density"] = None
+        if self.method not in NO_DISTRIBUTION and (self.flops is not None or not named):
+            self.__dict__["density"] = None
 
     @property
     def source(self) -> RunConfig | None:

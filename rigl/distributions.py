@@ -20,7 +20,7 @@ def layer_densities(
     mask_first_conv: bool = True,
     dense: Collection[str] = (),
 ) -> dict[str, float]:
-    """The density of each layer, in (0, 1], as ``{name: density}``.
+    """The density of each layer, in (0, 1] or as a map of your own has it, as ``{name: density}``.
 
     layers           the maskable layers, in the model's order
     density          the target, active weights over all weights, in (0, 1]

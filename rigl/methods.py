@@ -22,13 +22,18 @@ def gradient_score(weight: Tensor, state: State, generator: torch.Generator) -> 
 def momentum_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor | None:
     """\\|momentum\\|: SGD's buffer, or what Adam's moments make of it, m / (sqrt(v) + 1e-8).
 
-    Before the optimiser's first step there is none, and the gradient is what momentum starts from.
+    Before the optimiser's first step there is none, and the gradient is what momentum starts from. Raises
+    ValueError for an optimiser that keeps none.
     """
     if isinstance(buffer := state.get("momentum_buffer"), Tensor):
         return buffer.abs()
     if "exp_avg" in state:
-        momentum: Tensor = state["exp_avg"] / (state["exp_avg_sq"].sqrt() + 1e-8)
+        momentum: Tensor = state["exp_avg"]
+        if "exp_avg_sq" in state:
+            momentum = momentum / (state["exp_avg_sq"].sqrt() + 1e-8)
         return momentum.abs()
+    if state:
+        raise ValueError(f"this method goes by momentum, and the optimizer keeps none: {', '.join(state)}")
     return gradient_score(weight, state, generator)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rigl import records, training
+from rigl import archive, records, training
 from rigl.config import ConfigError, RunConfig, check_names, choose_protocol
 from rigl.devices import resolve_device
 from rigl.records import Record
@@ -79,7 +79,7 @@ def _announcement(config: RunConfig, device: str, results: Path) -> str:
     if records.path_of(config, results).exists():
         return f"{what}: already trained, its record is read"
     seconds = training.expected_seconds(config, device)
-    if config.source and not records.path_of(config.source, results).exists():
+    if config.source and archive.load_masks(config.source, results) is None:
         what += f", after the {config.source.method} run that it starts from"
         seconds *= 2
     expected = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"

@@ -27,7 +27,8 @@ class Sparsifier:
     method        one of `rigl.methods.METHODS`: ``"dense"``, ``"small-dense"`` (both mask nothing),
                   ``"static"``, ``"set"``, ``"snfs"``, ``"rigl"``, ``"rigl-sg"``, ``"rigl-sm"``,
                   ``"rigl-struct"``, ``"pruning"``, ``"lottery"``, ``"rigl-reinit"``
-    density       active weights over all weights, in (0, 1]; pruning starts dense and ends there
+    density       active weights over all weights, in (0, 1]; pruning starts dense and ends there, and
+                  structured masks come as near as whole channels, rounded layer by layer, let them
     distribution  how the density is shared among layers, by name or as ``{name: density}``: see
                   `rigl.distributions.layer_densities`; pruning needs none
     flops         a budget in place of `density`: forward FLOPs over dense, in (0, 1]; needs `input_shape`
@@ -168,6 +169,10 @@ class Sparsifier:
             dense=self._still if self.method.channels else (),
         )
         counts = active_counts(layers, densities)
+        empty = [layer.name for layer in layers if not counts[layer.name]]
+        if empty and not isinstance(distribution, Mapping):
+            asked = f"density={density}" if flops is None else f"flops={flops}"
+            raise ValueError(f"{asked} leaves {empty[0]} without a weight: it should be larger")
         generator = torch.Generator().manual_seed(self.seed)
         masks = {}
         for layer in layers:

@@ -960,6 +960,26 @@ def test_structured_masks_must_be_of_whole_channels():
 
 
 def test_pruning_refuses_a_budget_of_flops():
+    model = network()
     with pytest.raises(ValueError, match=r"flops=0\.2: pruning"):
-        model = network()
         attach(model, sgd(model), method="pruning", flops=0.2, input_shape=(2, 4, 4))
+
+
+@pytest.mark.parametrize("method", ["snfs", "rigl-sm"])
+@pytest.mark.parametrize("make", [torch.optim.Adamax, torch.optim.Adagrad])
+def test_momentum_of_other_optimizers(method, make):
+    """Adamax has a first moment; Adagrad has none, and no method goes by the gradient in its place."""
+    model = network()
+    optimizer = make(model.parameters(), lr=0.01)
+    attach(model, optimizer, method=method, delta_t=5)
+    if make is torch.optim.Adagrad:
+        with pytest.raises(ValueError, match="goes by momentum, and the optimizer keeps none"):
+            advance(model, optimizer, 5)
+    else:
+        advance(model, optimizer, 10)
+
+
+def test_no_layer_may_start_empty():
+    model = network()
+    with pytest.raises(ValueError, match=r"density=0\.001 leaves .* without a weight"):
+        attach(model, sgd(model), density=0.001)

@@ -57,7 +57,7 @@ def test_every_method_learns_and_is_recorded(tmp_path, method, preset):
     masks = archive.load_masks(record.config, tmp_path)
     assert (masks is not None) == rule.masked
     if rule.masked:
-        assert {name: round(float(mask.mean()), 6) for name, mask in masks.items()} == {
+        assert {name: round(float(mask.mean()), 9) for name, mask in masks.items()} == {
             layer.name: layer.density[-1] for layer in record.layers
         }
 

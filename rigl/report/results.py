@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,10 +16,15 @@ from rigl.report.project import root
 MOVING = ("snfs", "rigl-sg", "rigl-sm", "pruning")
 
 
-def runs(folder: str = "results") -> pd.DataFrame:
-    """`records.frame` of the project's `folder`, and a column `variant`: what a run changed of its
+def folder(name: str = "results") -> Path:
+    """The project's folder called `name`."""
+    return root() / name
+
+
+def runs(name: str = "results") -> pd.DataFrame:
+    """`records.frame` of the project's folder `name`, and a column `variant`: what a run changed of its
     protocol, such as ``"alpha=0.5"``, so that no mean mixes two settings."""
-    place = root() / folder
+    place = folder(name)
     frame = records.frame(place)
     known = {record.name: variant(record.config) for _, record in records.records(place)}
     return frame.assign(variant=frame["name"].map(known).astype(str))
