@@ -7,7 +7,7 @@ import io
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from rigl import archive, provenance, records
-from rigl.config import DATASETS, DISTRIBUTIONS, ConfigError, RunConfig
+from rigl.config import DATASETS, DISTRIBUTIONS, ConfigError, OneLineError, RunConfig
 from rigl.data import Dataset, Images, batches, load
 from rigl.devices import device_name, resolve_device, resolve_precision
 from rigl.flops import forward_flops, step_flops, training_flops
@@ -37,6 +37,11 @@ EVALUATION_BATCH = 500
 # Below this many FLOPs a step a second CPU thread gains nothing, and on a busy machine costs a lot.
 ONE_THREAD_BELOW = 1e9
 History = dict[str, list[float | None]]
+Stop = Callable[[int, int], bool]
+
+
+class Interrupted(OneLineError, RuntimeError):
+    """A run that was asked to stop: the same call goes on from its checkpoint."""
 
 
 @dataclass
@@ -113,6 +118,9 @@ def train(
     data: str | Path | None = None,
     progress: bool | None = None,
     again: bool = False,
+    masks: bool = False,
+    stop: Stop | None = None,
+    wait: bool = True,
 ) -> Record:
     """Train as `config` says and keep the record under `results`; a finished run's record is just read.
 
@@ -120,6 +128,9 @@ def train(
     data      where the data sets lie: see `rigl.data.load`
     progress  a bar; None shows one in a terminal or a notebook only
     again     train anew, although there is a record or a checkpoint
+    masks     train anew where there is a record, but not its run's final masks
+    stop      asked before every epoch, with the epochs done and those in all, whether to stop there
+    wait      for another process that trains this config; else filelock.Timeout is raised
 
     After every epoch a checkpoint is written under ``results/.checkpoints``. After a kill the same call
     goes on from there and ends with the same weights, masks, momentum and metrics, bit for bit, on the
@@ -127,27 +138,49 @@ def train(
     that is not a number ends the run with the status "diverged". The global random state is left as it
     was.
 
-    Raises ConfigError for a device that is not there, DataError and RecordError.
+    Raises ConfigError for knobs that cannot be and for a device that is not there, DataError and
+    RecordError; Interrupted where `stop` said so.
     """
     where = resolve_device(device)
     path = records.path_of(config, results)
-    checkpoint = Path(results) / ".checkpoints" / f"{config.name}.pt"
+    checkpoint = checkpoint_of(config, results)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(checkpoint.with_suffix(".lock")):
+    with FileLock(lock_of(config, results), timeout=-1 if wait else 0):
         if again:
             checkpoint.unlink(missing_ok=True)
-        elif path.exists():
+        elif path.exists() and not (masks and archive.load_masks(config, results) is None):
             checkpoint.unlink(missing_ok=True)  # left by a kill just after the record was written
             return records.load(path)
-        start = _start(config, device=device, results=results, data=data, progress=progress)
+        start = _start(
+            config, device=device, results=results, data=data, progress=progress, stop=stop, wait=wait
+        )
         dataset = load(config.dataset, data).pooled(config.pool).to(where)
         with isolated(where, threads(config)):
-            record, masks = _train(config, where, dataset, checkpoint, progress, start)
-        if masks:
-            archive.save_masks(masks, config, results)
+            record, final = _train(config, where, dataset, checkpoint, progress, start, stop)
+        if final:
+            archive.save_masks(final, config, results)
         records.save(record, results)
         checkpoint.unlink(missing_ok=True)
     return record
+
+
+def checkpoint_of(config: RunConfig, results: str | Path = "results") -> Path:
+    """Where the last epoch of a run that is not finished lies."""
+    return Path(results) / ".checkpoints" / f"{config.name}.pt"
+
+
+def lock_of(config: RunConfig, results: str | Path = "results") -> Path:
+    """The file that whoever trains `config` holds locked."""
+    return checkpoint_of(config, results).with_suffix(".lock")
+
+
+def epochs_done(config: RunConfig, results: str | Path = "results") -> int:
+    """Epochs that a run which is not finished can go on from; 0 without a checkpoint that can be read."""
+    try:
+        saved = torch.load(checkpoint_of(config, results), map_location="cpu", weights_only=True, mmap=True)
+        return int(saved["done"]["epoch"])
+    except Exception:  # whatever torch makes of a file that is not a checkpoint; training then says so
+        return 0
 
 
 @dataclass
@@ -164,11 +197,8 @@ def _start(config: RunConfig, *, results: str | Path, **options: Any) -> Start:
     """Find what `config` starts from under `results`; the run that it needs is trained where it, or its
     masks, are missing."""
     if config.source is not None:
-        record = train(config.source, results=results, **options)
+        record = train(config.source, results=results, masks=True, **options)
         masks = archive.load_masks(config.source, results)
-        if masks is None:
-            record = train(config.source, results=results, again=True, **options)
-            masks = archive.load_masks(config.source, results)
         if record.status != "finished" or masks is None:
             raise ConfigError(f"{config.method} needs {record.name}, which diverged")
         return Start(record, {name: torch.from_numpy(mask) for name, mask in masks.items()})
@@ -185,6 +215,8 @@ def expected_seconds(config: RunConfig, device: str = "auto") -> float:
     """How long `config` would take here, judged by a few steps on noise."""
     where = resolve_device(device)
     with isolated(where, threads(config)):
+        if config.source is not None:
+            _build(_plain(config.source), where)  # what cannot be trained is refused before anything starts
         run = _build(_plain(config), where)
         channels, *image = config.input_shape
         x = torch.randn(config.batch_size, *image, channels, device=where).permute(0, 3, 1, 2)
@@ -218,6 +250,7 @@ def _train(
     checkpoint: Path,
     progress: bool | None,
     start: Start,
+    stop: Stop | None,
 ) -> tuple[Record, archive.Masks]:
     run = _build(config, device, start)
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -244,6 +277,8 @@ def _train(
         unit="step",
     ) as bar:
         while done["epoch"] < config.total_epochs and not diverged:
+            if stop is not None and stop(done["epoch"], config.total_epochs):
+                raise Interrupted(f"{config.name} was stopped after {done['epoch']} epochs")
             begin = time.perf_counter()
             metrics = _epoch(run, training, dataset, done["epoch"], bar)
             if len(validation):
@@ -278,7 +313,7 @@ def _sampled(config: RunConfig) -> set[int]:
 def _sample(run: Run, done: dict[str, Any]) -> None:
     densities = run.sparsifier.densities
     done["density_steps"].append(run.sparsifier.step_count)
-    done["densities"].append([round(densities.get(layer.name, 1.0), 6) for layer in run.layers])
+    done["densities"].append([round(densities.get(layer.name, 1.0), 9) for layer in run.layers])
     done["forward"].append(run.forward_flops())
 
 
@@ -332,23 +367,26 @@ def _build(config: RunConfig, device: torch.device, start: Start | None = None) 
         nesterov=config.momentum > 0,
         fused=True,
     )
-    sparsifier = Sparsifier(
-        model,
-        optimizer,
-        method=config.method,
-        density=config.density,
-        distribution=start.densities or config.distribution or "uniform",
-        flops=config.flops,
-        input_shape=config.input_shape,
-        masks=start.masks,
-        total_steps=config.total_steps,
-        alpha=config.alpha,
-        delta_t=config.delta_t,
-        t_start=config.prune_start_steps / config.total_steps,
-        t_end=config.t_end,
-        preset=config.preset,
-        seed=config.seed,
-    )
+    try:
+        sparsifier = Sparsifier(
+            model,
+            optimizer,
+            method=config.method,
+            density=config.density,
+            distribution=start.densities or config.distribution or "uniform",
+            flops=config.flops,
+            input_shape=config.input_shape,
+            masks=start.masks,
+            total_steps=config.total_steps,
+            alpha=config.alpha,
+            delta_t=config.delta_t,
+            t_start=config.prune_start_steps / config.total_steps,
+            t_end=config.t_end,
+            preset=config.preset,
+            seed=config.seed,
+        )
+    except ValueError as error:  # knobs that only together, or with this model, cannot be
+        raise ConfigError(f"{config.method}: {error}") from None
     precision = resolve_precision(config.precision, device)
     layers = describe(model, config.input_shape)
     return Run(config, device, precision, model, optimizer, sparsifier, layers, Ledger())

@@ -1,0 +1,88 @@
+"""What a campaign shows while it runs: a bar for all, one a worker, and a line for every run that ends."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from rigl.campaign.clock import duration
+
+ALL = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
+EACH = "{desc} {n_fmt}/{total_fmt} epochs|{bar}| {remaining} left"
+
+
+@dataclass
+class Bars:
+    """Progress by work, in FLOPs: `done` of `total` when it begins. `show` as in `rigl.train`."""
+
+    total: float
+    done: float
+    workers: int
+    show: bool | None
+    _began: float | None = None
+    _all: Any = None
+    _each: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        look = {
+            "disable": None if self.show is None else not self.show,
+            "dynamic_ncols": True,
+            "smoothing": 0,
+        }
+        self._first = self.done
+        self._all = tqdm(
+            total=self.total or 1.0, initial=self.done, desc="all runs", position=0, bar_format=ALL, **look
+        )
+        self._each = [
+            tqdm(total=1, desc="idle", position=1 + i, bar_format=EACH, leave=False, **look)
+            for i in range(self.workers)
+        ]
+
+    def begin(self, index: int, name: str, epochs: int) -> None:
+        """Worker `index` takes up a run."""
+        if self._began is None:  # worker processes take a while to start: that says nothing of the runs
+            self._began, self._all.start_t = time.monotonic(), time.time()
+        bar = self._each[index]
+        bar.set_description_str(name, refresh=False)
+        bar.reset(total=epochs)
+
+    def epoch(self, index: int, done: int, first: bool) -> None:
+        """Worker `index` has done so many epochs of its run, these before now where `first`."""
+        bar = self._each[index]
+        bar.initial = done if first else bar.initial
+        bar.n = done
+
+    def idle(self, index: int) -> None:
+        """Worker `index` has nothing to do."""
+        self.begin(index, "idle", 1)
+
+    def work(self, done: float, text: str) -> None:
+        """So much of the work is done."""
+        self.done = self._all.n = min(done, self.total)
+        self._all.set_description_str(text, refresh=False)
+
+    def refresh(self) -> None:
+        for bar in (self._all, *self._each):
+            bar.refresh()
+
+    def left(self) -> str:
+        """How much longer, in words, at the pace so far; empty before there is one."""
+        work = self.done - self._first
+        if self._began is None or work <= 0:
+            return ""
+        gone = time.monotonic() - self._began
+        return f"about {duration(gone * (self.total - self.done) / work)} left"
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        if self._all.disable:
+            print(text, flush=True)
+        else:
+            self._all.write(text)
+
+    def close(self) -> None:
+        for bar in (*self._each, self._all):
+            bar.close()

@@ -1,0 +1,81 @@
+"""Which tables, under which protocol, at which seeds: as text, checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from rigl import experiments
+from rigl.config import ConfigError, RunConfig
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Tables and figures, and how they are to be trained: the options of `rigl.experiments.rows`."""
+
+    tables: tuple[str, ...]
+    protocol: str
+    seeds: tuple[int, ...] = experiments.SEEDS
+    densities: tuple[float, ...] | None = None
+    dataset: str | None = None
+    model: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in ("protocol", "densities", "dataset", "model")}
+
+    def runs(self) -> list[RunConfig]:
+        """All runs, in the order in which they are to be trained."""
+        return experiments.runs(self.tables, seeds=self.seeds, **self.options)
+
+    def rows(self, name: str) -> list[tuple[RunConfig, ...]]:
+        """The rows of a table: each as its runs, one a seed."""
+        each = [experiments.rows(name, seed=seed, **self.options) for seed in self.seeds]
+        return list(zip(*each, strict=True))
+
+
+def request(
+    tables: str,
+    *,
+    protocol: str = "laptop",
+    seeds: str = "0,1,2",
+    densities: str | None = None,
+    dataset: str | None = None,
+    model: str | None = None,
+) -> Request:
+    """What is asked for in words: `tables` by spaces or commas, or ``"all"``; numbers by commas.
+
+    Raises ConfigError, one line, for what does not exist or fit together.
+    """
+    names = re.split(r"[\s,]+", tables.strip())
+    made = Request(
+        tables=tuple(experiments.TABLES if "all" in names else dict.fromkeys(names)),
+        protocol=protocol,
+        seeds=tuple(int(each) for each in _numbers("seeds", seeds, int)),
+        densities=None if densities is None else tuple(_numbers("densities", densities, float)),
+        dataset=dataset,
+        model=model,
+    )
+    made.runs()
+    return made
+
+
+def seconds(text: str) -> float:
+    """A time such as ``"90s"``, ``"9m"`` or ``"1h30m"`` in seconds. Raises ConfigError."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    found = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if found <= 0 or "".join(number + unit for number, unit in parts) != text:
+        raise ConfigError(f"time limit {text!r} is no time: give one such as 90s, 9m or 1h30m")
+    return found
+
+
+def _numbers(name: str, text: str, kind: type[int] | type[float]) -> list[int | float]:
+    """The numbers of a list, each once."""
+    try:
+        return list(dict.fromkeys(kind(each) for each in text.split(",")))
+    except ValueError:
+        example = "0,1,2" if kind is int else "0.05,0.1"
+        raise ConfigError(f"{name} {text!r} is no list of numbers: give one such as {example}") from None

@@ -1,0 +1,430 @@
+"""Gives runs to worker processes until all are done, the time is up, or somebody says stop.
+
+All that must survive is in the results themselves: records, checkpoints, and the lock that whoever trains a
+run holds, which the system takes from a process that dies. A runner only remembers what it has tried.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from rigl.campaign import journal, plan, processes, work
+from rigl.campaign.bars import Bars
+from rigl.campaign.clock import Clock, epoch_flops
+from rigl.campaign.plan import State
+from rigl.campaign.store import tidy
+from rigl.campaign.work import Order, Result, Warned
+from rigl.config import OneLineError, RunConfig
+from rigl.data import data_root
+from rigl.experiments import with_sources
+
+POLL = 0.5
+# So often may workers die, one after another, over one run without finishing an epoch of it.
+DEATHS = 5
+
+
+class WorkerError(OneLineError, RuntimeError):
+    """No worker process can be had."""
+
+
+@dataclass
+class Outcome:
+    """How a campaign ended: its runs by name, and why it stopped before all were done, if it did."""
+
+    done: list[str]
+    left: list[str]
+    failed: dict[str, str]
+    reason: str | None = None
+
+    @property
+    def status(self) -> int:
+        """As an exit status: 0 all done, 1 some failed, 3 some left."""
+        return 1 if self.failed else 3 if self.left else 0
+
+    def lines(self) -> list[str]:
+        """What there is to say."""
+        found = [f"done: {len(self.done)} of {len(self.done) + len(self.left) + len(self.failed)} runs"]
+        if self.left:
+            found.append(f"left: {len(self.left)} ({self.reason}); the same command goes on")
+        if self.failed:
+            found += [f"failed: {len(self.failed)}", *(f"  {n}: {error}" for n, error in self.failed.items())]
+        return found
+
+
+@dataclass
+class Job:
+    """A run as this campaign sees it; `status` is "left", "running", "elsewhere" (another process trains it),
+    "done" or "failed"."""
+
+    config: RunConfig
+    status: str
+    epochs: int = 0
+    masks: bool = False
+    error: str | None = None
+    deaths: int = 0
+    look: float = 0.0
+
+
+@dataclass
+class Worker:
+    """A process, what it is reached by, and the run that it does."""
+
+    index: int
+    process: BaseProcess
+    line: Connection
+    ready: bool = False
+    job: Job | None = None
+    told: bool = False
+    fresh: bool = False
+
+
+@dataclass
+class Campaign:
+    """What a runner remembers while it runs."""
+
+    jobs: dict[str, Job]
+    results: Path
+    devices: Sequence[str]
+    data: str
+    count: int
+    bars: Bars
+    end: float | None = None
+    expect: Clock | None = None
+    workers: list[Worker] = field(default_factory=list)
+    closing: str | None = None
+    interrupts: int = 0
+    stillborn: int = 0
+    waiting: bool = False
+
+
+def run(
+    configs: Sequence[RunConfig],
+    *,
+    results: str | Path = "results",
+    device: str = "auto",
+    data: str | Path | None = None,
+    workers: int = 1,
+    time_limit: float | None = None,
+    begun: float | None = None,
+    progress: bool | None = None,
+    expect: Clock | None = None,
+) -> Outcome:
+    """Get through `configs`, and what they start from, in their order, on this machine.
+
+    device      as for `rigl.train`; several, joined by commas, are given to the workers in turn
+    workers     processes, each of which does one run at a time with its share of the CPU threads
+    time_limit  seconds from `begun` (a time of `time.monotonic`; None is now) after which all has stopped. A
+                run stops after an epoch where the next would not be done in time, and goes on next time; at
+                the limit at the latest, when it loses the epoch that it is in
+    progress    bars; None shows them in a terminal or a notebook only
+    expect      tells how long a run takes, so that none is begun whose first epoch would not be done in time
+
+    A finished run is not repeated, and one that another process trains is left to it, and waited for. Ctrl-C
+    or SIGTERM stop every run after its epoch, a second one at once. Failed runs are in the outcome, and the
+    others go on; a full disk stops all, since none could go on.
+    """
+    found = plan.look(with_sources(configs), results)
+    (Path(results) / ".checkpoints").mkdir(parents=True, exist_ok=True)
+    tidy(results)
+    jobs = {state.config.name: _job(state) for state in found}
+    begin = time.monotonic() if begun is None else begun
+    campaign = Campaign(
+        jobs=jobs,
+        results=Path(results),
+        devices=device.split(","),
+        data=str(data_root(data)),
+        count=workers,
+        bars=Bars(*_work(jobs), workers, progress),
+        # A process also takes a while to start and to end.
+        end=None if time_limit is None else begin + time_limit - min(10.0, 0.1 * time_limit),
+        expect=expect,
+    )
+    processes.warm(any(config.dataset == "digits" for config in configs))
+    try:
+        with _signals(campaign):
+            while _go_on(campaign):
+                pass
+    finally:
+        for each in campaign.workers:
+            _end(each)
+        campaign.bars.close()
+    return Outcome(
+        done=[name for name, job in jobs.items() if job.status == "done"],
+        left=[name for name, job in jobs.items() if job.status not in ("done", "failed")],
+        failed={name: str(job.error) for name, job in jobs.items() if job.status == "failed"},
+        reason=campaign.closing,
+    )
+
+
+def _go_on(campaign: Campaign) -> bool:
+    """Hand out what there is, hear what workers say; False when there is nothing more to do."""
+    _look_at_time(campaign)
+    if campaign.closing:
+        for each in campaign.workers:
+            _tell_to_stop(each)
+    else:
+        _hand_out(campaign)
+    busy = any(each.job for each in campaign.workers)
+    if not busy and (campaign.closing or all(j.status in ("done", "failed") for j in campaign.jobs.values())):
+        return False
+    if not busy and not campaign.waiting and all(j.status != "left" for j in campaign.jobs.values()):
+        campaign.waiting = True
+        campaign.bars.say("waiting for runs that other processes train")
+    heard = [each.line for each in campaign.workers]
+    if not heard:
+        time.sleep(POLL)
+    for line in wait(heard, timeout=POLL if heard else 0):
+        _hear(campaign, next(each for each in campaign.workers if each.line is line))
+    campaign.bars.refresh()
+    return True
+
+
+def _look_at_time(campaign: Campaign) -> None:
+    if campaign.interrupts and not campaign.closing:
+        campaign.closing = "interrupted"
+        campaign.bars.say("stopping after the epochs that are on: once more to stop at once")
+    out_of_time = campaign.end is not None and time.monotonic() >= campaign.end
+    if out_of_time and not campaign.closing:
+        campaign.closing = "the time is up"
+    if out_of_time or campaign.interrupts > 1:
+        for each in [each for each in campaign.workers if each.job]:
+            each.process.kill()
+
+
+def _hand_out(campaign: Campaign) -> None:
+    """Give a run to every worker that has none, and have as many workers as there are runs for."""
+    for job in campaign.jobs.values():
+        if job.status == "elsewhere" and time.monotonic() >= job.look:
+            _look_again(campaign, job)
+    free = [each for each in campaign.workers if each.job is None]
+    ready = [each for each in free if each.ready]
+    for job in _ready(campaign):
+        if ready:
+            _look_again(campaign, job)
+            if job.status == "left":
+                free.remove(ready[0])
+                _order(campaign, ready.pop(0), job)
+        elif free:
+            free.pop()  # it takes this run when it has started
+        elif len(campaign.workers) < campaign.count:
+            _start(campaign)
+        else:
+            return
+
+
+def _ready(campaign: Campaign) -> Iterator[Job]:
+    """The runs that can be begun, in their order."""
+    for name, job in campaign.jobs.items():
+        if job.status != "left":
+            continue
+        source = campaign.jobs[job.config.source.name] if job.config.source else None
+        if source and source.status == "failed":
+            error = f"needs {source.config.name}, which failed"
+            journal.note(campaign.results, "fail", name, error=error)
+            _fail(campaign, job, error)
+        elif not source or source.status == "done":
+            yield campaign.jobs[name]
+
+
+def _look_again(campaign: Campaign, job: Job) -> None:
+    """What is there of a run now: another process may train it, or have done so."""
+    (state,) = plan.look([job.config], campaign.results)
+    if job.masks and plan.running(job.config, campaign.results):
+        job.status, job.look = "elsewhere", time.monotonic() + 2 * POLL
+    elif job.masks:
+        job.status = "left"
+    elif state.status == "damaged":
+        _fail(campaign, job, str(state.error))
+    elif state.done:
+        _done(campaign, job, state.status, state.accuracy, "elsewhere")
+    elif state.status == "running":
+        job.status, job.look, job.epochs = "elsewhere", time.monotonic() + 2 * POLL, state.epochs
+    else:
+        job.status, job.epochs = "left", state.epochs
+
+
+def _order(campaign: Campaign, each: Worker, job: Job) -> None:
+    epoch = campaign.expect(job.config).seconds / job.config.total_epochs if campaign.expect else None
+    left = None if campaign.end is None else campaign.end - time.monotonic()
+    job.status, each.job, each.fresh = "running", job, True
+    with suppress(OSError):  # it has just died: `_hear` finds out
+        each.line.send(Order(job.config, job.masks, epoch, left))
+    campaign.bars.begin(each.index, _short(job.config), job.config.total_epochs)
+
+
+def _hear(campaign: Campaign, each: Worker) -> None:
+    """Take what a worker sends, or that it is gone."""
+    try:
+        said: Any = each.line.recv()
+    except (EOFError, OSError):
+        _lost(campaign, each)
+        return
+    if said == "ready":
+        each.ready, campaign.stillborn = True, 0
+    elif isinstance(said, Warned):
+        campaign.bars.say(said.text)
+    elif isinstance(said, Result):
+        _heard_result(campaign, each, said)
+    elif each.job:
+        done, _ = said
+        if done > each.job.epochs:
+            each.job.deaths = 0
+        each.job.epochs = done
+        campaign.bars.epoch(each.index, done, each.fresh)
+        each.fresh = False
+        _show(campaign)
+
+
+def _heard_result(campaign: Campaign, each: Worker, result: Result) -> None:
+    job, each.job = each.job, None
+    campaign.bars.idle(each.index)
+    if job is None:
+        return
+    if result.outcome in plan.DONE:
+        _done(campaign, job, result.outcome, result.accuracy)
+    elif result.outcome == "failed":
+        _fail(campaign, job, str(result.error))
+        if result.no_room and not campaign.closing:
+            campaign.closing = "no room is left to write"
+    elif result.outcome == "busy":
+        job.status, job.look = "elsewhere", time.monotonic() + 2 * POLL
+    else:
+        job.status = "left"
+        if not campaign.closing:
+            campaign.closing = "no time for another epoch"
+    if not result.sound:
+        _end(each)
+        campaign.workers.remove(each)
+
+
+def _lost(campaign: Campaign, each: Worker) -> None:
+    """A worker died: another one goes on with its run, unless that seems to be what kills them."""
+    _end(each)
+    campaign.workers.remove(each)
+    code = each.process.exitcode
+    how = f"by signal {-code}" if code and code < 0 else f"with status {code}"
+    if not each.ready:
+        _stillborn(campaign, how)
+    job = each.job
+    if job is None:
+        return
+    campaign.bars.idle(each.index)
+    tidy(campaign.results)
+    job.deaths += 1
+    job.status = "left"
+    if campaign.closing:
+        return
+    journal.note(campaign.results, "died", job.config.name, error=how)
+    if job.deaths >= DEATHS:
+        error = f"its worker died {how}, {job.deaths} times without an epoch in between"
+        journal.note(campaign.results, "fail", job.config.name, error=error)
+        _fail(campaign, job, error)
+    else:
+        campaign.bars.say(f"the worker of {job.config.name} died {how}: its run goes on from its last epoch")
+
+
+def _start(campaign: Campaign) -> None:
+    index = next(i for i in range(campaign.count) if i not in [each.index for each in campaign.workers])
+    ours, theirs = multiprocessing.Pipe()
+    device = campaign.devices[index % len(campaign.devices)]
+    arguments = theirs, str(campaign.results), device, campaign.data, campaign.count
+    try:
+        process = processes.start(work.worker, *arguments)
+    except (OSError, EOFError) as error:
+        ours.close()
+        _stillborn(campaign, f"with {type(error).__name__}: {error}")
+    else:
+        campaign.workers.append(Worker(index, process, ours))
+    finally:
+        theirs.close()
+
+
+def _stillborn(campaign: Campaign, how: str) -> None:
+    """A worker died before it was ready."""
+    campaign.stillborn += 1
+    if campaign.stillborn >= DEATHS:
+        raise WorkerError(f"worker processes die as they start, the last one {how}")
+
+
+def _tell_to_stop(each: Worker) -> None:
+    if not each.told:
+        each.told = True
+        with suppress(OSError):
+            each.line.send("stop")
+
+
+def _end(each: Worker) -> None:
+    each.process.kill()
+    each.process.join()
+    each.line.close()
+
+
+def _done(campaign: Campaign, job: Job, status: str, accuracy: float | None, where: str = "") -> None:
+    job.status, job.epochs, job.masks = "done", job.config.total_epochs, False
+    _show(campaign)
+    result = status if accuracy is None else f"{accuracy:.2f} %"
+    note = ", ".join(filter(None, [result, f"trained {where}" if where else "", campaign.bars.left()]))
+    campaign.bars.say(f"[{_count(campaign)}] {job.config.name}: {note}")
+
+
+def _fail(campaign: Campaign, job: Job, error: str) -> None:
+    job.status, job.error = "failed", error
+    _show(campaign)
+    campaign.bars.say(f"[{_count(campaign)}] {job.config.name} FAILED: {error}")
+
+
+def _show(campaign: Campaign) -> None:
+    total, done = _work(campaign.jobs)
+    campaign.bars.total = total
+    campaign.bars.work(done, f"{_count(campaign)} runs")
+
+
+def _count(campaign: Campaign) -> str:
+    done = sum(job.status == "done" for job in campaign.jobs.values())
+    return f"{done}/{len(campaign.jobs)}"
+
+
+def _work(jobs: dict[str, Job]) -> tuple[float, float]:
+    """(FLOPs of all runs that have not failed, of them done)."""
+    costs = [(epoch_flops(job.config), job) for job in jobs.values() if job.status != "failed"]
+    return sum(e * j.config.total_epochs for e, j in costs), sum(e * j.epochs for e, j in costs)
+
+
+def _job(state: State) -> Job:
+    """Runs that failed before are tried again."""
+    status = "done" if state.done else "failed" if state.status == "damaged" else "left"
+    return Job(state.config, status, state.epochs, state.masks, state.error)
+
+
+def _short(config: RunConfig) -> str:
+    return f"{config.label} {config.size} s{config.seed}" + (
+        f" {config.multiplier}x" * (config.multiplier > 1)
+    )
+
+
+@contextmanager
+def _signals(campaign: Campaign) -> Iterator[None]:
+    """Count Ctrl-C and SIGTERM in place of dying of them; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def count(*_: Any) -> None:
+        campaign.interrupts += 1
+
+    before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,249 @@
+"""The report's tables and figures as rows of settings, and the runs that they take under any protocol.
+
+A row is a `RunConfig` at one seed. Rows that several tables share have one `run_id` and so are one run, and
+what a run starts from is in its `source`: nothing else is needed to train a table in the right order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from rigl.config import DATASETS, ConfigError, RunConfig, choose_protocol
+
+SEEDS = (0, 1, 2)
+# The laptop's networks are large for its data: only here do the methods come apart.
+LAPTOP_DENSITIES = (0.02, 0.05, 0.1)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or figure of the report.
+
+    rows       a setting each, as the report's tables name them: method, masks, how many times longer, and
+               ``knob=value`` where more is changed. One that names a density is at that density alone, any
+               other, but for dense, at all of `densities`; ``flops=density`` takes that number as a budget.
+    datasets   the report's own, which ``paper`` and ``tenth`` take
+    common     knobs of all rows
+    """
+
+    title: str
+    rows: tuple[str, ...]
+    densities: tuple[float, ...] = (0.1, 0.2)
+    datasets: tuple[str, ...] = ("cifar10",)
+    common: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space: bounds of `alpha`; first, last and step of `delta_t`; how many trials a study has, each
+    the mean validation accuracy over `seeds`, for every one of `densities` and `distributions`."""
+
+    alpha: tuple[float, float]
+    delta_t: tuple[int, int, int]
+    trials: int
+    seeds: tuple[int, ...]
+    densities: tuple[float, ...]
+    distributions: tuple[str, ...]
+
+
+BOTH = ("cifar10", "cifar100")
+GRID = tuple(
+    f"rigl {masks} learning_rate={rate} alpha={alpha} delta_t={delta_t}"
+    for masks in ("uniform", "erk")
+    for rate in (0.1, 0.05, 0.01, 0.005)
+    for alpha, delta_t in ((0.3, 100), (0.4, 200), (0.4, 500), (0.5, 750))
+)
+
+TABLES = {
+    "table1": Table(
+        "Reference and reimplementation, trained on all images",
+        ("dense", "static erk", "pruning", "rigl erk"),
+        densities=(0.1, 0.2, 0.5),
+        common={"validation": 0},
+    ),
+    "table2": Table(
+        "WideResNet-22-2 on CIFAR-10",
+        (
+            *("small-dense", "static uniform", "set uniform", "rigl uniform", "set erk", "rigl erk"),
+            *("static uniform 2x", "lottery", "set uniform 2x", "snfs uniform", "snfs erk"),
+            *("snfs uniform 2x", "rigl uniform 2x", "pruning", "rigl erk 2x", "dense"),
+        ),
+    ),
+    "table3": Table(
+        "ResNet-50 on CIFAR-100",
+        (
+            *("static uniform", "small-dense", "set uniform", "rigl uniform", "static erk", "set erk"),
+            *("rigl erk", "snfs uniform", "snfs erk", "pruning", "rigl uniform 2x", "lottery"),
+            *("rigl uniform 3x", "rigl erk 2x", "dense"),
+        ),
+        datasets=("cifar100",),
+    ),
+    "table4": Table(
+        "Reference and tuned hyperparameters of RigL on CIFAR-10",
+        (
+            "rigl uniform",
+            "rigl uniform density=0.1 alpha=0.197 delta_t=50",
+            "rigl uniform density=0.2 alpha=0.448 delta_t=150",
+            "rigl uniform density=0.5 alpha=0.459 delta_t=550",
+            "rigl erk",
+            "rigl erk density=0.1 alpha=0.416 delta_t=200",
+            "rigl erk density=0.2 alpha=0.381 delta_t=950",
+            "rigl erk density=0.5 alpha=0.287 delta_t=500",
+        ),
+        densities=(0.1, 0.2, 0.5),
+    ),
+    "table5": Table(
+        "Redistribution during RigL's updates",
+        (
+            *("rigl uniform", "rigl-sg uniform", "rigl-sm uniform", "rigl erk", "rigl-sg erk"),
+            *("rigl-sm erk", "rigl-reinit uniform", "rigl-reinit erk"),
+        ),
+        datasets=BOTH,
+    ),
+    "supplement-table2": Table(
+        "Structured sparsity",
+        ("small-dense", "rigl uniform", "rigl-struct uniform", "rigl erk", "rigl-struct erk"),
+        datasets=BOTH,
+    ),
+    "figure1": Table(
+        "Accuracy against density on CIFAR-10: random masks, ERK masks, twice as long",
+        (
+            *("static uniform", "set uniform", "snfs uniform", "rigl uniform"),
+            *("static erk", "set erk", "snfs erk", "rigl erk"),
+            *("static uniform 2x", "set uniform 2x", "rigl uniform 2x", "rigl erk 2x", "pruning", "dense"),
+        ),
+        densities=(0.05, 0.1, 0.2, 0.5),
+    ),
+    "figure2": Table(
+        "Accuracy against density on CIFAR-100: random masks; ERK masks and longer training",
+        (
+            *("static uniform", "set uniform", "snfs uniform", "rigl uniform", "snfs erk", "rigl erk"),
+            *("rigl uniform 2x", "rigl erk 2x", "rigl uniform 3x", "pruning", "dense"),
+        ),
+        densities=(0.1, 0.2, 0.5),
+        datasets=("cifar100",),
+    ),
+    "figure3": Table("Learning rate against density", GRID, densities=(0.1, 0.2, 0.5)),
+    "figure4": Table(
+        "Accuracy at a budget of FLOPs: random masks at a density, ERK masks that cost as much",
+        ("rigl uniform", "rigl erk flops=density"),
+        densities=(0.1, 0.2, 0.5),
+        datasets=BOTH,
+    ),
+    "figure5": Table(
+        "What redistribution does to layers and FLOPs",
+        ("rigl uniform", "rigl erk", "rigl-sg uniform", "rigl-sm uniform"),
+        densities=(0.2,),
+    ),
+}
+
+# Supplementary Figure 1, and Table 4's tuned rows: which runs these take is up to the sampler.
+TUNING = Space((0.1, 0.6), (50, 1000, 50), 15, SEEDS, (0.1, 0.2, 0.5), ("uniform", "erk"))
+
+
+def table(name: str) -> Table:
+    """The table or figure called `name`, such as ``"table2"``, ``"supplement-table2"`` or ``"figure1"``.
+
+    Raises ConfigError, with all names and the nearest one, where there is none such.
+    """
+    if name in TABLES:
+        return TABLES[name]
+    if name == "supplement-figure1":
+        raise ConfigError(f"{name} is a study, whose sampler chooses its runs: it is not a list of them")
+    close = get_close_matches(name, TABLES, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise ConfigError(f"table {name!r} is unknown{hint}: choose from {', '.join(TABLES)}")
+
+
+def rows(
+    name: str,
+    *,
+    protocol: str,
+    seed: int = 0,
+    densities: Sequence[float] | None = None,
+    dataset: str | None = None,
+    model: str | None = None,
+) -> list[RunConfig]:
+    """The rows of a table or figure at one seed, in the report's order.
+
+    protocol   ``"paper"``, ``"tenth"``, ``"laptop"`` or ``"smoke"``
+    densities  in place of the report's, or, under ``"laptop"``, of 0.02, 0.05 and 0.1; rows that the report
+               has at one density only, such as tuned ones, are left out where it is not among them
+    dataset    in place of the report's data sets, or of Fashion-MNIST (``"laptop"``), digits (``"smoke"``)
+    model      in place of the protocol's own
+
+    Raises ConfigError, one line, for what does not exist or fit together.
+    """
+    found = table(name)
+    if densities is None:
+        densities = LAPTOP_DENSITIES if protocol == "laptop" else found.densities
+    own = found.datasets if protocol in ("paper", "tenth") else (choose_protocol(protocol, None, False)[1],)
+    if dataset is not None and dataset not in DATASETS:
+        raise ConfigError(f"dataset={dataset!r} is unknown: choose from {', '.join(DATASETS)}")
+    made = [
+        RunConfig(protocol=protocol, dataset=each, model=model, seed=seed, **found.common, **knobs)
+        for text in found.rows
+        for each in ((dataset,) if dataset else own)
+        for knobs in _settings(text, densities)
+    ]
+    return _unique(made)
+
+
+def runs(names: Iterable[str], *, seeds: Sequence[int] = SEEDS, **options: Any) -> list[RunConfig]:
+    """Every run that the tables and figures `names` take, each once, in the order in which to train them.
+
+    Every row comes once before any seed comes twice; of one seed, a density is complete before the next
+    begins. What another run starts from (`RunConfig.source`) stands before it, also where no row asks for it.
+    `options` are those of `rows`.
+    """
+    found = []
+    for seed in seeds:
+        for name in names:
+            # Dense, whose density is 1, is what all others are held against.
+            part = rows(name, seed=seed, **options)
+            found += sorted(part, key=lambda config: 0 if config.method == "dense" else _place(config, part))
+    return with_sources(found)
+
+
+def with_sources(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """`configs`, each once, and before each of them what it starts from."""
+    return _unique(each for config in configs for each in (config.source, config) if each is not None)
+
+
+def _place(config: RunConfig, part: list[RunConfig]) -> int:
+    """Where the density, or budget, of `config` first comes among the rows."""
+    sizes = list(dict.fromkeys(_size(each) for each in part if each.method != "dense"))
+    return 1 + sizes.index(_size(config))
+
+
+def _size(config: RunConfig) -> float | None:
+    return config.density if config.flops is None else config.flops
+
+
+def _settings(text: str, densities: Sequence[float]) -> list[dict[str, Any]]:
+    """The knobs that a row's text stands for, at every density that it is asked for."""
+    method, *words = text.split()
+    knobs: dict[str, Any] = {"method": method}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals:
+            knobs[key] = value if value == "density" else float(value) if "." in value else int(value)
+        elif times := re.fullmatch(r"(\d)x", word):
+            knobs["multiplier"] = int(times[1])
+        else:
+            knobs["distribution"] = word
+    if method == "dense":
+        return [knobs]
+    if "density" in knobs:
+        return [knobs] if knobs["density"] in densities else []
+    if knobs.get("flops") == "density":
+        return [{**knobs, "flops": density} for density in densities]
+    return [{**knobs, "density": density} for density in densities]
+
+
+def _unique(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    return list({config.name: config for config in configs}.values())

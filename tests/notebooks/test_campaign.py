@@ -1,0 +1,64 @@
+"""The campaign notebook, run by papermill as a user runs it: from another folder, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from rigl import records
+from rigl.campaign import notebook
+from rigl.config import RunConfig
+from rigl.experiments import rows
+
+
+def papermill(root, folder, *arguments):
+    return subprocess.run(
+        [Path(sys.executable).with_name("papermill"), *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def shown(executed):
+    outputs = [output for cell in executed["cells"] for output in cell.get("outputs", [])]
+    found = [output.get("text", output.get("data", {}).get("text/html", "")) for output in outputs]
+    return "\n".join("".join(text) for text in found)
+
+
+def test_it_trains_what_is_asked_and_shows_plan_and_status(root, tmp_path):
+    options = {"protocol": "smoke", "model": "lenet-300-100", "densities": [0.2], "seed": 0}
+    configs = rows("figure5", **options)
+    # All but one run are there, so that only that one is trained.
+    for config in configs[:-1]:
+        known = next(root.glob("results/fashion-mnist/dense*.json"))
+        record = records.load(known).model_copy(update={"config": config, "name": config.name})
+        records.save(record, tmp_path / "results")
+    done = papermill(
+        root, tmp_path, root / "notebooks" / "campaign.ipynb", "out.ipynb", "-p", "tables", "figure5",
+        "-p", "protocol", "smoke", "-p", "model", "lenet-300-100", "-p", "densities", "0.2",
+        "-p", "seeds", "0", "-p", "run", "True", "-p", "device", "cpu", "-p", "time_limit", "10m",
+        "-p", "results", tmp_path / "results",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = shown(json.loads((tmp_path / "out.ipynb").read_text()))
+    assert "4 runs: 3 finished, 1 left" in text
+    assert "<td>rigl-sm</td>" in text
+    assert f"{configs[-1].name}: " in text
+    assert "done: 4 of 4 runs" in text
+    record = records.load(records.path_of(configs[-1], tmp_path / "results"))
+    assert record.config == RunConfig(
+        method="rigl-sm", distribution="uniform", density=0.2, model="lenet-300-100"
+    )
+
+
+def test_help_lists_every_parameter(root, tmp_path):
+    done = papermill(root, tmp_path, "--help-notebook", root / "notebooks" / "campaign.ipynb")
+    assert done.returncode == 0
+    for name in notebook.PARAMETERS:
+        assert f"  {name}: " in done.stdout, name

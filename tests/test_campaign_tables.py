@@ -1,0 +1,397 @@
+"""What a campaign says of itself, and its commands."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from rigl import archive, records, training
+from rigl.campaign import clock as clocks
+from rigl.campaign import journal, notebook, plan, store, view
+from rigl.campaign.cli import main
+from rigl.campaign.clock import Expected, clock, duration, epoch_flops, together
+from rigl.campaign.request import request, seconds
+from rigl.config import ConfigError, RunConfig
+from rigl.devices import device_name
+from rigl.experiments import TABLES, Table
+from rigl.records import RecordError
+
+TINY = ("--protocol", "smoke", "--model", "lenet-300-100", "--densities", "0.2")
+
+
+@pytest.fixture(autouse=True)
+def tables(monkeypatch):
+    """Two tables that take a moment."""
+    common = {"epochs": 1, "delta_t": 20}
+    monkeypatch.setitem(TABLES, "tiny", Table("Small", ("dense", "static erk", "rigl erk"), common=common))
+    monkeypatch.setitem(TABLES, "ticket", Table("A ticket", ("lottery", "dense"), common=common))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder that the command leaves for table "tiny" at seed 0, without what it printed."""
+    results = tmp_path_factory.mktemp("made")
+    patch = pytest.MonkeyPatch()
+    common = {"epochs": 1, "delta_t": 20}
+    patch.setitem(TABLES, "tiny", Table("Small", ("dense", "static erk", "rigl erk"), common=common))
+    assert run(results, "tiny", "--seeds", "0") == 0
+    patch.undo()
+    return results
+
+
+@pytest.fixture
+def results(made, tmp_path):
+    """A copy of that folder, to do anything to."""
+    return shutil.copytree(made, tmp_path / "results")
+
+
+def run(results, *arguments):
+    return main(["run", *arguments, *TINY, "--results", str(results), "--device", "cpu"])
+
+
+def asked(names="tiny", seeds="0"):
+    return request(names, protocol="smoke", model="lenet-300-100", densities="0.2", seeds=seeds)
+
+
+def test_a_command_that_is_done_and_one_with_more_seeds(results, capsys):
+    assert run(results, "tiny", "--seeds", "0") == 0
+    out = capsys.readouterr().out
+    assert "3 runs: 3 finished" in out
+    assert out.endswith("done: 3 of 3 runs\n")
+    assert run(results, "tiny", "--seeds", "0,1", "--time-limit", "0.001s") == 3
+    out = capsys.readouterr().out
+    assert "6 runs: 3 finished, 3 left" in out
+    assert "done: 3 of 6 runs\nleft: 3 (the time is up); the same command goes on" in out
+
+
+def test_plan_says_what_is_done_and_what_is_left(results, capsys):
+    line = ("plan", "tiny", "ticket", "--seeds", "0,1", *TINY, "--results", str(results), "--device", "cpu")
+    assert main([*line, "--workers", "2"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert "10 runs: 3 finished, 7 left" in out
+    done = {(words[0], words[3]): words[-4] for words in map(str.split, out[1:6])}
+    assert done["tiny", "dense"] == done["ticket", "dense"] == "1/2"
+    assert done["ticket", "lottery"] == "0/2"
+    assert any(row.strip().startswith("for other rows") and " pruning " in row for row in out)
+    assert any("with 2 workers" in row for row in out)
+    assert any(row.startswith("judged by wall seconds of 3 runs of lenet-300-100") for row in out)
+
+
+def test_the_plan_adds_up(made):
+    wanted = asked("tiny ticket", "0,1")
+    states = view.look(wanted, made)
+    table = view.plan_table(wanted, states, lambda _: Expected(3600.0, 1, "the test"))
+    assert list(table["Table"]) == [*["tiny"] * 3, *["ticket"] * 2, "for other rows"]
+    assert list(table["Done"]) == ["1/2", "1/2", "1/2", "0/2", "1/2", "0/2"]
+    assert list(table["Time left"]) == [*["60 min"] * 3, "2.0 h", "60 min", "2.0 h"]
+    dense = asked().runs()[0]
+    assert table["FLOPs left"][0] == f"{epoch_flops(dense):.1e}"
+    lines = view.headline(list(states.values()), lambda _: Expected(3600.0, 1, "the test"))
+    assert lines[0] == "10 runs: 3 finished, 7 left"
+    assert lines[1].endswith("about 7.0 h")
+    assert lines[2:] == ["judged by the test"]
+    assert list(table["Changed"][:3]) == ["epochs=1", "epochs=1", "delta_t=20, epochs=1"]
+
+
+def test_status_names_what_is_on_begun_failed_and_left(results, capsys):
+    line = ["status", "tiny", *TINY, "--results", str(results), "--seeds"]
+    assert main([*line, "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["tiny", "3", "3", *"000000"]
+    assert main([*line, "0,1"]) == 3
+    capsys.readouterr()
+    dense, static, rigl = asked(seeds="1").runs()
+    longer = RunConfig(**{**dense.model_dump(), "epochs": 2})
+    with pytest.raises(training.Interrupted):
+        training.train(longer, device="cpu", results=results, stop=lambda done, _: done == 1)
+    training.checkpoint_of(longer, results).rename(training.checkpoint_of(dense, results))
+    journal.note(results, "fail", static.name, error="OSError: a reason")
+    assert main([*line, "0,1"]) == 1
+    with training.FileLock(training.lock_of(rigl, results)):
+        assert main([*line, "1"]) == 1
+    out = capsys.readouterr().out
+    assert f"begun: {dense.name}, 1 of 1 epochs done" in out
+    assert f"failed: {static.name}: OSError: a reason" in out
+    assert f"running: {rigl.name}, 0 of 1 epochs done" in out
+
+
+def test_verify_sets_damaged_files_aside(results, capsys):
+    line = ["verify", "--results", str(results)]
+    assert main(line) == 0
+    assert "3 records are sound, 0 files were damaged" in capsys.readouterr().out
+    dense, static, rigl = (records.path_of(each, results) for each in asked().runs())
+    kept = archive.save_masks(archive.load_masks(asked().runs()[2], results), asked().runs()[2], results)
+    kept.write_bytes(b"PK" + kept.read_bytes()[50:])
+    changed = json.loads(static.read_text())
+    changed["config"]["alpha"], changed["config"]["seed"] = 0.3, 5
+    static.write_text(json.dumps(changed))
+    dense.write_text(dense.read_text()[:500])
+    elsewhere = results / "cifar10" / rigl.name
+    elsewhere.parent.mkdir()
+    shutil.copy(rigl, elsewhere)
+    assert main(line) == 1
+    out = capsys.readouterr().out
+    assert "1 records are sound, 4 files were damaged" in out
+    aside = results / ".damaged"
+    for path, reason in (
+        (dense, "not a valid record"),
+        (static, "but its config's is"),
+        (elsewhere, "belongs into the folder digits"),
+        (kept, "not the masks of a run"),
+    ):
+        (said,) = [row for row in out.splitlines() if row.startswith(str(path))]
+        assert reason in said
+        assert said.endswith(f"moved to {aside / path.relative_to(results)}")
+        assert (aside / path.relative_to(results)).exists()
+        assert not path.exists()
+    assert main(line) == 0
+    dense.write_text("again")
+    assert main(line) == 1
+    assert (aside / "digits" / f"{dense.name}.1").read_text() == "again"
+    assert len(records.frame(results)) == 1  # what was set aside is no record
+
+
+def test_export(results, tmp_path, capsys):
+    line = ["export", *TINY, "--results", str(results), "--seeds", "0"]
+    training.train(asked(seeds="3").runs()[0], device="cpu", results=results)
+    target = tmp_path / "out" / "table.csv"
+    assert main([*line, "tiny", "--output", str(target)]) == 0
+    table = pd.read_csv(target)
+    assert set(table["name"]) == {each.name for each in asked().runs()}
+    assert {"alpha", "delta_t", "learning_rate", "test_accuracy", "wall_seconds"} <= set(table.columns)
+    assert len(set(table.columns)) == len(table.columns)
+    capsys.readouterr()
+    assert main(line) == 0
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 1 + 4  # without tables every record
+    assert main([*line, "--output", "table.xlsx"]) == 2
+    assert capsys.readouterr().err == "table.xlsx: a table is written as .csv or .parquet\n"
+    next(results.glob("digits/*.json")).write_text("")
+    assert main(line) == 1
+    assert "not a valid record" in capsys.readouterr().err
+
+
+def test_export_to_parquet(made, tmp_path):
+    pytest.importorskip("pyarrow")
+    store.write(store.export(made), tmp_path / "table.parquet")
+    back = pd.read_parquet(tmp_path / "table.parquet")
+    assert list(back["name"]) == list(store.export(made)["name"])
+
+
+def test_parquet_without_pyarrow_is_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(store, "find_spec", lambda name: None)
+    assert main(["export", "--output", "x.parquet", "--results", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == ("x.parquet: this needs pyarrow: pip install pyarrow, or write .csv\n")
+
+
+def test_an_empty_folder_is_exported_as_an_empty_table(tmp_path):
+    assert len(store.export(tmp_path)) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("plan tabel2", "table 'tabel2' is unknown (did you mean 'table2'?): choose from table1, "),
+        ("plan table2 --protocol papr", "protocol='papr' is unknown"),
+        ("plan table2 --dataset digits", "protocol='laptop' is not defined for dataset='digits'"),
+        ("run table2 --seeds 0,x", "seeds '0,x' is no list of numbers: give one such as 0,1,2"),
+        ("run table2 --seeds -1", "seed=-1 is not right"),
+        ("run table2 --densities 10%", "densities '10%' is no list of numbers: give one such as 0.05,0.1"),
+        ("run table2 --time-limit 9", "time limit '9' is no time: give one such as 90s, 9m or 1h30m"),
+        ("run table2 --workers 0", "argument --workers: '0' must be a whole number from 1 on"),
+        ("run table2 --device gpu", "device='gpu' is not to be had here"),
+        ("run table2 --protocl paper", "unrecognized arguments: --protocl paper"),
+        ("run", "the following arguments are required: TABLE"),
+        ("", "the following arguments are required: COMMAND"),
+        ("go", "invalid choice: 'go'"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_status_2(line, words, capsys):
+    try:
+        status = main(line.split())
+    except SystemExit as error:
+        status = error.code
+    err = capsys.readouterr().err
+    assert status == 2
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_as_a_program(root, tmp_path):
+    """Its exit status is the process's, and what is wrong is said before torch is imported."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "rigl.campaign", "run", "table6"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "table 'table6' is unknown" in done.stderr
+    assert " torch\n" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90s", 90), ("9m", 540), ("1h30m", 5400), ("0.5h", 1800), ("2d", 172_800)]
+)
+def test_times(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "9", "m", "9 m", "0s", "9m!", "-9m"])
+def test_what_is_no_time(text):
+    with pytest.raises(ConfigError, match="is no time"):
+        seconds(text)
+
+
+def test_all_tables_at_once():
+    assert request("all", protocol="paper", seeds="0").tables == tuple(TABLES)
+    assert asked("tiny, ticket").tables == ("tiny", "ticket")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [(0.4, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h"), (1e6, "11.6 days")]
+)
+def test_durations(given, words):
+    assert duration(given) == words
+
+
+@pytest.fixture
+def alone(monkeypatch, tmp_path):
+    """No results but those of a test."""
+    monkeypatch.setattr(clocks, "root", lambda: tmp_path / "nowhere")
+
+
+def benchmark(results, device, model="wrn-22-2"):
+    (results / "bench").mkdir(parents=True)
+    found = {"device": device, "model": model, "threads": 2, "images_per_second": {"dense": 100.0}}
+    (results / "bench" / "a.json").write_text(json.dumps(found))
+
+
+def test_time_by_the_benchmark_scaled_by_flops(tmp_path, alone):
+    benchmark(tmp_path, device_name(training.resolve_device("cpu")))
+    expect = clock("cpu", tmp_path)
+    paper = RunConfig(protocol="paper", dataset="cifar10", method="rigl", density=0.1)
+    assert expect(paper).seconds == pytest.approx(250 * 45_000 / 100)
+    assert expect(paper).basis.startswith("the benchmark of wrn-22-2 on ")
+    twice = RunConfig(protocol="paper", dataset="cifar10", method="rigl", multiplier=2, validation=0)
+    assert expect(twice).seconds == pytest.approx(500 * 50_000 / 100)
+    small = RunConfig(protocol="paper", dataset="cifar10", method="small-dense", density=0.1)
+    assert expect(small).seconds == pytest.approx(0.098 * expect(paper).seconds, rel=0.02)
+    # Another network, whose steps would take too long to try.
+    large = RunConfig(protocol="paper", dataset="cifar100", method="rigl")
+    assert expect(large).seconds == pytest.approx(250 * 40_000 / 100 * 2.59e9 / 3.15e8, rel=0.01)
+    assert expect(large).basis == expect(paper).basis
+    assert together(expect(paper), 4, "cpu") == 1
+
+
+def test_time_by_records_of_the_same_model_on_the_same_device(results, alone):
+    expect = clock("cpu", results)
+    dense, _, rigl = asked(seeds="1").runs()
+    known = [record for _, record in records.records(results)]
+    spent = {record.config.method: record.provenance.wall_seconds for record in known}
+    assert expect(rigl).seconds == pytest.approx(spent["rigl"])
+    assert expect(RunConfig(**{**rigl.model_dump(), "epochs": 3})).seconds == pytest.approx(3 * spent["rigl"])
+    unknown = RunConfig(**{**rigl.model_dump(), "method": "snfs"})
+    assert expect(unknown).seconds == pytest.approx(sorted(spent.values())[1])
+    assert expect(dense).basis.startswith("wall seconds of 3 runs of lenet-300-100 on ")
+    next(results.glob("digits/dense*.json")).write_text("damaged")
+    assert clock("cpu", results)(dense).basis.startswith("wall seconds of 2 runs")
+
+
+def test_time_by_a_few_steps_where_nothing_is_known(tmp_path, alone):
+    benchmark(tmp_path, "another device")
+    expect = clock("cpu", tmp_path)
+    one = asked().runs()[2]
+    found = expect(one)
+    assert found.basis.startswith("a few steps of lenet-300-100 on ")
+    assert found.seconds > 0
+    never = RunConfig(**{**one.model_dump(), "method": "pruning", "delta_t": 10**6})
+    assert expect(never) == found  # also of a run that cannot be
+    longer = RunConfig(**{**one.model_dump(), "epochs": 4, "seed": 1})
+    assert expect(longer).seconds == pytest.approx(4 * found.seconds)  # tried once
+
+
+def test_workers_side_by_side(monkeypatch):
+    monkeypatch.setattr(clocks.torch, "get_num_threads", lambda: 4)
+    assert together(Expected(1.0, 1, ""), 3, "cpu") == 3
+    assert together(Expected(1.0, 1, ""), 8, "cpu") == 4
+    assert together(Expected(1.0, 4, ""), 8, "cpu") == 1
+
+
+def test_the_journal_outlives_a_line_cut_short(tmp_path):
+    assert journal.notes(tmp_path) == []
+    journal.note(tmp_path, "fail", "a")  # no folder yet: nothing to write to, and no error
+    (tmp_path / ".checkpoints").mkdir()
+    journal.note(tmp_path, "fail", "a", error="E: one")
+    with journal.path_of(tmp_path).open("a") as file:
+        file.write('{"time": "20')
+    journal.note(tmp_path, "start", "b", epoch=0)
+    journal.note(tmp_path, "fail", "c", error="E: two")
+    journal.note(tmp_path, "finish", "c")
+    assert [each["event"] for each in journal.notes(tmp_path)] == ["fail", "start", "fail", "finish"]
+    assert journal.failures(tmp_path) == {"a": "E: one"}
+
+
+def test_partial_files_are_removed_but_of_runs_that_are_on(tmp_path):
+    dead, alive = asked(seeds="0").runs()[:2]
+    parts = {}
+    for each in (dead, alive):
+        folder = tmp_path / ".checkpoints"
+        folder.mkdir(exist_ok=True)
+        training.lock_of(each, tmp_path).touch()
+        (tmp_path / "digits").mkdir(exist_ok=True)
+        parts[each.name] = [
+            folder / f".{each.name}.pt.x1_y.part",
+            tmp_path / "digits" / f".{each.name}.json.q.part",
+        ]
+        for part in parts[each.name]:
+            part.touch()
+    with training.FileLock(training.lock_of(alive, tmp_path)):
+        store.tidy(tmp_path)
+    assert not any(part.exists() for part in parts[dead.name])
+    assert all(part.exists() for part in parts[alive.name])
+
+
+def test_damaged_masks_are_a_damaged_run(results):
+    ticket = asked("ticket").runs()[1]
+    assert ticket.method == "pruning"
+    training.train(ticket, device="cpu", results=results)
+    (kept,) = results.glob("*masks/digits/pruning*.npz")
+    kept.write_bytes(b"")
+    (state, *_) = [each for each in plan.look(asked("ticket").runs(), results) if each.config == ticket]
+    assert state.status == "damaged"
+    assert kept.name in state.error
+    with pytest.raises(RecordError):
+        archive.load_masks(ticket, results)
+
+
+def test_the_notebooks_parameters(made, monkeypatch):
+    def configure(**given):
+        return notebook.configure({**given, "_hidden": 1, "known": 2}, {"known"})
+
+    monkeypatch.setattr(notebook, "root", lambda: made.parent)
+    found = configure(
+        tables="tiny", protocol="smoke", model="lenet-300-100", seeds=0, densities=0.2, device="cpu",
+        results=made.name, time_limit="9m", workers=2, dataset=None,
+    )  # fmt: skip
+    assert found.request == asked()
+    assert (found.results, found.workers, found.time_limit, found.run) == (made, 2, 540, False)
+    assert found.train() is None
+    assert list(found.plan()["Done"]) == ["1/1"] * 3
+    assert list(found.status()["finished"]) == [3]
+    assert found.summary() == "3 runs: 3 finished"
+    for wrong, words in (
+        ({"tabels": "tiny"}, r"unknown parameter 'tabels' \(did you mean 'tables'\?\)"),
+        ({"tables": "tinny"}, r"table 'tinny' is unknown \(did you mean 'tiny'\?\)"),
+        ({"run": "yes"}, "run='yes' is not right: it should be True or False"),
+        ({"workers": 0}, "workers=0 is not right: it should be a whole number from 1 on"),
+        ({"time_limit": 9}, "time limit '9' is no time"),
+        ({"device": "gpu"}, "device='gpu' is not to be had here"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            configure(**{"tables": "tiny", "protocol": "smoke", **wrong})

@@ -1,0 +1,131 @@
+"""The report's tables and figures as runs, against the report's own figures in results/published.json."""
+
+import json
+import re
+
+import pytest
+
+from rigl.config import ConfigError, RunConfig
+from rigl.experiments import TABLES, TUNING, rows, runs, table, with_sources
+from rigl.report.published import published
+
+KNOBS = ("dataset", "model", "method", "distribution", "density", "multiplier", "alpha", "delta_t")
+
+
+def printed(name):
+    """The rows that the report prints, as runs."""
+    common = {"validation": 0} if name == "table1" else {}
+    for _, row in published(table=name).iterrows():
+        given = {key: row[key] for key in KNOBS if key in row and row[key] == row[key]}
+        yield RunConfig(protocol="paper", **common, **given)
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if "table" in name])
+def test_a_table_is_what_the_report_prints(name):
+    """Every row of the report, no other, and in its order but that densities may come first."""
+    expected, made = list(printed(name)), rows(name, protocol="paper")
+    assert {config.name for config in made} == {config.name for config in expected}
+    assert len({config.name for config in made}) == len(made)
+    methods = [(c.dataset, c.method, c.distribution, c.multiplier) for c in made]
+    if name in ("table2", "table3"):
+        assert list(dict.fromkeys(methods)) == list(
+            dict.fromkeys((c.dataset, c.method, c.distribution, c.multiplier) for c in expected)
+        )
+
+
+def test_every_table_of_the_report_is_there():
+    assert set(published()["table"]) == {name for name in TABLES if "table" in name}
+    assert {name for name in TABLES if "figure" in name} == {f"figure{n}" for n in range(1, 6)}
+
+
+def test_the_learning_rates_and_the_search_space_are_the_reports(root):
+    given = json.loads((root / "results" / "published.json").read_text())
+    grid, tuning = given["learning_rates"], given["tuning"]
+    made = rows("figure3", protocol="paper")
+    assert len(made) == 4 * 4 * 3 * 2
+    for key in ("learning_rate", "density", "distribution"):
+        known = grid.get(key) or grid[{"density": "densities", "distribution": "distributions"}[key]]
+        assert {getattr(config, key) for config in made} == set(known)
+    assert {(c.alpha, c.delta_t) for c in made} == {tuple(pair) for pair in grid["alpha_delta_t"]}
+    assert list(TUNING.alpha) == tuning["alpha"]
+    assert list(TUNING.delta_t) == tuning["delta_t"]
+    assert (TUNING.trials, len(TUNING.seeds)) == (tuning["trials"], tuning["seeds"])
+    assert list(TUNING.densities) == tuning["densities"]
+    assert list(TUNING.distributions) == tuning["distributions"]
+
+
+def test_figures_share_their_runs_with_the_tables():
+    def names(*tables):
+        return {config.name for config in runs(tables, seeds=[0], protocol="paper")}
+
+    beside = {"small-dense", "lottery", "snfs-uniform"}  # SNFS's longer runs are in no figure
+    missing = names("table2") - names("figure1")
+    assert {name.split("_")[0] for name in missing} == beside
+    assert {name.split("_")[0] for name in names("table3") - names("figure2")} == {
+        *("small-dense", "lottery", "static-erk", "set-erk")
+    }
+    assert names("figure5") <= names("table5")
+    assert len(names("table2", "figure1")) < len(names("table2")) + len(names("figure1"))
+    budgets = [config for config in rows("figure4", protocol="paper") if config.flops]
+    assert [config.flops for config in budgets if config.dataset == "cifar100"] == [0.1, 0.2, 0.5]
+    assert all(config.density is None for config in budgets)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_what_a_run_starts_from_comes_before_it(name):
+    order = runs([name], protocol="paper")
+    seen = set()
+    for config in order:
+        assert config.source is None or config.source.name in seen
+        assert config.name not in seen
+        seen.add(config.name)
+    assert with_sources(order) == order
+
+
+def test_a_source_that_no_row_asks_for_is_added():
+    ticket = RunConfig(method="lottery")
+    assert with_sources([ticket]) == [ticket.source, ticket]
+
+
+def test_every_row_comes_once_before_any_seed_comes_twice():
+    order = runs(["table2", "table5"], protocol="tenth", seeds=[0, 1, 2])
+    assert [config.seed for config in order] == sorted(config.seed for config in order)
+    assert order[0].method == "dense"
+    column = [c.density for c in runs(["table2"], protocol="tenth", seeds=[0]) if c.method != "dense"]
+    assert column == sorted(column)
+
+
+def test_under_the_laptops_protocol():
+    usual = rows("table2", protocol="laptop")
+    assert {(c.dataset, c.model) for c in usual} == {("fashion-mnist", "lenet-300-100")}
+    assert {c.density for c in usual} == {0.02, 0.05, 0.1, 1.0}
+    assert len(usual) == 15 * 3 + 1
+    for options in ({"model": "wrn-10-1"}, {"dataset": "cifar10"}):
+        made = rows("table5", protocol="laptop", densities=[0.05], **options)
+        assert {(c.dataset, c.model) for c in made} == {(options.get("dataset", "fashion-mnist"), "wrn-10-1")}
+        assert len(made) == 8
+    # A tuned pair belongs to its density.
+    assert {c.density for c in rows("table4", protocol="laptop") if c.alpha != 0.3} == {0.1}
+    assert all(c.validation == 0 for c in rows("table1", protocol="laptop"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"name": "tabel2"}, r"table 'tabel2' is unknown \(did you mean 'table2'\?\): choose from table1, "),
+        ({"name": "supplement-figure1"}, "supplement-figure1 is a study"),
+        ({"protocol": "papr"}, "protocol='papr' is unknown"),
+        ({"dataset": "mnist"}, "dataset='mnist' is unknown"),
+        ({"dataset": "digits"}, "protocol='paper' is not defined for dataset='digits'"),
+        ({"model": "vgg"}, "model='vgg' is unknown"),
+        ({"densities": [2.0]}, "density=2.0 is not right"),
+    ],
+)
+def test_what_does_not_exist_is_one_line(wrong, line):
+    with pytest.raises(ConfigError, match=line) as caught:
+        rows(**{"name": "table2", "protocol": "paper", **wrong})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_says_what_it_is():
+    assert re.search("WideResNet", table("table2").title)
