@@ -79,7 +79,8 @@ class Record(BaseModel):
     "finished", or "diverged" where the loss stopped being a number, which leaves `test_accuracy` None.
     Accuracies are in percent, top-1. `state_sha256` is over the last weights, buffers, momentum and
     masks: two runs that agree in it agree bit for bit. `forward_ratio` is the cost of a forward pass against
-    dense at each of `density_steps`; `source` names the record whose run's final masks this one began with.
+    dense at each of `density_steps`; `source` names the record whose run's final masks this one began with,
+    and `source_masks` is a SHA-256 over those.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -93,6 +94,7 @@ class Record(BaseModel):
     density_steps: list[int]
     forward_ratio: list[float] = []
     source: str | None = None
+    source_masks: str | None = None
     layers: list[LayerRecord]
     parameters: int
     active_parameters: int

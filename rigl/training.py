@@ -157,6 +157,13 @@ def train(
         dataset = load(config.dataset, data).pooled(config.pool).to(where)
         with isolated(where, threads(config)):
             record, final = _train(config, where, dataset, checkpoint, progress, start, stop)
+        before = records.load(path) if path.exists() and not again else None
+        if before is not None and before.state_sha256 != record.state_sha256:
+            warnings.warn(
+                f"{config.name} was trained again for its masks, came out different and replaces its record; "
+                "runs that started from the old masks name theirs by source_masks",
+                stacklevel=2,
+            )
         if final:
             archive.save_masks(final, config, results)
         records.save(record, results)
@@ -475,6 +482,7 @@ def _record(run: Run, dataset: Dataset, done: dict[str, Any], test: float | None
         density_steps=done["density_steps"],
         forward_ratio=[round(forward / flops.dense_forward, 6) for forward in done["forward"]],
         source=start.source.name if start.source else None,
+        source_masks=_fingerprint(start.masks) if start.masks else None,
         layers=[
             LayerRecord(name=layer.name, shape=layer.shape, density=list(density))
             for layer, density in zip(run.layers, zip(*done["densities"], strict=True), strict=True)

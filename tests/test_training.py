@@ -360,6 +360,21 @@ def test_what_is_missing_of_the_first_run_is_made_again(tmp_path, method, missin
     assert (path.stat().st_mtime_ns == stamp) == (missing == "nothing")
 
 
+def test_a_source_made_again_that_came_out_different_says_so(tmp_path):
+    """As on another device: here the old record is of another outcome."""
+    config = RunConfig(**{**SMALL, "epochs": 1, "method": "lottery"})
+    first = train(config.source, device="cpu", results=tmp_path)
+    (kept,) = tmp_path.glob("*masks/digits/*.npz")
+    masks = archive.load_masks(config.source, tmp_path)
+    kept.unlink()
+    records.save(first.model_copy(update={"state_sha256": "0" * 64}), tmp_path)
+    with pytest.warns(UserWarning, match=r"pruning_.* was trained again for its masks, came out different"):
+        ticket = train(config, device="cpu", results=tmp_path)
+    assert records.load(records.path_of(config.source, tmp_path)).state_sha256 == first.state_sha256
+    found = {name: torch.from_numpy(mask) for name, mask in masks.items()}
+    assert ticket.source_masks == training._fingerprint(found)
+
+
 def test_damaged_masks_are_named_and_nothing_is_trained(tmp_path):
     config = RunConfig(**{**SMALL, "epochs": 1, "method": "lottery"})
     train(config.source, device="cpu", results=tmp_path)

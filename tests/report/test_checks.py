@@ -82,3 +82,24 @@ def test_pairs_of_variants(frame: pd.DataFrame) -> None:
     (row,) = checks.paired(frame, "variant", "warmup_share=0", "").to_dict("records")
     assert (row["method"], row["distribution"], row["change"]) == ("pruning", "-", -1.0)
     assert checks.readable_pairs(pd.DataFrame(), "a", "b").empty
+
+
+def test_counted_against_the_closed_form(tmp_path) -> None:
+    def cost(counted: float | None, **knobs):
+        run = record(**knobs)
+        flops = run.flops.model_copy(update={"counted": counted, "training": 3 * 532_400 * 0.103})
+        return run.model_copy(update={"flops": flops})
+
+    assert checks.counted_against_closed_form(tmp_path).empty
+    dense = 3 * 532_400
+    runs = [
+        cost(0.1 * dense),
+        cost(0.102 * dense, seed=1),
+        cost(None, seed=2),
+        cost(0.1 * dense, method="set"),
+    ]
+    for run in runs:
+        records.save(run, tmp_path)
+    (row,) = checks.counted_against_closed_form(tmp_path).to_dict("records")
+    assert (row["Method"], row["Closed form, x"], row["Counted, x"]) == ("rigl", 0.103, 0.101)
+    assert row["Closed form is above by"] == "2.0 %"
