@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
 import subprocess
 import sys
@@ -11,18 +13,42 @@ import numpy as np
 import torch
 
 import rigl
+from rigl.config import ConfigError
 
 ROOT = Path(__file__).parents[1]
 
 
 def commit() -> tuple[str | None, bool | None]:
-    """The checkout's commit, and whether the package and its locked versions are as in it; (None, None)
-    outside a checkout."""
+    """The checkout's commit, and whether the package and its locked versions are as in it.
+
+    In a copy without git it is what the environment's ``RIGL_COMMIT`` says, the `pinned` of the checkout that
+    was copied; the files must still be the same to count as clean. (None, None) without either.
+    """
     head = _git("rev-parse", "HEAD")
-    if head is None or not (ROOT / ".git").exists():
-        return None, None
-    changes = _git("status", "--porcelain", "--", "rigl", "requirements.txt", "requirements.lock")
-    return head, changes == ""
+    if head is not None and (ROOT / ".git").exists():
+        changes = _git("status", "--porcelain", "--", "rigl", "requirements.txt", "requirements.lock")
+        return head, changes == ""
+    name, _, digest = os.environ.get("RIGL_COMMIT", "").partition(":")
+    return (name, digest == _digest()) if name else (None, None)
+
+
+def pinned() -> str:
+    """The commit and a hash of the files that compute, for ``RIGL_COMMIT`` where a copy runs without git.
+
+    Raises ConfigError where the files are not as in the commit.
+    """
+    head, clean = commit()
+    if not head or not clean:
+        raise ConfigError("the package is not as in a commit: commit it first")
+    return f"{head}:{_digest()}"
+
+
+def _digest() -> str:
+    files = [*sorted((ROOT / "rigl").rglob("*.py")), ROOT / "requirements.txt", ROOT / "requirements.lock"]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -56,3 +82,10 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    try:
+        print(pinned())
+    except ConfigError as error:
+        sys.exit(str(error))

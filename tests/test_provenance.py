@@ -1,5 +1,6 @@
 """Provenance, checked against git itself."""
 
+import shutil
 import subprocess
 
 import torch
@@ -37,3 +38,31 @@ def test_versions_and_memory():
     assert provenance.versions()["torch"] == torch.__version__
     peak = provenance.peak_memory(torch.device("cpu"))
     assert peak is None or 10**7 < peak < 10**12
+
+
+def test_a_copy_without_git_knows_its_commit(root, tmp_path, python):
+    """`python -m rigl.provenance` in the checkout, RIGL_COMMIT in the copy; a changed copy is not clean."""
+    checkout, copy = tmp_path / "checkout", tmp_path / "copy"
+    for folder in (checkout, copy):
+        shutil.copytree(root / "rigl", folder / "rigl", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("requirements.txt", "requirements.lock"):
+            shutil.copy(root / name, folder / name)
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        git(checkout, *command)
+
+    def ask(folder, **environment):
+        program = "from rigl import provenance; print(provenance.commit())"
+        return python("-c", program, cwd=folder, PYTHONPATH=str(folder), **environment).stdout.strip()
+
+    pinned = python("-m", "rigl.provenance", cwd=checkout, PYTHONPATH=str(checkout)).stdout.strip()
+    head = pinned.partition(":")[0]
+    assert ask(checkout) == f"('{head}', True)"
+    assert ask(copy, RIGL_COMMIT="") == "(None, None)"
+    assert ask(copy, RIGL_COMMIT=pinned) == f"('{head}', True)"
+    with (copy / "rigl" / "masks.py").open("a") as file:
+        file.write("# changed\n")
+    assert ask(copy, RIGL_COMMIT=pinned) == f"('{head}', False)"
+    (checkout / "rigl" / "masks.py").write_text("")
+    failed = python("-m", "rigl.provenance", cwd=checkout, PYTHONPATH=str(checkout))
+    assert failed.returncode == 1
+    assert failed.stderr.strip() == "the package is not as in a commit: commit it first"
