@@ -63,7 +63,7 @@ results.show_table(
 # | redistribution | fractions of a weight are cut off, layer by layer | what rounding leaves over is given out |
 # | ERK | what a layer would need beyond all its weights is given to the others, but with every layer's count cut to an integer first | the target to within one weight a layer |
 # | pruning | a search for a global threshold, with a tolerance, which can stop early | the scheduled count, exactly, and no layer empty |
-# | RigL-struct, density | by kernels | by channels, rounded layer by layer: the network's density can be off by a few per cent, and records say by how much |
+# | RigL-struct, density | by kernels | by channels, rounded layer by layer: the network's density can be off, and records say by how much |
 # | RigL-struct | "channels" are (output, input) kernels, so no channel ever becomes empty; all that is grown starts at 0 | output channels, which `rigl.compact` cuts out; one that is dropped and grown in the same update keeps its weights, since at 0 it would send nothing through ReLU, get no gradient and stay dead |
 #
 # ## Training

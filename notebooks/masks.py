@@ -94,10 +94,9 @@
 from IPython.display import HTML
 
 from rigl.report import explorer, tables
-from rigl.report.project import root
-from rigl.shapes import load_layers
+from rigl.report.project import model_layers
 
-layers = load_layers(root() / "results" / "layers.json")
+layers = model_layers()
 costs = explorer.flops_table(explorer.density_table(layers), [0.1, 0.2])
 HTML(
     tables.html(costs, "FLOPs of one forward pass, relative to the dense network, by distribution of masks.")

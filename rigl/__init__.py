@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rigl.compaction import compact as compact
     from rigl.config import RunConfig as RunConfig
     from rigl.distributions import layer_densities as layer_densities
+    from rigl.lanes import train_lanes as train_lanes
     from rigl.layers import describe as describe
     from rigl.records import Record as Record
     from rigl.sparsifier import Sparsifier as Sparsifier
@@ -25,6 +26,7 @@ _HOMES = {
     "describe": "layers",
     "layer_densities": "distributions",
     "train": "training",
+    "train_lanes": "lanes",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rigl.config import RunConfig
+from rigl.config import SOURCES, RunConfig
 from rigl.records import RecordError, write_whole
 
 # What is smaller, and what other runs start from, is worth keeping in git.
 SMALL = 32_768
-SOURCES = ("pruning", "rigl-sm")
 
 Masks = dict[str, np.ndarray]
 
@@ -31,7 +30,7 @@ def save_masks(masks: Mapping[str, np.ndarray], config: RunConfig, root: str | P
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     content = buffer.getvalue()
-    kept = config.method in SOURCES and len(content) <= SMALL
+    kept = config.method in SOURCES.values() and len(content) <= SMALL
     here, there = _paths(config, root) if kept else _paths(config, root)[::-1]
     write_whole(here, content)
     there.unlink(missing_ok=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from math import ceil
+from math import ceil, sqrt
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -37,6 +38,9 @@ Precision = Literal["auto", "float32", "bf16"]
 PRUNE_START = 700 / 88_000
 PRUNING_WARMUP = 3_500 / 88_000
 NO_DISTRIBUTION = ("dense", "small-dense", "pruning", "lottery")
+PRUNED = ("pruning", "lottery")
+# The method of the run whose final masks a method starts from.
+SOURCES = {"lottery": "pruning", "rigl-reinit": "rigl-sm"}
 
 
 class OneLineError(Exception):
@@ -234,7 +238,7 @@ class RunConfig(BaseModel):
         dataset = knobs.setdefault("dataset", choose_protocol(str(name), None, cuda=False)[1])
         if isinstance(name, str) and isinstance(dataset, str) and dataset in DATASETS:
             plan = protocol(name, dataset, knobs.get("model")).model_dump()
-            if knobs.get("method") in ("pruning", "lottery") and not plan["warmup_share"]:
+            if knobs.get("method") in PRUNED and not plan["warmup_share"]:
                 plan["warmup_share"] = PRUNING_WARMUP
             knobs = {**plan, **knobs}
         return knobs
@@ -274,9 +278,9 @@ class RunConfig(BaseModel):
             unused["preset"] = "repro2021"
         if self.method in ("dense", "small-dense", "static"):
             unused |= {"delta_t": 100, "t_end": 0.75}
-        if self.method in ("dense", "small-dense", "static", "pruning", "lottery"):
+        if self.method in ("dense", "small-dense", "static", *PRUNED):
             unused["alpha"] = 0.3
-        if self.method not in ("pruning", "lottery"):
+        if self.method not in PRUNED:
             unused["prune_start_share"] = PRUNE_START
         self.__dict__.update(unused)
         if self.validation >= facts.train:
@@ -301,8 +305,13 @@ class RunConfig(BaseModel):
     @property
     def source(self) -> RunConfig | None:
         """The run whose final masks this one starts from: the same in all but the method."""
-        method = {"lottery": "pruning", "rigl-reinit": "rigl-sm"}.get(self.method)
+        method = SOURCES.get(self.method)
         return RunConfig(**{**self.model_dump(), "method": method}) if method else None
+
+    @property
+    def width_factor(self) -> float:
+        """What multiplies every hidden width: the square root of the density for small-dense, else 1."""
+        return sqrt(self.density or 1.0) if self.method == "small-dense" else 1.0
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -360,6 +369,17 @@ class RunConfig(BaseModel):
             return f"{self.flops:g} of the FLOPs"
         return f"density {self.density:g}" if self.density is not None else "densities given"
 
+    def changes(self, *columns: str) -> str:
+        """What is not as the protocol, the method and `columns` (knobs that are told elsewhere) make it, in
+        words such as ``"alpha=0.5, delta_t=50"``."""
+        given = ("protocol", "dataset", "model", "method", "distribution", "density", "multiplier", "seed")
+        usual = RunConfig(**{key: getattr(self, key) for key in (*given, *columns)})
+        return ", ".join(
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+            for key, value in self.model_dump().items()
+            if value is not None and value != getattr(usual, key)
+        )
+
     @property
     def run_id(self) -> str:
         """Eight hex digits of SHA-256 over every knob that decides the result.
@@ -385,6 +405,21 @@ class RunConfig(BaseModel):
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def parameters(
+    namespace: Mapping[str, Any], before: set[str], known: Sequence[str], left: set[str]
+) -> dict[str, Any]:
+    """The parameters that a notebook was given: those of `known` that are set in its ``globals()``.
+
+    before  its names as they were before its parameters
+    left    names that its later cells leave, and that a live kernel finds there when it runs again
+
+    Raises ConfigError where some other public name came since.
+    """
+    since = {name for name in namespace if name not in before and not name.startswith("_")}
+    check_names(since - left, set(known))
+    return {name: namespace[name] for name in known if namespace.get(name) is not None}
 
 
 def check_names(given: set[str], known: set[str]) -> None:

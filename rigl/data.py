@@ -1,4 +1,4 @@
-"""Data sets as uint8 tensors on the training device; augmentation in batches there.
+"""Data sets as uint8 tensors on the training device.
 
 Under ``RIGL_DATA`` (default: the user's cache folder) a data set lies as NAME.npz with train_x, train_y,
 test_x, test_y and classes. Where it does not, torchvision downloads it once.
@@ -13,10 +13,11 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -25,7 +26,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rigl.config import DATASETS, OneLineError
-from rigl.crops import random_boxes, resize
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
@@ -120,55 +120,18 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
     return Dataset(name, train, test, tuple(map(str, arrays["classes"])), facts.mean, facts.std, digest)
 
 
-def batches(
-    images: Images,
-    size: int,
-    *,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    augmentation: str = "none",
-    generator: torch.Generator | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches (x float32 (B, C, H, W), channels last in memory; y int64 (B,)) on the images' device.
-
-    With a `generator`, which lies on that device, in an order drawn from it and augmented: ``"flip"``
-    mirrors every other image, ``"crop-flip"`` also shifts it by up to 4 pixels a direction, the border
-    filled by reflection, ``"resized-crop-flip"`` also enlarges a random box of it (the report's CIFAR-100
-    code). Without one in order and as they are. The last batch may be smaller.
-    """
-    device = images.y.device
-    scale = (1 / 255 / torch.tensor(std)).to(device)
-    shift = (torch.tensor(mean) / torch.tensor(std)).to(device)
-    order = torch.arange(len(images), device=device)
-    if generator is not None:
-        order = torch.randperm(len(images), generator=generator, device=device)
-    for rows in torch.split(order, size):
-        x = images.x[rows] if generator is None else _augmented(images.x, rows, augmentation, generator)
-        yield (x * scale - shift).permute(0, 3, 1, 2), images.y[rows]
+_SHARED: WeakValueDictionary[tuple[Any, ...], Dataset] = WeakValueDictionary()
+_LOADING = Lock()
 
 
-def _augmented(x: Tensor, rows: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
-    """Shift and mirror by one gather of pixels: no padded copy of the images is ever made."""
-    if augmentation == "none":
-        return x[rows]
-    (count, height, width), device = (len(rows), *x.shape[1:3]), x.device
-    down = torch.arange(height, device=device).expand(count, height)
-    along = torch.arange(width, device=device).expand(count, width)
-    if augmentation == "crop-flip":
-        offsets = torch.randint(-4, 5, (2, count, 1), generator=generator, device=device)
-        down, along = _reflected(down + offsets[0], height), _reflected(along + offsets[1], width)
-    mirrored = torch.rand(count, 1, generator=generator, device=device) < 0.5
-    along = torch.where(mirrored, along.flip(1), along)
-    pixels = (rows[:, None, None] * height + down[:, :, None]) * width + along[:, None, :]
-    found = x.view(-1, x.shape[3])[pixels]
-    if augmentation == "resized-crop-flip":
-        found = resize(found, random_boxes(count, height, width, generator))
+def shared(name: str, root: str | Path | None, pool: int, device: torch.device) -> Dataset:
+    """`load`, pooled, on `device`: one copy for all in this process that use it at the time."""
+    key = name, str(data_root(root)), pool, str(device)
+    with _LOADING:
+        found = _SHARED.get(key)
+        if found is None:
+            found = _SHARED[key] = load(name, root).pooled(pool).to(device)
     return found
-
-
-def _reflected(index: Tensor, size: int) -> Tensor:
-    index = index.abs()
-    return torch.where(index < size, index, 2 * (size - 1) - index)
 
 
 def _pool(images: Images, size: int) -> Images:

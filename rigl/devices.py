@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from platform import machine, processor
+from threading import Lock
 
 import torch
 
@@ -44,6 +48,11 @@ def _cpu_has_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def slug(device: torch.device) -> str:
+    """`device_name` for a file: ``"nvidia-h100-80gb-hbm3"``."""
+    return re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
+
+
 def device_name(device: torch.device) -> str:
     """What the vendor calls it."""
     if device.type == "cuda":
@@ -54,3 +63,39 @@ def device_name(device: torch.device) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return processor() or machine()
+
+
+_KERNELS = Lock()
+_settings = ExitStack()
+_inside = 0
+
+
+@contextmanager
+def isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
+    """Kernels that give the same bits every time, and so many CPU threads; both restored afterwards.
+
+    The kernels' settings are the process's: of several threads inside, the last to leave restores them.
+    """
+    global _inside
+    before = torch.get_num_threads()
+    with _KERNELS:
+        if not _inside:
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            cudnn = torch.backends.cudnn
+            # flags() turns off whatever it is not told to leave on.
+            _settings.enter_context(
+                cudnn.flags(
+                    enabled=cudnn.enabled, deterministic=True, benchmark=False, allow_tf32=cudnn.allow_tf32
+                )
+            )
+        _inside += 1
+    torch.set_num_threads(cpu_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        with _KERNELS:
+            _inside -= 1
+            if not _inside:
+                _settings.close()

@@ -8,7 +8,7 @@ import numpy as np
 
 from rigl.config import DISTRIBUTIONS
 from rigl.flops import check_positions, forward_flops
-from rigl.shapes import Layer
+from rigl.shapes import Layer, first_conv
 
 
 def layer_densities(
@@ -54,8 +54,8 @@ def layer_densities(
         raise ValueError(
             f"distribution={distribution!r} is unknown: choose one of {', '.join(DISTRIBUTIONS)}"
         )
-    first_conv = next((layer.name for layer in layers if layer.kind == "conv"), None)
-    exempt = {first_conv} if distribution == "uniform" or not mask_first_conv else set()
+    stem = first_conv(layers)
+    exempt = {stem} if distribution == "uniform" or not mask_first_conv else set()
     counted = [layer for layer in layers if layer.name not in exempt]
     masked = [layer for layer in counted if layer.name not in dense]
     everything = {layer.name: 1.0 for layer in layers}

@@ -1,8 +1,8 @@
 """Masks as pure functions of tensors.
 
 Counts are exact. Ties go to the lower position, where a position is the logical index into the
-flattened tensor, whatever its strides. Nothing waits for the device: counts are Python integers
-and come out right by construction.
+flattened tensor, whatever its strides. Counts are Python integers and come out right by construction, so
+nothing waits for the device, but for `prune`, which reads the layers' counts at once.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def prune(weights: Sequence[Tensor], masks: Sequence[Tensor], count: int) -> lis
     `count` is below the number of such layers, or above what is active.
     """
     sizes = [mask.numel() for mask in masks]
-    active = sum(int(mask.sum()) for mask in masks)
-    layers = sum(bool(mask.any()) for mask in masks)
+    counts = torch.stack([mask.sum() for mask in masks]).tolist()
+    active, layers = sum(counts), sum(count > 0 for count in counts)
     if not layers <= count <= active:
         raise ValueError(f"count={count} must lie in [{layers}, {active}]")
     double = any(weight.dtype == torch.float64 for weight in weights)
@@ -119,8 +119,16 @@ def _smallest(key: Tensor, candidates: Tensor, count: int) -> Tensor:
     if key.dtype in (torch.float16, torch.bfloat16):
         key = key.float()
     keys = key.reshape(-1).masked_fill(among.logical_not(), inf)
-    threshold = keys.kthvalue(count).values
+    threshold = _kth_smallest(keys, count, by_topk=keys.is_cuda)
     below = among & (keys < threshold)
     equal = among & (keys == threshold)
     missing = count - below.sum()
     return (below | (equal & (equal.cumsum(0) <= missing))).reshape(key.shape)
+
+
+def _kth_smallest(keys: Tensor, count: int, by_topk: bool) -> Tensor:
+    """The `count`-th smallest of `keys`. On a GPU kthvalue keeps a single block busy with a whole layer, and
+    topk all of them; on a CPU kthvalue is faster."""
+    if by_topk:
+        return keys.topk(count, largest=False, sorted=False).values.amax()
+    return keys.kthvalue(count).values

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from rigl.config import SOURCES
+
 State = Mapping[str, Any]
 Score = Callable[[Tensor, State, torch.Generator], Tensor | None]
 
@@ -55,7 +57,6 @@ class Method:
                      same update keeps its weights; the output layers stay dense
     dense_state      gradients and the optimiser's state are left unmasked
     dense_gradients  the steps whose gradient is needed for inactive weights too
-    source           the method of the run whose final mask this one starts from
     """
 
     name: str
@@ -66,7 +67,11 @@ class Method:
     channels: bool = False
     dense_state: bool = False
     dense_gradients: Literal["never", "updates", "always"] = "never"
-    source: str | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The method of the run whose final mask this one starts from."""
+        return SOURCES.get(self.name)
 
 
 _RIGL: dict[str, Any] = {"grow": gradient_score, "dense_gradients": "updates"}
@@ -82,8 +87,8 @@ METHODS = {
         Method("rigl-sg", **_RIGL, share=gradient_score),
         Method("rigl-sm", **_RIGL, share=momentum_score),
         Method("pruning", prunes=True, dense_state=True),
-        Method("lottery", dense_state=True, source="pruning"),
-        Method("rigl-reinit", **_RIGL, source="rigl-sm"),
+        Method("lottery", dense_state=True),
+        Method("rigl-reinit", **_RIGL),
         Method("rigl-struct", **_RIGL, channels=True),
     )
 }

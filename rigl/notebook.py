@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rigl import archive, records, training
-from rigl.config import ConfigError, RunConfig, check_names, choose_protocol
+from rigl.config import ConfigError, RunConfig, choose_protocol, parameters
 from rigl.devices import resolve_device
 from rigl.records import Record
 from rigl.report.project import root
@@ -31,10 +31,7 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> tuple[RunConfig
     Prints what will be trained and how long that should take. Raises ConfigError, one line, for a name
     that is no parameter or a value that cannot be.
     """
-    since = {name for name in namespace if name not in before and not name.startswith("_")}
-    # In a live kernel the cells run again and again, and find what they left.
-    check_names(since - {"before", "config", "options", "record"}, set(PARAMETERS))
-    given = {name: namespace[name] for name in PARAMETERS if namespace.get(name) is not None}
+    given = parameters(namespace, before, PARAMETERS, {"before", "config", "options", "record"})
     device, folder = str(given.pop("device", "auto")), given.pop("results", "results")
     cuda = resolve_device(device).type == "cuda"
     protocol, dataset = choose_protocol(str(given.pop("protocol", "auto")), given.pop("dataset", None), cuda)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from rigl.config import OneLineError, RunConfig
 
 SCHEMA = 1
 MAX_BYTES = 100_000
+# Folders beside those of the data sets, with other files in them.
+OTHERS = ("bench",)
 
 
 class RecordError(OneLineError, ValueError):
@@ -56,7 +58,12 @@ class Flops(BaseModel):
 class Provenance(BaseModel):
     """Where a record comes from, as it was when the run began. `commit` is None outside a git checkout;
     `clean` says whether the package's files were as in it, also each time the run went on from a
-    checkpoint, `resumed` times; several devices are joined by a plus; memory in bytes."""
+    checkpoint, `resumed` times; several devices or engines are joined by a plus; memory in bytes.
+
+    engine     how steps were taken: see `rigl.engines`
+    processes  that trained it together, each on its part of every batch
+    lanes      runs that shared the device and the process, and so its time and memory
+    """
 
     model_config = ConfigDict(extra="forbid")
     commit: str | None
@@ -70,6 +77,9 @@ class Provenance(BaseModel):
     wall_seconds: float
     peak_memory: int | None
     resumed: int
+    engine: str = "eager"
+    processes: int = 1
+    lanes: int = 1
 
 
 class Record(BaseModel):
@@ -161,9 +171,13 @@ def load(path: str | Path) -> Record:
 
 def records(root: str | Path = "results") -> Iterator[tuple[Path, Record]]:
     """Every record under `root`, by path."""
-    known = {path for path in Path(root).glob("*/*.json") if path.parent.name != "bench"}
-    for path in sorted(known):
+    for path in paths(root):
         yield path, load(path)
+
+
+def paths(root: str | Path = "results") -> list[Path]:
+    """Every file under `root` that should be a record."""
+    return sorted(path for path in Path(root).glob("[!.]*/*.json") if path.parent.name not in OTHERS)
 
 
 COLUMNS = (
@@ -180,8 +194,18 @@ def frame(root: str | Path = "results", **equal: Any) -> pd.DataFrame:
     `train_flops` and `test_flops` are relative to dense. Raises RecordError for a damaged file and
     ValueError for an unknown column.
     """
+    table = tabulate(records(root))
+    for column, value in equal.items():
+        if column not in COLUMNS:
+            raise ValueError(f"{column!r} is not a column: choose from {', '.join(COLUMNS)}")
+        table = table[table[column] == value]
+    return table.reset_index(drop=True)
+
+
+def tabulate(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
+    """Records, each with its path, one a row, with the columns of `COLUMNS`."""
     rows = []
-    for path, record in records(root):
+    for path, record in found:
         config, origin = record.config, record.provenance
         rows.append(
             {
@@ -205,12 +229,7 @@ def frame(root: str | Path = "results", **equal: Any) -> pd.DataFrame:
                 "path": path.as_posix(),
             }
         )
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    for column, value in equal.items():
-        if column not in COLUMNS:
-            raise ValueError(f"{column!r} is not a column: choose from {', '.join(COLUMNS)}")
-        table = table[table[column] == value]
-    return table.reset_index(drop=True)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -28,6 +29,17 @@ class Layer:
     def numel(self) -> int:
         """Weights in this layer."""
         return prod(self.shape)
+
+
+def first_conv(layers: Iterable[Layer]) -> str | None:
+    """The name of the first convolution, which uniform masks leave dense; None where there is none."""
+    return next((layer.name for layer in layers if layer.kind == "conv"), None)
+
+
+def network_density(layers: Sequence[Layer], densities: Mapping[str, float]) -> float:
+    """Active weights over all; a layer that is not in `densities` is dense."""
+    active = sum(layer.numel * densities.get(layer.name, 1.0) for layer in layers)
+    return active / sum(layer.numel for layer in layers)
 
 
 def save_layers(models: dict[str, list[Layer]], path: str | Path) -> None:

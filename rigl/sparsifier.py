@@ -14,7 +14,7 @@ from rigl.layers import TRANSPOSED, describe, maskable
 from rigl.masks import random_mask
 from rigl.methods import Method, method_named, momentum_score, preset_named
 from rigl.schedules import drop_fraction, pruning_density
-from rigl.shapes import Layer
+from rigl.shapes import Layer, first_conv
 from rigl.updates import Move, Part, drop_and_grow, prune_to
 
 
@@ -139,13 +139,13 @@ class Sparsifier:
         """Layers whose masks stay full: the first convolution under pruning, uniform masks and the google
         preset; the output layers, and what has no channels along dimension 0, under structured sparsity."""
         still: set[str] = set()
-        first_conv = next((layer.name for layer in layers if layer.kind == "conv"), None)
+        stem = first_conv(layers)
         exempt = self.method.prunes or distribution == "uniform" or not self.preset.masks_first_conv
-        if first_conv and exempt:
-            still.add(first_conv)
+        if stem and exempt:
+            still.add(stem)
         if self.method.channels:
             linear = [layer.name for layer in layers if layer.kind == "linear"]
-            still |= transposed | set(linear if first_conv else linear[-1:])
+            still |= transposed | set(linear if stem else linear[-1:])
         if (self.method.prunes or self.method.channels) and len(still) == len(layers):
             raise ValueError(f"{self.method.name} has no layer to mask here: all of them stay dense")
         return still

@@ -6,7 +6,6 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from rigl.crops import random_boxes, resize
-from rigl.data import Images, batches
 
 
 def generator(seed=0):
@@ -41,17 +40,3 @@ def test_a_box_of_the_whole_image_changes_nothing():
     images = torch.randint(0, 256, (4, 8, 6, 1), dtype=torch.uint8, generator=generator())
     boxes = torch.tensor([[0], [0], [8], [6]]).expand(4, 4)
     assert torch.equal(resize(images, boxes), images)
-
-
-def test_batches_are_augmented_and_seeded():
-    images = Images(torch.randint(0, 256, (50, 32, 32, 3), dtype=torch.uint8), torch.arange(50))
-
-    def all_of(seed):
-        options = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "augmentation": "resized-crop-flip"}
-        return [(x.clone(), y) for x, y in batches(images, 20, generator=generator(seed), **options)]
-
-    first, again, other = all_of(1), all_of(1), all_of(2)
-    assert [tuple(x.shape) for x, _ in first] == [(20, 3, 32, 32), (20, 3, 32, 32), (10, 3, 32, 32)]
-    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(first, again, strict=True))
-    assert not torch.equal(first[0][0], other[0][0])
-    assert sorted(torch.cat([y for _, y in first]).tolist()) == list(range(50))

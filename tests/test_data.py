@@ -18,74 +18,7 @@ import torch
 
 from rigl import data
 from rigl.config import DATASETS
-from rigl.data import DataError, Images, batches, load
-
-
-def numbered(count=6, size=8, channels=3):
-    """Images whose every pixel has a value of its own."""
-    x = torch.arange(count * size * size * channels).remainder(251).to(torch.uint8)
-    return Images(x.view(count, size, size, channels), torch.arange(count))
-
-
-def drawn(images, seed=0, size=4, **options):
-    options = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3, **options}
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    found = list(batches(images, size, generator=generator, **options))
-    return torch.cat([x for x, _ in found]), torch.cat([y for _, y in found])
-
-
-def plain(images):
-    return images.x.permute(0, 3, 1, 2).float()
-
-
-def test_in_order_as_they_are():
-    images = numbered()
-    x, y = drawn(images, seed=None)
-    torch.testing.assert_close(x, plain(images), rtol=0, atol=1e-4)
-    assert y.tolist() == list(range(6))
-    assert x.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_an_epoch_holds_every_image_once_in_an_order_from_the_seed():
-    images = numbered()
-    _, y = drawn(images, seed=1)
-    assert sorted(y.tolist()) == list(range(6))
-    assert y.tolist() == drawn(images, seed=1)[1].tolist()
-    assert any(drawn(images, seed=s)[1].tolist() != y.tolist() for s in range(2, 6))
-
-
-def test_flip_mirrors_about_half():
-    images = numbered(count=200)
-    x, y = drawn(images, augmentation="flip", size=64)
-    original = plain(images)[y]
-    flipped = [bool(torch.allclose(a, b.flip(2), atol=1e-3)) for a, b in zip(x, original, strict=True)]
-    kept = [bool(torch.allclose(a, b, atol=1e-3)) for a, b in zip(x, original, strict=True)]
-    assert all(f != k for f, k in zip(flipped, kept, strict=True))
-    assert 70 < sum(flipped) < 130
-
-
-def test_crops_are_windows_of_the_reflected_image():
-    images = numbered(count=200, size=16)
-    x, y = drawn(images, augmentation="crop-flip", size=64)
-    seen = set()
-    for got, image in zip(x.numpy(), plain(images)[y].numpy(), strict=True):
-        padded = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="reflect")
-        windows = {
-            (dy, dx, mirror): padded[:, dy : dy + 16, dx : dx + 16][:, :, :: -1 if mirror else 1]
-            for dy in range(9)
-            for dx in range(9)
-            for mirror in (False, True)
-        }
-        fitting = [key for key, window in windows.items() if np.allclose(window, got, atol=1e-3)]
-        assert len(fitting) == 1
-        seen.add(fitting[0])
-    assert {dy for dy, _, _ in seen} == {dx for _, dx, _ in seen} == set(range(9))
-
-
-def test_normalisation():
-    x, _ = drawn(numbered(), seed=None, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
-    mean, std = torch.tensor((0.1, 0.2, 0.3)).view(3, 1, 1), torch.tensor((0.5, 0.25, 2.0)).view(3, 1, 1)
-    torch.testing.assert_close(x, (plain(numbered()) / 255 - mean) / std)
+from rigl.data import DataError, load
 
 
 def test_digits():

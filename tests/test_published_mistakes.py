@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from rigl import archive, training
+from rigl import archive
 from rigl.config import RunConfig
 from rigl.distributions import layer_densities
+from rigl.engine import Engine
 from rigl.flops import forward_flops
 from rigl.layers import describe
 from rigl.methods import METHODS
 from rigl.models import build
+from rigl.outcome import flops_of
+from rigl.run import build_run
 from rigl.sparsifier import Sparsifier
 
 GROWING = [name for name, method in METHODS.items() if method.grow]
@@ -88,15 +91,17 @@ def test_a_resume_takes_up_optimiser_and_schedule(forgotten):
 
     def steps(run, some):
         for index, (x, y) in some:
-            torch.manual_seed(index)  # for dropout
-            training._step(run, x, y)
+            engine = Engine(run)
+            engine.noise.manual_seed(index)  # for dropout
+            with engine:
+                engine.step(x, y)
 
-    straight = training._build(config, torch.device("cpu"))
+    straight = build_run(config, torch.device("cpu"))
     steps(straight, enumerate(batches[:12]))
     saved = copy.deepcopy(straight.save())
     steps(straight, enumerate(batches[12:]))
 
-    resumed = training._build(config, torch.device("cpu"))
+    resumed = build_run(config, torch.device("cpu"))
     if forgotten != "nothing":
         saved[forgotten] = copy.deepcopy(resumed.save())[forgotten]
     resumed.load_state_dict(saved)
@@ -115,9 +120,9 @@ def test_a_resume_takes_up_optimiser_and_schedule(forgotten):
 def test_counting_flops_touches_nothing():
     """The published code counts FLOPs by a forward pass in training mode on noise, just before it
     evaluates: batch-norm statistics move, random numbers are drawn, hooks stay behind."""
-    run = training._build(RunConfig(method="snfs", **RUN), torch.device("cpu"))
+    run = build_run(RunConfig(method="snfs", **RUN), torch.device("cpu"))
     model = run.model.train()
-    training._step(run, torch.randn(8, 1, 8, 8), torch.arange(8))
+    Engine(run).step(torch.randn(8, 1, 8, 8), torch.arange(8))
     model.stem.eval()  # a mode of its own
     modes = [module.training for module in model.modules()]
     before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
@@ -135,7 +140,7 @@ def test_counting_flops_touches_nothing():
     dense = forward_flops(describe(model, (1, 8, 8)))
     assert 0 < run.forward_flops() < dense
     run.count_step()
-    assert training._flops(run, None).counted > 0
+    assert flops_of(run, None).counted > 0
     budget = {"flops": 0.3, "input_shape": (1, 8, 8), "total_steps": 9}
     again = copy.deepcopy(model)
     Sparsifier(again, torch.optim.SGD(again.parameters()), method="static", **budget)

@@ -11,10 +11,14 @@ import pytest
 import torch
 
 from rigl import archive, records, training
+from rigl.augmentation import draw
 from rigl.config import ConfigError, RunConfig
 from rigl.data import DataError
+from rigl.devices import isolated
+from rigl.engine import Engine
 from rigl.methods import METHODS
-from rigl.training import expected_seconds, isolated, threads, train
+from rigl.run import fingerprint
+from rigl.training import expected_seconds, threads, train
 
 SMALL = {"model": "lenet-300-100", "epochs": 3, "delta_t": 20}
 
@@ -228,7 +232,7 @@ def test_a_resumed_run_keeps_its_precision_and_confesses_other_code(tmp_path, mo
 
     def another_commit_and_machine():
         monkeypatch.setattr("rigl.provenance.commit", lambda: ("b" * 40, True))
-        monkeypatch.setattr("rigl.training.resolve_precision", lambda *_: "bf16")
+        monkeypatch.setattr("rigl.run.resolve_precision", lambda *_: "bf16")
         monkeypatch.setattr("rigl.training.device_name", lambda *_: "another CPU")
 
     origin = interrupted(config, tmp_path, monkeypatch, another_commit_and_machine).provenance
@@ -285,7 +289,7 @@ def test_all_images_can_be_trained_on(tmp_path):
 @pytest.fixture
 def beginnings(monkeypatch):
     """Names of configs, and weights and masks as their runs have them before the first step."""
-    found, build = {}, training._build
+    found, build = {}, training.build_run
 
     def spy(config, *arguments):
         made = build(config, *arguments)
@@ -294,7 +298,7 @@ def beginnings(monkeypatch):
         found[config.name] = weights, {name: mask.clone() for name, mask in made.sparsifier.masks.items()}
         return made
 
-    monkeypatch.setattr(training, "_build", spy)
+    monkeypatch.setattr(training, "build_run", spy)
     return found
 
 
@@ -319,7 +323,7 @@ def test_the_same_initial_weights_and_the_final_mask_of_another_run(
     before = records.load(records.path_of(first, tmp_path))
     assert (before.status, before.source, before.updates > 0) == ("finished", None, True)
 
-    training._build(RunConfig(**{**knobs, "method": "dense"}), torch.device("cpu"))
+    training.build_run(RunConfig(**{**knobs, "method": "dense"}), torch.device("cpu"))
     dense, _ = beginnings[RunConfig(**{**knobs, "method": "dense"}).name]
     weights, masks = beginnings[record.name]
     kept = archive.load_masks(first, tmp_path)
@@ -372,7 +376,7 @@ def test_a_source_made_again_that_came_out_different_says_so(tmp_path):
         ticket = train(config, device="cpu", results=tmp_path)
     assert records.load(records.path_of(config.source, tmp_path)).state_sha256 == first.state_sha256
     found = {name: torch.from_numpy(mask) for name, mask in masks.items()}
-    assert ticket.source_masks == training._fingerprint(found)
+    assert ticket.source_masks == fingerprint(found)
 
 
 def test_damaged_masks_are_named_and_nothing_is_trained(tmp_path):
@@ -397,13 +401,13 @@ def test_a_first_run_that_diverged_is_named(tmp_path, method):
 def test_longer_training_stretches_schedules_but_not_where_pruning_begins(multiplier):
     """At the paper's length, without training: PROTOCOL's step counts in the sparsifier itself."""
     config = RunConfig(protocol="paper", dataset="cifar10", method="pruning", multiplier=multiplier)
-    sparsifier = training._build(config, torch.device("cpu")).sparsifier
+    sparsifier = training.build_run(config, torch.device("cpu")).sparsifier
     due = []
     for step in range(99, multiplier * 88_000, 100):
         sparsifier.step_count = step
         due += [step] if sparsifier.update_due else []
     assert due == list(range(799, multiplier * 66_000 + 100, 100))
-    grown = training._build(
+    grown = training.build_run(
         RunConfig(protocol="paper", dataset="cifar10", method="rigl", multiplier=multiplier),
         torch.device("cpu"),
     ).sparsifier
@@ -506,13 +510,13 @@ def test_real_fashion_mnist(tmp_path, real_data):
 
 def test_real_cifar10_steps(real_data):
     """A few steps of WRN-10-1 on real CIFAR-10 lower the loss."""
-    from rigl import training
-    from rigl.data import batches, load
+    from rigl.data import load
 
     real_data("cifar10")
     config = RunConfig(protocol="laptop", dataset="cifar10")
     dataset = load("cifar10")
-    run = training._build(config, torch.device("cpu"))
-    x, y = next(batches(dataset.train[:128], 128, mean=dataset.mean, std=dataset.std))
-    losses = [float(training._step(run, x, y)[0]) for _ in range(8)]
+    run = training.build_run(config, torch.device("cpu"))
+    engine = Engine(run)
+    x, y = engine.batch(dataset.train, draw(dataset.train.x, 128).at(slice(128)))
+    losses = [float(engine.step(x, y)) for _ in range(8)]
     assert losses[-1] < losses[0]

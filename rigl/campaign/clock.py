@@ -10,8 +10,6 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from math import sqrt
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,8 +20,7 @@ from rigl import records, training
 from rigl.config import DATASETS, RunConfig
 from rigl.devices import device_name, resolve_device
 from rigl.flops import forward_flops
-from rigl.layers import describe
-from rigl.models import build
+from rigl.models import layers_of
 from rigl.records import Record, RecordError
 from rigl.report.project import root
 
@@ -45,8 +42,9 @@ Clock = Callable[[RunConfig], Expected]
 
 def step_flops(config: RunConfig) -> float:
     """FLOPs that this machine takes for one training step on one image."""
-    width = sqrt(config.density or 1.0) if config.method == "small-dense" else 1.0
-    return 3 * _forward(config.model, config.input_shape, DATASETS[config.dataset].classes, width)
+    return 3 * forward_flops(
+        layers_of(config.model, DATASETS[config.dataset].classes, config.width_factor, config.input_shape)
+    )
 
 
 def epoch_flops(config: RunConfig) -> float:
@@ -111,12 +109,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-@cache
-def _forward(model: str, shape: tuple[int, int, int], classes: int, width: float) -> float:
-    with torch.device("meta"):
-        return forward_flops(describe(build(model, classes, width, input_shape=shape), shape))
-
-
 def _benchmark(name: str, folders: list[Path]) -> dict[str, Any] | None:
     for folder in folders:
         for path in sorted(folder.glob("bench/*.json")):
@@ -134,12 +126,9 @@ def _measured(measured: dict[str, Any]) -> RunConfig:
 def _records(folders: list[Path]) -> list[Record]:
     found = {}
     for folder in folders:
-        for path in folder.glob("*/*.json"):
-            if path.parent.name != "bench":
-                try:
-                    record = records.load(path)
-                except RecordError:  # `verify` is there to name these
-                    continue
+        for path in records.paths(folder):
+            with suppress(RecordError):  # `verify` is there to name these
+                record = records.load(path)
                 found[record.name] = record
     return list(found.values())
 

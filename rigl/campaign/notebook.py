@@ -13,7 +13,7 @@ from rigl.campaign import runner, view
 from rigl.campaign.clock import Clock, clock
 from rigl.campaign.request import Request, request, seconds
 from rigl.campaign.runner import Outcome
-from rigl.config import ConfigError, check_names
+from rigl.config import ConfigError, parameters
 from rigl.report.project import root
 
 ASKED = ("tables", "protocol", "seeds", "densities", "dataset", "model")
@@ -62,10 +62,7 @@ class Campaign:
 def configure(namespace: Mapping[str, Any], before: set[str]) -> Campaign:
     """The campaign that a notebook's parameters ask for; `namespace` and `before` as in
     `rigl.notebook.configure`. Raises ConfigError, one line, for what does not exist or fit together."""
-    since = {name for name in namespace if name not in before and not name.startswith("_")}
-    # In a live kernel the cells run again and again, and find what they left.
-    check_names(since - {"before", "campaign", "outcome"}, set(PARAMETERS))
-    given = {name: namespace[name] for name in PARAMETERS if namespace.get(name) is not None}
+    given = parameters(namespace, before, PARAMETERS, {"before", "campaign", "outcome"})
     # Papermill makes a number of "0" and of "0.05".
     asked = request(**{name: str(given[name]) for name in ASKED if name in given})
     run, workers = given.get("run", False), given.get("workers", 1)

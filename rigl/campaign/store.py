@@ -12,7 +12,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from rigl import archive, records
-from rigl.config import ConfigError
+from rigl.config import ConfigError, RunConfig
 from rigl.records import RecordError
 
 SUFFIXES = (".csv", ".parquet")
@@ -26,9 +26,7 @@ def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:
     damaged file now lies and why.
     """
     root, sound, damaged = Path(results), 0, []
-    for path in sorted(root.glob("[!.]*/*.json")):
-        if path.parent.name == "bench":
-            continue
+    for path in records.paths(root):
         try:
             record = records.load(path)
             if path != records.path_of(record.config, root):
@@ -49,11 +47,10 @@ def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:
 def export(results: str | Path, names: Collection[str] | None = None) -> pd.DataFrame:
     """The records under `results`, those called `names` or all: `records.frame`, and every knob of a run
     that is no column of it. Raises RecordError for a damaged file."""
-    table = records.frame(results)
-    known = {record.name: record.config.model_dump() for _, record in records.records(results)}
-    knobs = [key for key in next(iter(known.values()), {}) if key not in table.columns]
-    for knob in knobs:
-        table[knob] = [known[name][knob] for name in table["name"]]
+    found = list(records.records(results))
+    table = records.tabulate(found)
+    for knob in [key for key in RunConfig.model_fields if key not in table.columns]:
+        table[knob] = [record.config.model_dump()[knob] for _, record in found]
     return table if names is None else table[table["name"].isin(list(names))].reset_index(drop=True)
 
 

@@ -90,7 +90,7 @@ def _line(name: str, states: Sequence[State], expect: Clock) -> dict[str, Any]:
         "Masks": config.distribution_name or "-",
         "Size": "-" if config.method == "dense" else config.size,
         "Length": f"{config.multiplier}x",
-        "Changed": _changed(config) or "-",
+        "Changed": config.changes("flops") or "-",
         "Done": f"{len(states) - len(left)}/{len(states)}",
         "FLOPs left": f"{sum(_flops(state) for state in left):.1e}" if left else "-",
         "Time left": duration(seconds) if left else "-",
@@ -108,24 +108,3 @@ def _flops(state: State) -> float:
 
 def _without_seed(config: RunConfig) -> str:
     return RunConfig(**{**config.model_dump(), "seed": 0}).name
-
-
-def _changed(config: RunConfig) -> str:
-    """The knobs that are not as the protocol has them."""
-    keys = (
-        "protocol",
-        "dataset",
-        "model",
-        "method",
-        "distribution",
-        "density",
-        "flops",
-        "multiplier",
-        "seed",
-    )
-    usual = RunConfig(**{key: getattr(config, key) for key in keys})
-    return ", ".join(
-        f"{key}={value:g}" if isinstance(value, int | float) else f"{key}={value}"
-        for key, value in config.model_dump().items()
-        if value != getattr(usual, key)
-    )

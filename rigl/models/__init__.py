@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import torch
 from torch import nn
 
 from rigl.config import parse_wrn
+from rigl.layers import describe
 from rigl.models.lenet import LeNet300100
 from rigl.models.resnet import resnet50
 from rigl.models.wrn import WideResNet
+from rigl.shapes import Layer
 
 
 def build(
@@ -37,3 +42,12 @@ def build(
         return resnet50(num_classes, width_factor, channels)
     depth, widen = parse_wrn(name)
     return WideResNet(depth, widen, num_classes, width_factor, channels, dropout)
+
+
+@cache
+def layers_of(
+    name: str, num_classes: int, width_factor: float = 1.0, input_shape: tuple[int, int, int] = (3, 32, 32)
+) -> tuple[Layer, ...]:
+    """The maskable layers of `build`'s model; no weight is made."""
+    with torch.device("meta"):
+        return tuple(describe(build(name, num_classes, width_factor, input_shape=input_shape), input_shape))

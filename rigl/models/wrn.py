@@ -7,6 +7,8 @@ from math import sqrt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rigl.models.dropout import Dropout
+
 
 class Pointwise(nn.Conv2d):
     """A strided 1x1 convolution without a bias.
@@ -34,7 +36,7 @@ class Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         same = inputs == outputs and stride == 1
         self.shortcut = None if same else Pointwise(inputs, outputs, stride)

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from rigl.distributions import layer_densities
 from rigl.report import figures, tables
-from rigl.report.project import root
-from rigl.shapes import load_layers
+from rigl.report.project import model_layers
+from rigl.shapes import network_density
 
 COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
 HOVER = "%{customdata[0]}<br>%{customdata[1]}, %{customdata[2]} positions<br>density %{y:.4f}"
@@ -20,7 +20,7 @@ def densities(model: str, flops: float) -> go.Figure:
 
     `model` is a name in ``results/layers.json``. Raises what `layer_densities` raises.
     """
-    layers = load_layers(root() / "results" / "layers.json")[model]
+    layers = model_layers()[model]
     hover = [[layer.name, " x ".join(map(str, layer.shape)), layer.positions] for layer in layers]
     fig = go.Figure()
     for name, colour in COMPARED.items():
@@ -40,13 +40,10 @@ def densities(model: str, flops: float) -> go.Figure:
 def weights(flops: float) -> pd.DataFrame:
     """The network's density under each distribution at equal FLOPs, a row a model of ``layers.json``."""
     rows = []
-    for model, layers in load_layers(root() / "results" / "layers.json").items():
-        row = {"Model": model}
-        for name in COMPARED:
-            shares = layer_densities(layers, distribution=name, flops=flops)
-            active = sum(shares[layer.name] * layer.numel for layer in layers)
-            row[name] = f"{active / sum(layer.numel for layer in layers):.4f}"
-        rows.append(row)
+    for model, layers in model_layers().items():
+        shares = {name: layer_densities(layers, distribution=name, flops=flops) for name in COMPARED}
+        found = {name: f"{network_density(layers, each):.4f}" for name, each in shares.items()}
+        rows.append({"Model": model, **found})
     return pd.DataFrame(rows)
 
 

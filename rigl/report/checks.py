@@ -13,10 +13,10 @@ import pandas as pd
 from rigl import records
 from rigl.distributions import layer_densities
 from rigl.flops import forward_flops, training_flops
-from rigl.report.project import root
+from rigl.report.project import model_layers
 from rigl.report.published import published
 from rigl.report.tables import KEYS
-from rigl.shapes import Layer, load_layers
+from rigl.shapes import Layer
 
 SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
 LAST_DIGIT = 0.01 + 1e-9
@@ -30,7 +30,7 @@ def flops_that_differ() -> pd.DataFrame:
     Only constant-cost methods have FLOPs that follow from density and masks alone. Columns: table, method,
     masks, density, length, and for training and inference what is printed and what the rules give.
     """
-    layers = load_layers(root() / "results" / "layers.json")
+    layers = model_layers()
     rows = []
     for table in ("table2", "table3"):
         for _, row in published(table=table).iterrows():
@@ -139,7 +139,7 @@ def remarks() -> str:
     row = published(table="table2", method="set", multiplier=2, density=0.1).iloc[0]
     usual, odd = collapsed_seed(row["accuracy"], row["std"])
     equal, compared = wall_times_that_are_flops()
-    layers = load_layers(root() / "results" / "layers.json")["wrn-22-2 on cifar10"]
+    layers = model_layers()["wrn-22-2 on cifar10"]
     shares = [layer_densities(layers, density, "uniform") for density in (0.1, 0.2)]
     first, second = (forward_flops(layers, share) / forward_flops(layers) for share in shares)
     return (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rigl.shapes import Layer, load_layers
+
 
 def root() -> Path:
     """The project's folder: ``RIGL_ROOT`` (which the book sets for its kernels), else the checkout that
@@ -23,3 +25,8 @@ def root() -> Path:
     raise FileNotFoundError(
         f"no _config.yml and notebooks in {here} or above it: set RIGL_ROOT to the project's folder"
     )
+
+
+def model_layers() -> dict[str, list[Layer]]:
+    """The layers of the protocols' models, ``{"MODEL on DATASET": layers}``."""
+    return load_layers(root() / "results" / "layers.json")

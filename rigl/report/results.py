@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rigl import records
-from rigl.config import RunConfig, protocol
+from rigl.config import protocol
 from rigl.report import figures, tables
 from rigl.report.project import root
 
@@ -24,20 +24,9 @@ def folder(name: str = "results") -> Path:
 def runs(name: str = "results") -> pd.DataFrame:
     """`records.frame` of the project's folder `name`, and a column `variant`: what a run changed of its
     protocol, such as ``"alpha=0.5"``, so that no mean mixes two settings."""
-    place = folder(name)
-    frame = records.frame(place)
-    known = {record.name: variant(record.config) for _, record in records.records(place)}
-    return frame.assign(variant=frame["name"].map(known).astype(str))
-
-
-def variant(config: RunConfig) -> str:
-    """The knobs that are not as the protocol, the table's own columns and the seed make them."""
-    usual = RunConfig(**{key: getattr(config, key) for key in (*tables.KEYS, "seed")})
-    return ", ".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in config.model_dump().items()
-        if value is not None and value != getattr(usual, key)
-    )
+    found = list(records.records(folder(name)))
+    variants = [record.config.changes("preset") for _, record in found]
+    return records.tabulate(found).assign(variant=pd.Series(variants, dtype=str))
 
 
 def caption(name: str, dataset: str, model: str) -> str:

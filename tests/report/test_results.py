@@ -37,9 +37,9 @@ def test_a_usual_run_is_no_variant() -> None:
     for method in get_args(Method):
         for protocol in ("paper", "tenth", "laptop"):
             assert (
-                results.variant(RunConfig(method=method, protocol=protocol, dataset="cifar10", seed=3)) == ""
+                RunConfig(method=method, protocol=protocol, dataset="cifar10", seed=3).changes("preset") == ""
             )
-    assert results.variant(RunConfig(dataset="digits", epochs=3)) == "epochs=3"
+    assert RunConfig(dataset="digits", epochs=3).changes("preset") == "epochs=3"
 
 
 def test_protocols_stay_apart_and_say_what_they_are(project) -> None:

@@ -1,0 +1,121 @@
+"""What is done to images before a network sees them, a batch at a time on their device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from rigl.crops import random_boxes, resize
+
+
+@dataclass
+class Plan:
+    """Which images in which order, and what is done to each: an epoch's random choices, drawn at once, so
+    that a batch is a plain function of its place.
+
+    rows      int64 (N,): places in the split
+    shifts    int64 (2, N): pixels down and along, the border filled by reflection
+    mirrored  bool (N,)
+    boxes     int64 (4, N): top, left, height and width of the part that is enlarged
+    """
+
+    rows: Tensor
+    shifts: Tensor | None = None
+    mirrored: Tensor | None = None
+    boxes: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, places: slice | Tensor) -> Plan:
+        """The part of it at `places`."""
+        return Plan(**{name: values[..., places] for name, values in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def copy_(self, other: Plan) -> None:
+        """Take over another plan of the same kind and length, in place."""
+        for name, values in self.tensors().items():
+            values.copy_(other.tensors()[name])
+
+
+def draw(
+    images: Tensor, size: int, augmentation: str = "none", generator: torch.Generator | None = None
+) -> Plan:
+    """A plan for images uint8 (N, H, W, C) in batches of `size`; without a `generator`, in order as they are.
+
+    ``"flip"`` mirrors every other image, ``"crop-flip"`` also shifts it by up to 4 pixels a direction,
+    ``"resized-crop-flip"`` also enlarges a random box of it (the report's CIFAR-100 code). The generator lies
+    on the images' device.
+    """
+    (count, height, width), device = images.shape[:3], images.device
+    if generator is None:
+        return Plan(torch.arange(count, device=device))
+    rows = torch.randperm(count, generator=generator, device=device)
+    if augmentation == "none":
+        return Plan(rows)
+    shifts, mirrored, boxes = [], [], []
+    for part in torch.split(rows, size):
+        if augmentation == "crop-flip":
+            shifts.append(torch.randint(-4, 5, (2, len(part), 1), generator=generator, device=device))
+        mirrored.append(torch.rand(len(part), 1, generator=generator, device=device) < 0.5)
+        if augmentation == "resized-crop-flip":
+            boxes.append(random_boxes(len(part), height, width, generator))
+    return Plan(
+        rows,
+        torch.cat(shifts, 1).squeeze(2) if shifts else None,
+        torch.cat(mirrored).squeeze(1),
+        torch.cat(boxes, 1) if boxes else None,
+    )
+
+
+def apply(images: Tensor, plan: Plan) -> Tensor:
+    """The images that `plan` names, changed as it says: by one gather of pixels, so that no padded copy is
+    ever made."""
+    rows = plan.rows
+    if plan.mirrored is None:
+        return images[rows]
+    (count, height, width), device = (len(rows), *images.shape[1:3]), images.device
+    down = torch.arange(height, device=device).expand(count, height)
+    along = torch.arange(width, device=device).expand(count, width)
+    if plan.shifts is not None:
+        down = _reflected(down + plan.shifts[0, :, None], height)
+        along = _reflected(along + plan.shifts[1, :, None], width)
+    along = torch.where(plan.mirrored[:, None], along.flip(1), along)
+    pixels = (rows[:, None, None] * height + down[:, :, None]) * width + along[:, None, :]
+    found = images.view(-1, images.shape[3])[pixels]
+    return found if plan.boxes is None else resize(found, plan.boxes)
+
+
+def parts(plan: Plan, size: int) -> Iterator[Plan]:
+    """`plan` in batches of `size`; the last may be smaller."""
+    for begin in range(0, len(plan), size):
+        yield plan.at(slice(begin, begin + size))
+
+
+@dataclass
+class Normaliser:
+    """Turns pixels into what a network sees: float32, of mean 0 and deviation 1 a channel."""
+
+    scale: Tensor
+    shift: Tensor
+
+    @classmethod
+    def of(cls, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Normaliser:
+        """`mean` and `std` of pixels in [0, 1], one a channel."""
+        scale, shift = 1 / 255 / torch.tensor(std), torch.tensor(mean) / torch.tensor(std)
+        return cls(scale.to(device), shift.to(device))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """uint8 (B, H, W, C) to float32 (B, C, H, W), channels last in memory."""
+        return (x * self.scale - self.shift).permute(0, 3, 1, 2)
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    index = index.abs()
+    return torch.where(index < size, index, 2 * (size - 1) - index)

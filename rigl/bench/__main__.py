@@ -1,0 +1,119 @@
+"""``python -m rigl.bench``: measure, print one table, and keep it under ``results/bench``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rigl import provenance, records
+from rigl.bench import lanes, limits, plain, steps, structured, verify, whole
+from rigl.bench.table import table, verdicts
+from rigl.config import ConfigError
+from rigl.devices import device_name, isolated, resolve_device, resolve_precision, slug
+from rigl.engines import verdict_path, verified
+from rigl.report.project import root
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m rigl.bench", description=__doc__)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or one of several GPUs")
+    parser.add_argument("--quick", action="store_true", help="a small model, few rounds, nothing stored")
+    parser.add_argument(
+        "--verify", action="store_true", help="only check captured steps against eager ones, and remember it"
+    )
+    parser.add_argument("--model", default="wrn-22-2", help="wrn-22-2 (default) or resnet-50")
+    options = parser.parse_args(arguments)
+    try:
+        device = resolve_device(options.device)
+        if options.model not in ("wrn-22-2", "resnet-50"):
+            raise ConfigError(f"model={options.model!r} is not measured: choose wrn-22-2 or resnet-50")
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    found = _described(device)
+    with isolated(device, torch.get_num_threads()):
+        if options.verify:
+            return _verify(device, found, options.quick)
+        found |= _measured(device, options.model, options.quick)
+    print(table(found))
+    if not options.quick:
+        name = slug(device) if options.model == "wrn-22-2" else f"{slug(device)}-{options.model}"
+        _keep(found, root() / "results" / "bench" / f"{name}.json")
+    return 0
+
+
+def _described(device: torch.device) -> dict[str, Any]:
+    commit, clean = provenance.commit()
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "precision": resolve_precision("auto", device),
+        "commit": commit,
+        "clean": clean,
+        "versions": provenance.versions(),
+    }
+
+
+def _measured(device: torch.device, model: str, quick: bool) -> dict[str, Any]:
+    cuda = device.type == "cuda"
+    engine = "captured" if cuda and verified(device) else "eager"
+    rounds, batch, epoch = (2, 8, 6) if quick else (9, 128, 101)
+    model = "wrn-10-1" if quick else model
+    size: dict[str, Any] = {"model": model, "rounds": rounds, "batch": batch}
+    found: dict[str, Any] = {
+        "model": model,
+        "batch": batch,
+        "engine": engine,
+        "seconds": {},
+        "rates": {},
+        "ratios": {},
+        "images_per_second": {},
+    }
+    parts = [
+        steps.measure(device, **size),
+        plain.measure(device, **size, steps=2 if quick else 8),
+        limits.measure(device, **size),
+    ]
+    if model != "resnet-50":
+        parts.append(structured.measure(device, **size))
+    if cuda or quick:  # an epoch of steps takes minutes on a CPU, and there is nothing to gain
+        several = {**size, "rounds": 3 if cuda else 1, "steps": epoch}
+        parts += [
+            steps.engines(device, **several),
+            lanes.measure(device, **several, engine=engine),
+        ]
+    if not quick:
+        parts.append(whole.measure(device, engine))
+        if not cuda:
+            parts.append(whole.side_by_side(3))
+    for part in parts:
+        for name, value in part.items():
+            if isinstance(value, dict):
+                found[name] |= value
+            else:
+                found[name] = value
+    return found
+
+
+def _verify(device: torch.device, found: dict[str, Any], quick: bool) -> int:
+    found |= (
+        verify.verify(device, steps=44, batch=8, model="lenet-300-100") if quick else verify.verify(device)
+    )
+    print(verdicts(found))
+    if device.type == "cuda" and not quick:
+        _keep(found, verdict_path(device))
+    return 0 if found["passed"] else 1
+
+
+def _keep(found: dict[str, Any], path: Path) -> None:
+    records.write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+    print(f"stored in {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Training as people write it, for the engine to be measured against: eager, float32, torch's defaults."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from rigl.augmentation import draw
+from rigl.bench.steps import config, noise, prepared
+from rigl.bench.timing import Step, ratio, spread, times, wait
+from rigl.config import DATASETS
+from rigl.engine import Engine
+from rigl.models import build
+
+
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """Images as torchvision's data sets give them: PIL, changed one by one by its transforms."""
+
+    def __init__(self, x: Tensor, y: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        self.x, self.y = x.numpy(), y.tolist()
+        self.change = v2.Compose(
+            [
+                v2.ToPILImage(),
+                v2.RandomCrop(x.shape[1], padding=4, padding_mode="reflect"),
+                v2.RandomHorizontalFlip(),
+                v2.PILToTensor(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(list(mean), list(std)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.change(self.x[index]), self.y[index]
+
+
+def step(model: str, x: Tensor, y: Tensor) -> Step:
+    """One step on a batch that is there."""
+    take = _taker(model, x.device)
+    x = x.contiguous()
+    return lambda: take(x, y)
+
+
+def measure(device: torch.device, *, model: str, rounds: int, batch: int, steps: int) -> dict[str, Any]:
+    """A step of the engine against one of the plain loop, on a batch that is there, and with each one's own
+    way to fetch it: torchvision's PIL pipeline in worker processes, as the published code trains.
+
+    The loader's batches are timed by themselves, `steps` of them, as they overlap with the step: the loop
+    takes as long as the slower of both.
+    """
+    engine = Engine(prepared(config(model, batch), device))
+    facts = DATASETS[engine.run.config.dataset]
+    images = noise(engine.run.config, steps * batch, device)
+    x, y = engine.batch(images, draw(images.x[:batch], batch))
+    engine.run.model.train()
+    found = times({"plain loop": step(model, x, y), "dense": lambda: engine.step(x, y)}, rounds, device)
+    workers = min(8, torch.get_num_threads())
+    loader = DataLoader(
+        Pictures(images.x.cpu(), images.y.cpu(), facts.mean, facts.std), batch, True, num_workers=workers
+    )
+    fetched = []
+    for _ in range(2):  # the first sets the workers up
+        begin = time.perf_counter()
+        for pictures, labels in loader:
+            pictures.to(device), labels.to(device)
+        wait(device)
+        fetched.append((time.perf_counter() - begin) / steps)
+    loop = [max(seconds, fetched[-1]) for seconds in found["plain loop"]]
+    return {
+        "seconds": {
+            "plain loop": spread(found["plain loop"]),
+            "plain loop, PIL batches": spread(fetched[1:]),
+        },
+        "ratios": {
+            "dense against the plain loop, images a second": ratio(found["plain loop"], found["dense"]),
+            "dense against the plain loop with PIL batches": ratio(loop, found["dense"]),
+        },
+        "images_per_second": {"plain loop": batch / median(loop)},
+        "loader_workers": workers,
+    }
+
+
+def _taker(model: str, device: torch.device) -> Any:
+    torch.manual_seed(0)
+    network: nn.Module = build(model, 100 if model == "resnet-50" else 10, dropout=0.3).to(device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+
+    def take(x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(network(x), y).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return take

@@ -1,0 +1,79 @@
+"""``python -m rigl.bench --verify``: captured steps against eager ones, before anybody relies on them.
+
+For every method, so many steps from the same start. In float32 both must end with equal masks and with losses
+that differ by no more than rounding does in so many steps. In bf16 rounding decides which weights are close
+calls: captured and eager must differ in the loss by no more than two eager seeds do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rigl.bench.steps import noise
+from rigl.config import RunConfig
+from rigl.data import Images
+from rigl.engine import Engine
+from rigl.engines import choose
+from rigl.methods import METHODS
+from rigl.run import Start, build_run
+
+# Of a mean loss over an epoch, in float32; kernels are the same, so that it should be 0.
+TOLERANCE = 1e-4
+
+
+def verify(
+    device: torch.device, *, steps: int = 200, batch: int = 128, model: str = "wrn-10-1"
+) -> dict[str, Any]:
+    """What came out, method by method, and whether all `passed`."""
+    rows = []
+    for method in METHODS:
+        for precision in ("float32", "bf16") if device.type == "cuda" else ("float32",):
+            knobs = {"method": method, "precision": precision, "batch_size": batch, "model": model}
+            config = RunConfig(protocol="paper", dataset="cifar10", delta_t=20, **knobs)
+            # Two epochs: the second replays what the first recorded, and takes a smaller last batch.
+            images = noise(config, (steps // 2) * batch - batch // 2, device)
+            rows.append(_compare(config, images, device))
+    return {"steps": steps, "rows": rows, "passed": all(row["passed"] for row in rows)}
+
+
+def _compare(config: RunConfig, images: Images, device: torch.device) -> dict[str, Any]:
+    other = RunConfig(**{**config.model_dump(), "seed": 1})
+    eager, captured = _train(config, images, device, "eager"), _train(config, images, device, "captured")
+    gap = abs(eager["loss"] - captured["loss"])
+    moved = sum(int((eager["masks"][name] != mask).sum()) for name, mask in captured["masks"].items())
+    if config.precision == "float32":
+        passed = moved == 0 and gap <= TOLERANCE
+        allowed = TOLERANCE
+    else:
+        allowed = abs(eager["loss"] - _train(other, images, device, "eager")["loss"])
+        passed = gap <= max(allowed, TOLERANCE)
+    return {
+        "method": config.method,
+        "precision": config.precision,
+        "loss_gap": gap,
+        "allowed_gap": allowed,
+        "mask_positions_that_differ": moved,
+        "updates": captured["updates"],
+        "recorded": captured["recorded"],
+        "passed": bool(passed and captured["recorded"] and captured["updates"] == eager["updates"]),
+    }
+
+
+def _train(config: RunConfig, images: Images, device: torch.device, name: str) -> dict[str, Any]:
+    start = Start()
+    if METHODS[config.method].source:
+        other = RunConfig(**{**config.model_dump(), "method": "static", "distribution": "erk"})
+        start = Start(masks=build_run(other, device).sparsifier.masks)
+    engine: Engine = choose(build_run(config, device, start), name=name)
+    if engine.run.sparsifier.method.prunes:  # the paper's run begins to prune only after 700 steps
+        engine.run.sparsifier.prune_from = 0
+    with engine:
+        loss = [engine.epoch(images, number)[0] for number in range(2)][-1]
+    return {
+        "loss": float("nan") if loss is None else loss,
+        "masks": engine.run.sparsifier.masks,
+        "updates": engine.run.sparsifier.update_count,
+        "recorded": name == "eager" or getattr(engine, "recorded", False),
+    }

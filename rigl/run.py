@@ -1,0 +1,180 @@
+"""What one run trains: model, optimiser and masks on their device, and what its steps have cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rigl.config import DATASETS, ConfigError, RunConfig
+from rigl.devices import resolve_precision
+from rigl.flops import forward_flops, step_flops
+from rigl.layers import describe
+from rigl.models import build, layers_of
+from rigl.records import Record
+from rigl.shapes import Layer, network_density
+from rigl.sparsifier import Sparsifier
+
+# Initial weights come from torch's one global generator.
+_INITIAL = Lock()
+
+
+@dataclass
+class Start:
+    """What a run begins with that other runs left: the record of its source, and that run's final masks;
+    or the densities of a record."""
+
+    source: Record | None = None
+    masks: dict[str, Tensor] | None = None
+    densities: dict[str, float] | None = None
+
+
+@dataclass
+class Ledger:
+    """The FLOPs a sample that the steps so far really took: of their forward passes, and in all."""
+
+    steps: int = 0
+    forward: float = 0.0
+    training: float = 0.0
+
+    def add(self, forward: float, dense: float, dense_gradient: bool) -> None:
+        self.steps += 1
+        self.forward += forward
+        self.training += step_flops(forward, dense, dense_gradient)
+
+
+@dataclass
+class Run:
+    """What one run trains, on its device."""
+
+    config: RunConfig
+    device: torch.device
+    precision: str
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    sparsifier: Sparsifier
+    layers: list[Layer]
+    ledger: Ledger
+    _cost: tuple[int, float, float] | None = None
+
+    def layer_densities(self) -> list[float]:
+        """Of each of `layers`, by the masks as they are."""
+        densities = self.sparsifier.densities
+        return [densities.get(layer.name, 1.0) for layer in self.layers]
+
+    def forward_flops(self) -> float:
+        """FLOPs of one sample's forward pass by the masks as they are."""
+        names = [layer.name for layer in self.layers]
+        return forward_flops(self.layers, dict(zip(names, self.layer_densities(), strict=True)))
+
+    def density(self) -> float:
+        """Active weights over all weights of the maskable layers."""
+        return network_density(self.layers, self.sparsifier.densities)
+
+    def count_step(self) -> None:
+        """Enter into the ledger what the step at hand costs, before the optimiser takes it."""
+        updates = self.sparsifier.update_count
+        if self._cost is None or self._cost[0] != updates:
+            self._cost = updates, self.forward_flops(), forward_flops(self.layers)
+        _, forward, dense = self._cost
+        when = self.sparsifier.method.dense_gradients
+        everything = when == "always" or (when == "updates" and self.sparsifier.update_due)
+        self.ledger.add(forward, dense, everything)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sparsifier": self.sparsifier.state_dict(),
+        }
+
+    def save(self) -> dict[str, Any]:
+        return {**self.state_dict(), "ledger": vars(self.ledger).copy()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.sparsifier.load_state_dict(state["sparsifier"])
+        self.ledger = Ledger(**state["ledger"])
+
+
+def build_run(config: RunConfig, device: torch.device, start: Start | None = None) -> Run:
+    """Model, optimiser and sparsifier as they are before the first step. Raises ConfigError for knobs that
+    only together, or with this model, cannot be."""
+    start = start or Start()
+    with _INITIAL, torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(config.seed)
+        model = build(
+            config.model,
+            DATASETS[config.dataset].classes,
+            config.width_factor,
+            input_shape=config.input_shape,
+            dropout=config.dropout,
+        )
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # Weight decay is for weights alone, not for biases or normalisation (report's protocol).
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.SGD(
+        [{"params": weights, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        fused=True,
+    )
+    try:
+        sparsifier = Sparsifier(
+            model,
+            optimizer,
+            method=config.method,
+            density=config.density,
+            distribution=start.densities or config.distribution or "uniform",
+            flops=config.flops,
+            input_shape=config.input_shape,
+            masks=start.masks,
+            total_steps=config.total_steps,
+            alpha=config.alpha,
+            delta_t=config.delta_t,
+            t_start=config.prune_start_steps / config.total_steps,
+            t_end=config.t_end,
+            preset=config.preset,
+            seed=config.seed,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{config.method}: {error}") from None
+    precision = resolve_precision(config.precision, device)
+    layers = describe(model, config.input_shape)
+    return Run(config, device, precision, model, optimizer, sparsifier, layers, Ledger())
+
+
+def full_layers(config: RunConfig) -> tuple[Layer, ...]:
+    """The layers of the dense model of full width."""
+    return layers_of(config.model, DATASETS[config.dataset].classes, input_shape=config.input_shape)
+
+
+def fingerprint(state: Any) -> str:
+    """SHA-256 over every tensor and number in a nested state, in order."""
+    digest = hashlib.sha256()
+    for path, value in _leaves("", state):
+        digest.update(path.encode())
+        if isinstance(value, Tensor):
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(f"{path}/{key}", inner)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _leaves(f"{path}/{index}", inner)
+    else:
+        yield path, value

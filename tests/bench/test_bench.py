@@ -1,0 +1,129 @@
+"""The benchmark runs and its figures hang together; how fast anything is, no test asks."""
+
+import json
+
+import pytest
+import torch
+
+from rigl.bench import limits, plain, steps, structured, verify, whole
+from rigl.bench.__main__ import main
+from rigl.engines import Captured
+from rigl.methods import METHODS
+
+CPU = torch.device("cpu")
+SIZE = {"model": "wrn-10-1", "rounds": 2, "batch": 8}
+
+
+def spreads(found):
+    return [row for part in ("seconds", "rates", "ratios") for row in found.get(part, {}).values()]
+
+
+def test_every_method_against_dense():
+    found = steps.measure(CPU, **SIZE)
+    for method in steps.METHODS_TIMED:
+        assert found["ratios"][f"{method} against dense, a step, updates included"]["median"] > 0.9
+    moving = {name for name, rule in METHODS.items() if rule.grow or rule.prunes}
+    timed = {name.removesuffix(", an update") for name in found["seconds"] if name.endswith("update")}
+    assert timed == moving - {"rigl-reinit"}  # which trains as rigl does
+    parts = {"data", "forward", "backward", "dense, optimiser"}
+    assert all(found["seconds"][name]["median"] > 0 for name in parts)
+    dense = found["seconds"]["dense"]["median"]
+    assert found["images_per_second"]["dense"] == pytest.approx(8 / dense)
+    assert found["ratios"]["data, share of a dense step"]["median"] < 1
+
+
+@pytest.mark.parametrize("method", [*steps.METHODS_TIMED, "rigl-reinit"])
+def test_the_update_that_is_timed_is_one(method):
+    run = steps.prepared(steps.config("wrn-10-1", 8, method), CPU)
+    assert run.sparsifier.update_count == 0
+    moves = run.sparsifier.method.grow is not None or run.sparsifier.method.prunes
+    steps.optimise(run)()
+    assert run.sparsifier.update_count == 0
+    one = steps.optimise(run, update=True)
+    one(), one()
+    assert run.sparsifier.update_count == (2 if moves else 0)
+
+
+def test_structured_networks_are_timed_against_dense():
+    found = structured.measure(CPU, **SIZE)
+    names = ("small-dense", "RigL-struct, uniform", "RigL-struct, erk")
+    assert set(found["ratios"]) == {
+        f"{name} against dense, wall time of {what}" for name in names for what in ("training", "inference")
+    }
+    assert all(0 < row["low"] <= row["median"] <= row["high"] for row in spreads(found))
+
+
+def test_traffic_is_what_operations_read_and_write():
+    a, b = torch.ones(100, 50), torch.ones(50, 20)
+    with limits.Traffic() as traffic:
+        product = a @ b
+        product.view(-1).t()  # moves nothing
+        product.relu_()
+    assert traffic.bytes == 4 * (5000 + 1000 + 2000 + 2 * 2000)
+
+
+def test_a_step_stays_below_the_limits():
+    found = limits.measure(CPU, **SIZE)
+    arithmetic, memory = (row["median"] for row in found["ratios"].values())
+    assert 0 < arithmetic < 1
+    assert memory > 0
+    assert found["limit"] == ("arithmetic" if arithmetic > memory else "memory")
+
+
+def test_the_plain_loop_sees_the_same_images():
+    found = plain.measure(CPU, **SIZE, steps=2)
+    assert all(row["median"] > 0 for row in spreads(found))
+    images = steps.noise(steps.config("wrn-10-1", 8), 6, CPU)
+    pictures = plain.Pictures(images.x, images.y, (0.0,) * 3, (1 / 255,) * 3)
+    window, label = pictures[3]
+    assert label == int(images.y[3])
+    assert window.shape == (3, 32, 32)
+    assert set(window.unique().round().tolist()) <= set(images.x[3].unique().tolist())
+
+
+def test_captured_steps_are_found_right_and_wrong_ones_are_not(monkeypatch):
+    right = verify.verify(CPU, steps=44, batch=8, model="lenet-300-100")
+    assert right["passed"]
+    assert {row["method"] for row in right["rows"]} == set(METHODS)
+    updates = {row["method"]: row["updates"] for row in right["rows"]}
+    assert updates["rigl"] == updates["pruning"] == 2
+    assert updates["static"] == 0
+
+    def forgets_to_count(self, forward, optimise):
+        forward(), optimise()
+
+    monkeypatch.setattr(Captured, "_again", forgets_to_count)
+    wrong = verify.verify(CPU, steps=44, batch=8, model="lenet-300-100")
+    assert not wrong["passed"]
+    assert not next(row for row in wrong["rows"] if row["method"] == "rigl")["passed"]
+
+
+def test_two_runs_side_by_side():
+    found = whole.side_by_side(1, epochs=1)
+    assert all(row["median"] > 0 for row in spreads(found))
+
+
+def test_quick_prints_a_table_and_stores_nothing(capsys, root):
+    before = sorted((root / "results").rglob("*"))
+    assert main(["--quick", "--device", "cpu"]) == 0
+    assert "dense against the plain loop" in capsys.readouterr().out
+    assert main(["--quick", "--verify", "--device", "cpu"]) == 0
+    assert "captured steps agree with eager ones" in capsys.readouterr().out
+    assert sorted((root / "results").rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--device", "gpu"], "device='gpu'"), (["--model", "wrn-10-1"], "model='wrn-10-1'")],
+)
+def test_what_cannot_be_measured(capsys, arguments, said):
+    assert main(arguments) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_records_name_their_commit_and_device(root):
+    for path in (root / "results" / "bench").glob("*.json"):
+        found = json.loads(path.read_text())
+        assert found["commit"]
+        assert found["clean"] is True
+        assert found["device"]

@@ -1,0 +1,46 @@
+"""Several runs at once are what each is alone."""
+
+import pytest
+import torch
+
+from rigl import records
+from rigl.config import ConfigError, RunConfig
+from rigl.lanes import train_lanes
+from rigl.training import train
+
+KNOBS = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 1, "delta_t": 10}
+
+
+def outcome(record):
+    return record.model_dump(exclude={"provenance"})
+
+
+@pytest.mark.parametrize("engine", ["eager", "captured"])
+def test_a_run_in_a_lane_is_the_run_alone(tmp_path, engine):
+    configs = [
+        RunConfig(**KNOBS, method=method, seed=seed)
+        for method, seed in (("rigl", 0), ("rigl", 1), ("set", 0), ("lottery", 0), ("dense", 2))
+    ]
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    together = train_lanes(configs, lanes=3, device="cpu", results=tmp_path / "lanes", engine=engine)
+    assert [record.config for record in together] == configs
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.backends.cudnn.deterministic
+    alone = [train(config, device="cpu", results=tmp_path / "alone", engine=engine) for config in configs]
+    assert [*map(outcome, together)] == [*map(outcome, alone)]
+    assert all(record.provenance.lanes == 3 for record in together)
+    assert len([*records.records(tmp_path / "lanes")]) == 6  # and the pruning run of the lottery ticket
+
+
+def test_one_that_fails_leaves_the_others_alone(tmp_path):
+    configs = [RunConfig(**KNOBS, seed=seed) for seed in (0, 1)]
+    bad = RunConfig(**KNOBS, distribution="rigl-erk_d0.1_wrn-10-1_smoke_s0_00000000")
+    with pytest.raises(ConfigError, match="no such record"):
+        train_lanes([configs[0], bad, configs[1]], lanes=2, device="cpu", results=tmp_path)
+    assert {record.config for _, record in records.records(tmp_path)} == set(configs)
+
+
+def test_lanes_below_one():
+    with pytest.raises(ConfigError, match="lanes=0"):
+        train_lanes([RunConfig()], lanes=0)
