@@ -215,7 +215,7 @@ def test_a_run_whose_first_epoch_would_come_too_late_is_not_begun(tmp_path):
 def test_the_pace_of_an_epoch_decides_whether_the_next_is_begun(monkeypatch):
     now, told = [0.0], []
     monkeypatch.setattr(work.time, "monotonic", lambda: now[0])
-    asked = work._stop(
+    asked = work.until(
         work.Order(config(), epoch=None, left=100.0), threading.Event(), {}, lambda *done: told.append(done)
     )
     answers = []
