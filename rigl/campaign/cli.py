@@ -123,6 +123,19 @@ def _verify(options: argparse.Namespace, _: float) -> int:
     return 1 if damaged else 0
 
 
+def _overhead(_: argparse.Namespace, __: float) -> int:
+    """measure how many runs that do nothing a second go through a Dask cluster here"""
+    from rigl.campaign import overhead, where
+
+    where.parse("local:1")
+    found = overhead.measure()
+    rate = found["runs_per_second"]
+    print(f"{rate['median']:.1f} runs a second ({rate['low']:.1f} to {rate['high']:.1f}), ", end="")
+    print(f"{found['workers']} workers, the first after {found['seconds_to_start']:.1f} s, {found['device']}")
+    print(f"stored in {overhead.store(found)}")
+    return 0
+
+
 def _parser() -> Parser:
     parser = Parser(
         "python -m rigl.campaign",
@@ -161,6 +174,8 @@ def _parser() -> Parser:
     command = commands.add_parser("verify", help=_verify.__doc__, description=_verify.__doc__)
     command.set_defaults(do=_verify)
     _add_results(command)
+    command = commands.add_parser("overhead", help=_overhead.__doc__, description=_overhead.__doc__)
+    command.set_defaults(do=_overhead)
     return parser
 
 

@@ -38,7 +38,7 @@ from rigl.training import checkpoint_of, epochs_done, lock_of
 LOOK = 0.5
 # What a worker has said is ready to be fetched comes within so many seconds, or the worker is gone.
 FETCH = 300.0
-CONNECT = 30.0
+CONNECT = 10.0
 
 
 def join(
@@ -178,10 +178,10 @@ class Cluster:
         task = Task(lane.key, self._topic, order, lane.place, lane.device, self.data, files, epochs)
         lane.future = self._submit(lane.address, remote.do, task, key=lane.key)
 
-    def tell(self, lane: DaskLane, what: Any, *arguments: Any) -> None:
-        """Have a worker do something at once, beside the run that it does."""
+    def tell(self, lane: DaskLane, what: Any, *arguments: Any, wait: bool = False) -> None:
+        """Have a worker do something at once, beside the run that it does; `wait` unless that is async."""
         with suppress(Exception):  # it may be gone
-            self.client.run(what, *arguments, workers=[lane.address], wait=False, on_error="ignore")
+            self.client.run(what, *arguments, workers=[lane.address], wait=wait, on_error="ignore")
 
     def drop(self, lane: DaskLane, how: str) -> None:
         """Give up what a lane's worker does."""
@@ -212,9 +212,8 @@ class Cluster:
         """See which workers have come and which have gone."""
         try:
             there = self.client.scheduler_info(n_workers=-1)["workers"]
-        except (OSError, RuntimeError, TimeoutError, CancelledError) as error:
-            reason = " ".join(str(error).split())
-            raise WorkerError(f"the Dask scheduler at {self.place.text} is gone ({reason})") from None
+        except (OSError, RuntimeError, CancelledError, KeyError):  # as it is noticed sooner or later
+            raise WorkerError(f"the Dask scheduler of {self.place.text} is gone") from None
         need = any(device.startswith("cuda") for device in self.devices)
         known = {*self._places, *self._refused, *self._greeted}
         for address, worker in there.items():
@@ -323,7 +322,7 @@ class Cluster:
         elif result.outcome != "busy":
             if lane.began:
                 self._note(lane, "finish", status=result.outcome)
-            self.tell(lane, remote.forget, config, lane.place.folder)
+            self.tell(lane, remote.forget, config, lane.place.folder, wait=True)
         return result
 
     def _note(self, lane: DaskLane, event: str, **more: Any) -> None:

@@ -43,9 +43,8 @@ def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
 
 
 def _ensure_server() -> None:
-    from multiprocessing import forkserver, resource_tracker
+    from multiprocessing import forkserver
 
-    resource_tracker.ensure_running()  # when it starts, it lets signals through again
     with held():
         forkserver.ensure_running()
 
@@ -53,6 +52,9 @@ def _ensure_server() -> None:
 @contextmanager
 def held() -> Iterator[None]:
     """Hold Ctrl-C and SIGTERM back: whatever starts now does not hear of them, and they come afterwards."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # when it starts, it lets signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield

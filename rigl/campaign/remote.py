@@ -102,8 +102,8 @@ def do(task: Task) -> Report:
     return Report(result, {} if task.place.shared else outputs(config, folder, result))
 
 
-def stop(key: str) -> None:
-    """End a task after its epoch."""
+async def stop(key: str) -> None:
+    """End a task after its epoch. Dask lets nobody wait for what is async only."""
     STOPPED.add(key)
 
 

@@ -93,9 +93,7 @@ def begin_slurm(where: Where, devices: Sequence[str] = ()) -> Any:
     from dask_jobqueue.slurm import SLURMCluster
 
     if any(device.startswith("cuda") for device in devices) and f"{GPU}=" not in str(where.slurm):
-        raise ConfigError(
-            f'{where.text}: for a GPU a worker needs worker_extra_args: ["--resources", "{GPU}=1"]'
-        )
+        raise ConfigError(f'{where.text}: device cuda needs worker_extra_args: ["--resources", "{GPU}=1"]')
     try:
         return SLURMCluster(**where.slurm)
     except Exception as error:  # whatever it makes of arguments that do not fit
