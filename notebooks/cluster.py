@@ -51,7 +51,8 @@
 # A worker that sees the campaign's folder of results under the same path, or under the one that its `RIGL_RESULTS`
 # names, writes there itself. Any other keeps what it is at in a folder of its own: records and masks are sent to the
 # campaign as a run ends, masks that a run starts from are sent along with it, and checkpoints come back from runs
-# that are stopped.
+# that are stopped. At the time limit, or at a second Ctrl-C, the campaign ends at once, and a run on such a worker
+# after the epoch that it is in.
 #
 # ## Slurm
 #

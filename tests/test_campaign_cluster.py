@@ -1,5 +1,6 @@
 """Campaigns on Dask: a real scheduler and real workers, each a process, and whatever may happen to them."""
 
+import json
 import os
 import random
 import signal
@@ -9,13 +10,15 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from rigl import archive, records, training
-from rigl.campaign import journal, plan, runner, store, where
+from rigl.campaign import journal, overhead, plan, runner, store, where
 from rigl.campaign.cli import main
 from rigl.config import ConfigError, RunConfig
+from rigl.report import cluster as report
 
 SMALL = {"model": "lenet-300-100", "delta_t": 20, "density": 0.2}
 SLURM = """\
@@ -44,6 +47,16 @@ def wait_for(what, seconds=120):
     while not what():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+def alive(group):
+    """Processes of a group that are more than an entry in a table."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, its, *_ = path.read_text().rpartition(")")[2].split()
+            found += [path] if int(its) == group and state != "Z" else []
+    return found
 
 
 @contextmanager
@@ -342,8 +355,7 @@ def test_workers_of_this_machine_and_ctrl_c(tmp_path, root):
     assert "Traceback" not in errors
     (stopped,) = events(results, "stop")
     assert not events(results, "died")
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    wait_for(lambda: not alive(process.pid))
     assert [path.stem for path in results.rglob("*.pt")] == [stopped["run"]]
 
 
@@ -398,6 +410,19 @@ def test_two_hundred_runs_through_random_kills(dask, tmp_path, root):
     finished = Counter(each["run"] for each in events(results, "finish"))
     assert set(finished.values()) == {1}
     assert not list(results.rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_the_overhead_is_measured_and_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
+    found = overhead.measure(runs=20, workers=1)
+    assert found["runs"] == 20
+    assert 0 < found["runs_per_second"]["low"] <= found["runs_per_second"]["high"]
+    path = overhead.store(found)
+    assert path.name.startswith("dask-")
+    assert report.overheads() == [json.loads(path.read_text())]
+    assert report.rates().loc[0, "Runs"] == 20
+    assert "RIGL_RESULTS" not in os.environ
 
 
 def test_the_number_of_workers_follows_the_runs_that_can_be_done(tmp_path):

@@ -270,6 +270,7 @@ def benchmark(results, device, model="wrn-22-2"):
     (results / "bench").mkdir(parents=True)
     found = {"device": device, "model": model, "threads": 2, "images_per_second": {"dense": 100.0}}
     (results / "bench" / "a.json").write_text(json.dumps(found))
+    (results / "bench" / "0.json").write_text(json.dumps({"device": device}))  # of something else there
 
 
 def test_time_by_the_benchmark_scaled_by_flops(tmp_path, alone):

@@ -293,7 +293,9 @@ class Cluster:
             self._places[address] = said
             mine = provenance.versions()
             other = [
-                f"{name} {v} (here {mine[name]})" for name, v in said.versions.items() if v != mine[name]
+                f"{name} {v} (here {mine.get(name)})"
+                for name, v in said.versions.items()
+                if v != mine.get(name)
             ]
             return [(None, Warned(f"the worker at {address} has {', '.join(other)}"))] if other else []
         self._refused.add(address)
