@@ -83,7 +83,7 @@
 #
 # ## What the report takes, on paper
 #
-# No run of the whole report has been made. What follows is computed from measured speeds.
+# What follows is computed from measured speeds, not timed.
 #
 # A mask saves a GPU nothing in wall time, so a run costs what dense training costs: three times the forward pass's
 # $f_d$ FLOPs for each of the $N$ images of each of its $E$ epochs. A device that trains the benchmark's model, of
@@ -104,7 +104,7 @@ results.show_table(cluster.costs(), "What a run of the protocol “paper” cost
 # On several devices, each that is free takes the first run that can be begun. A lottery ticket waits for its pruning
 # run and a re-initialised RigL for its RigL-SM; a run three times as long is one run. In a hyperparameter study a
 # trial waits for the one before, whose result the sampler needs. No number of devices gets below the longest such
-# chain.
+# chain; and the campaign's order is made for tables that can be read early, not for the earliest end.
 
 # %% tags=["remove-input"]
 measured = cluster.benchmarks()

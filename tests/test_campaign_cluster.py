@@ -79,8 +79,8 @@ class Dask:
         self.processes = {}
         self.address = self.client = None
 
-    def ensure(self):
-        """Start again whatever has been killed."""
+    def ensure(self, *names):
+        """Start again what has been killed, of these workers at least."""
         from distributed import Client
 
         if not self._alive("scheduler"):
@@ -91,10 +91,10 @@ class Dask:
             self.client = Client(scheduler_file=where_to, set_as_default=False)
             self.address = self.client.scheduler.address
         for name, threads, more in (("one", 2, ["--resources", "GPU=1"]), ("two", 1, [])):
-            if not self._alive(name):
+            if name in names and not self._alive(name):
                 options = [self.address, "--no-nanny", "--no-dashboard", "--name", name, *more]
                 self._begin(name, [*options, "--nthreads", threads, "--preload", "rigl.campaign.remote"])
-        wait_for(lambda: set(self.workers()) == {"one", "two"})
+        wait_for(lambda: set(names) <= set(self.workers()))
 
     def workers(self):
         """{name: address}"""
@@ -141,7 +141,7 @@ def processes(tmp_path_factory):
 
 @pytest.fixture
 def dask(processes):
-    processes.ensure()
+    processes.ensure("one", "two")
     return processes
 
 
@@ -324,13 +324,16 @@ def test_a_worker_killed_with_its_file_system_and_its_run_begins_anew(dask, apar
     assert state(long, apart) == alone.state_sha256
 
 
-def test_a_scheduler_that_dies_ends_the_campaign(dask, shared):
+def test_a_scheduler_that_dies_ends_the_campaign(processes, tmp_path):
+    processes.ensure("two")
+    processes.mount(two=tmp_path)
+
     def kill():
-        wait_for(lambda: events(shared, "start"))
-        dask.processes["scheduler"].kill()
+        wait_for(lambda: events(tmp_path, "start"))
+        processes.processes["scheduler"].kill()
 
     with meanwhile(kill), pytest.raises(runner.WorkerError, match="is gone"):
-        campaign(dask, [config(epochs=200)], shared)
+        campaign(processes, [config(epochs=200)], tmp_path)
 
 
 def test_workers_of_this_machine_and_ctrl_c(tmp_path, root):
@@ -401,7 +404,7 @@ def test_two_hundred_runs_through_random_kills(dask, tmp_path, root):
         else:
             dask.processes[victim].kill()
             dask.processes[victim].wait()
-            dask.ensure()
+            dask.ensure("one", "two")
     print(dict(kills))
     assert runner_process.returncode == 0, (tmp_path / "runner.log").read_text()
     assert set(kills) == {"one", "two", "runner"}
@@ -501,6 +504,11 @@ def test_a_wrong_cluster_is_one_clear_line(text, tmp_path, capsys):
     assert said.out == ""
     assert main([*arguments[:-1], "local:2", "--workers", "2"]) == 2
     assert "exclude each other" in capsys.readouterr().err
+
+
+def test_workers_of_this_machine_share_no_gpu():
+    with pytest.raises(ConfigError, match="local:3 needs a GPU for each worker, and cuda:0,cuda:1 is fewer"):
+        where.connect(where.parse("local:3"), ["cuda:0", "cuda:1"])
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):

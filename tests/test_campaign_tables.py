@@ -94,6 +94,7 @@ def test_the_plan_adds_up(made):
     assert lines[0] == "10 runs: 3 finished, 7 left"
     assert lines[1].endswith("about 7.0 h")
     assert lines[2:] == ["judged by the test"]
+    assert view.headline(list(states.values()), None)[1:] == [lines[1].partition(", about")[0]]
     assert list(table["Changed"][:3]) == ["epochs=1", "epochs=1", "delta_t=20, epochs=1"]
 
 

@@ -106,7 +106,7 @@ def _begin_local(workers: int, devices: Sequence[str]) -> Any:
 
     on_gpu = any(device.startswith("cuda") for device in devices)
     if on_gpu and workers > len(devices):
-        raise ConfigError(f"local:{workers}: there are {len(devices)} GPUs, and each worker needs its own")
+        raise ConfigError(f"local:{workers} needs a GPU for each worker, and {','.join(devices)} is fewer")
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=max(1, torch.get_num_threads() // workers),
