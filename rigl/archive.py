@@ -31,7 +31,7 @@ def save_masks(masks: Mapping[str, np.ndarray], config: RunConfig, root: str | P
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     content = buffer.getvalue()
     kept = config.method in SOURCES.values() and len(content) <= SMALL
-    here, there = _paths(config, root) if kept else _paths(config, root)[::-1]
+    here, there = paths(config, root) if kept else paths(config, root)[::-1]
     write_whole(here, content)
     there.unlink(missing_ok=True)
     return here
@@ -42,7 +42,7 @@ def load_masks(config: RunConfig, root: str | Path = "results") -> Masks | None:
 
     Raises RecordError, naming the file, where it is damaged.
     """
-    path = next((path for path in _paths(config, root) if path.exists()), None)
+    path = next((path for path in paths(config, root) if path.exists()), None)
     if path is None:
         return None
     try:
@@ -59,6 +59,7 @@ def load_masks(config: RunConfig, root: str | Path = "results") -> Masks | None:
     return found
 
 
-def _paths(config: RunConfig, root: str | Path) -> tuple[Path, Path]:
+def paths(config: RunConfig, root: str | Path) -> tuple[Path, Path]:
+    """Where the masks of a run lie: the one that git keeps, and the one that it does not."""
     tail = Path(config.dataset) / f"{config.name}.npz"
     return Path(root) / "masks" / tail, Path(root) / ".masks" / tail

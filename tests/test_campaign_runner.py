@@ -215,7 +215,7 @@ def test_a_run_whose_first_epoch_would_come_too_late_is_not_begun(tmp_path):
 def test_the_pace_of_an_epoch_decides_whether_the_next_is_begun(monkeypatch):
     now, told = [0.0], []
     monkeypatch.setattr(work.time, "monotonic", lambda: now[0])
-    asked = work._stop(
+    asked = work.until(
         work.Order(config(), epoch=None, left=100.0), threading.Event(), {}, lambda *done: told.append(done)
     )
     answers = []
@@ -323,7 +323,7 @@ def dies_at_once(*_):
 
 def test_a_run_that_kills_its_workers_fails_and_the_others_go_on(tmp_path, monkeypatch, capsys):
     """Here it is all runs: workers that die of a signal, again and again."""
-    monkeypatch.setattr(runner.work, "worker", dies_at_work)
+    monkeypatch.setattr(work, "worker", dies_at_work)
     configs = [config("pruning"), config("lottery")]
     outcome = campaign(configs, tmp_path, workers=2)
     assert outcome.status == 1
@@ -335,7 +335,7 @@ def test_a_run_that_kills_its_workers_fails_and_the_others_go_on(tmp_path, monke
 
 
 def test_workers_that_cannot_even_start_end_the_campaign(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.work, "worker", dies_at_once)
+    monkeypatch.setattr(work, "worker", dies_at_once)
     with pytest.raises(runner.WorkerError, match="die as they start, the last one with status 3"):
         campaign([config()], tmp_path)
 

@@ -94,6 +94,7 @@ def test_the_plan_adds_up(made):
     assert lines[0] == "10 runs: 3 finished, 7 left"
     assert lines[1].endswith("about 7.0 h")
     assert lines[2:] == ["judged by the test"]
+    assert view.headline(list(states.values()), None)[1:] == [lines[1].partition(", about")[0]]
     assert list(table["Changed"][:3]) == ["epochs=1", "epochs=1", "delta_t=20, epochs=1"]
 
 
@@ -270,6 +271,7 @@ def benchmark(results, device, model="wrn-22-2"):
     (results / "bench").mkdir(parents=True)
     found = {"device": device, "model": model, "threads": 2, "images_per_second": {"dense": 100.0}}
     (results / "bench" / "a.json").write_text(json.dumps(found))
+    (results / "bench" / "0.json").write_text(json.dumps({"device": device}))  # of something else there
 
 
 def test_time_by_the_benchmark_scaled_by_flops(tmp_path, alone):

@@ -27,31 +27,38 @@ class Bars:
     _each: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        look = {
-            "disable": None if self.show is None else not self.show,
-            "dynamic_ncols": True,
-            "smoothing": 0,
-        }
+        look = self._look
         self._first = self.done
         self._all = tqdm(
             total=self.total or 1.0, initial=self.done, desc="all runs", position=0, bar_format=ALL, **look
         )
-        self._each = [
-            tqdm(total=1, desc="idle", position=1 + i, bar_format=EACH, leave=False, **look)
-            for i in range(self.workers)
-        ]
+        for index in range(self.workers):
+            self._one(index)
+
+    @property
+    def _look(self) -> dict[str, Any]:
+        disable = None if self.show is None else not self.show
+        return {"disable": disable, "dynamic_ncols": True, "smoothing": 0}
+
+    def _one(self, index: int) -> Any:
+        """The bar of worker `index`; on a cluster, more workers may come than there were."""
+        while index >= len(self._each):
+            place = 1 + len(self._each)
+            bar = tqdm(total=1, desc="idle", position=place, bar_format=EACH, leave=False, **self._look)
+            self._each.append(bar)
+        return self._each[index]
 
     def begin(self, index: int, name: str, epochs: int) -> None:
         """Worker `index` takes up a run."""
         if self._began is None:  # worker processes take a while to start: that says nothing of the runs
             self._began, self._all.start_t = time.monotonic(), time.time()
-        bar = self._each[index]
+        bar = self._one(index)
         bar.set_description_str(name, refresh=False)
         bar.reset(total=epochs)
 
     def epoch(self, index: int, done: int, first: bool) -> None:
         """Worker `index` has done so many epochs of its run, these before now where `first`."""
-        bar = self._each[index]
+        bar = self._one(index)
         bar.initial = done if first else bar.initial
         bar.n = done
 

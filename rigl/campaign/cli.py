@@ -43,7 +43,7 @@ def _plan(options: argparse.Namespace, _: float) -> int:
     states, expect = view.look(asked, options.results), clock(options.device, options.results)
     print(view.plan_table(asked, states, expect).to_string(index=False))
     found = list(states.values())
-    print("\n".join(view.headline(found, expect, options.workers, options.device)))
+    print("\n".join(view.headline(found, expect, options.workers or 1, options.device)))
     return 0
 
 
@@ -51,24 +51,34 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     """train what is left; the same command goes on after anything that stopped it"""
     asked = _request(options)
     limit = None if options.time_limit is None else seconds(options.time_limit)
-    from rigl.campaign import processes
+    workers, here = options.workers or 1, True
+    if options.cluster is None:
+        from rigl.campaign import processes
 
-    processes.warm(any(config.dataset == "digits" for config in asked.runs()))
+        processes.warm(any(config.dataset == "digits" for config in asked.runs()))
+    elif options.workers:
+        raise ConfigError("--workers and --cluster exclude each other: --cluster local:N is N workers here")
+    else:
+        from rigl.campaign import where
+
+        place = where.parse(options.cluster)
+        workers, here = place.workers or 1, place.local
     from rigl.campaign import runner, view
     from rigl.campaign.clock import clock
 
-    expect = clock(options.device, options.results)
+    expect = clock(options.device, options.results) if here else None  # other machines have their own pace
     found = list(view.look(asked, options.results).values())
-    print("\n".join(view.headline(found, expect, options.workers, options.device)), flush=True)
+    print("\n".join(view.headline(found, expect, workers, options.device)), flush=True)
     outcome = runner.run(
         asked.runs(),
         results=options.results,
         device=options.device,
         data=options.data,
-        workers=options.workers,
+        workers=workers,
         time_limit=limit,
         begun=begun,
         expect=expect,
+        cluster=options.cluster,
     )
     print("\n".join(outcome.lines()))
     return outcome.status
@@ -113,6 +123,19 @@ def _verify(options: argparse.Namespace, _: float) -> int:
     return 1 if damaged else 0
 
 
+def _overhead(_: argparse.Namespace, __: float) -> int:
+    """measure how many runs that do nothing a second go through a Dask cluster here"""
+    from rigl.campaign import overhead, where
+
+    where.parse("local:1")
+    found = overhead.measure()
+    rate = found["runs_per_second"]
+    print(f"{rate['median']:.1f} runs a second ({rate['low']:.1f} to {rate['high']:.1f}), ", end="")
+    print(f"{found['workers']} workers, the first after {found['seconds_to_start']:.1f} s, {found['device']}")
+    print(f"stored in {overhead.store(found)}")
+    return 0
+
+
 def _parser() -> Parser:
     parser = Parser(
         "python -m rigl.campaign",
@@ -136,18 +159,23 @@ def _parser() -> Parser:
         command.add_argument("--model", help="default: the protocol's own")
         _add_results(command)
         if name in ("plan", "run"):
-            command.add_argument("--workers", type=_positive, default=1, help="processes, one run each")
+            command.add_argument("--workers", type=_positive, help="processes, one run each; default: 1")
             command.add_argument(
                 "--device", default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1"
             )
         if name == "run":
             command.add_argument("--time-limit", help="stop cleanly before this: 90s, 9m, 1h30m")
             command.add_argument("--data", help="folder of the data sets; default: RIGL_DATA")
+            command.add_argument(
+                "--cluster", help="run on Dask: local:N, tcp://SCHEDULER:PORT or a file such as slurm.yaml"
+            )
         if name == "export":
             command.add_argument("--output", help=".csv or .parquet; default: csv to standard output")
     command = commands.add_parser("verify", help=_verify.__doc__, description=_verify.__doc__)
     command.set_defaults(do=_verify)
     _add_results(command)
+    command = commands.add_parser("overhead", help=_overhead.__doc__, description=_overhead.__doc__)
+    command.set_defaults(do=_overhead)
     return parser
 
 

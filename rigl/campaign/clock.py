@@ -113,7 +113,7 @@ def _benchmark(name: str, folders: list[Path]) -> dict[str, Any] | None:
     for folder in folders:
         for path in sorted(folder.glob("bench/*.json")):
             found: dict[str, Any] = json.loads(path.read_text())
-            if found.get("device") == name:
+            if found.get("device") == name and "images_per_second" in found:
                 return found
     return None
 

@@ -34,7 +34,7 @@ def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
         process.start()
         return process
     _ensure_server()
-    with _held():
+    with held():
         process = multiprocessing.get_context("forkserver").Process(
             target=target, args=arguments, daemon=True
         )
@@ -43,16 +43,18 @@ def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
 
 
 def _ensure_server() -> None:
-    from multiprocessing import forkserver, resource_tracker
+    from multiprocessing import forkserver
 
-    resource_tracker.ensure_running()  # when it starts, it lets signals through again
-    with _held():
+    with held():
         forkserver.ensure_running()
 
 
 @contextmanager
-def _held() -> Iterator[None]:
+def held() -> Iterator[None]:
     """Hold Ctrl-C and SIGTERM back: whatever starts now does not hear of them, and they come afterwards."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # when it starts, it lets signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield

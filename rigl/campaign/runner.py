@@ -1,4 +1,4 @@
-"""Gives runs to worker processes until all are done, the time is up, or somebody says stop.
+"""Gives runs to workers until all are done, the time is up, or somebody says stop.
 
 All that must survive is in the results themselves: records, checkpoints, and the lock that whoever trains a
 run holds, which the system takes from a process that dies. A runner only remembers what it has tried.
@@ -6,35 +6,31 @@ run holds, which the system takes from a process that dies. A runner only rememb
 
 from __future__ import annotations
 
-import multiprocessing
+import itertools
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from rigl.campaign import journal, plan, processes, work
+from rigl.campaign import journal, plan, processes
 from rigl.campaign.bars import Bars
 from rigl.campaign.clock import Clock, epoch_flops
+from rigl.campaign.crew import Crew, Gone, Lane, WorkerError
+from rigl.campaign.local import Local
 from rigl.campaign.plan import State
 from rigl.campaign.store import tidy
 from rigl.campaign.work import Order, Result, Warned
-from rigl.config import OneLineError, RunConfig
+from rigl.config import RunConfig
 from rigl.data import data_root
 from rigl.experiments import with_sources
 
 POLL = 0.5
 # So often may workers die, one after another, over one run without finishing an epoch of it.
 DEATHS = 5
-
-
-class WorkerError(OneLineError, RuntimeError):
-    """No worker process can be had."""
 
 
 @dataclass
@@ -64,24 +60,24 @@ class Outcome:
 @dataclass
 class Job:
     """A run as this campaign sees it; `status` is "left", "running", "elsewhere" (another process trains it),
-    "done" or "failed"."""
+    "done" or "failed"; `furthest` is the most epochs that it has come to, also if these were lost."""
 
     config: RunConfig
     status: str
     epochs: int = 0
     masks: bool = False
     error: str | None = None
+    furthest: int = 0
     deaths: int = 0
     look: float = 0.0
 
 
 @dataclass
 class Worker:
-    """A process, what it is reached by, and the run that it does."""
+    """A lane, and the run that it does."""
 
     index: int
-    process: BaseProcess
-    line: Connection
+    lane: Lane
     ready: bool = False
     job: Job | None = None
     told: bool = False
@@ -94,9 +90,7 @@ class Campaign:
 
     jobs: dict[str, Job]
     results: Path
-    devices: Sequence[str]
-    data: str
-    count: int
+    crew: Crew
     bars: Bars
     end: float | None = None
     expect: Clock | None = None
@@ -104,7 +98,7 @@ class Campaign:
     closing: str | None = None
     interrupts: int = 0
     stillborn: int = 0
-    waiting: bool = False
+    waited: set[str] = field(default_factory=set)
 
 
 def run(
@@ -118,11 +112,13 @@ def run(
     begun: float | None = None,
     progress: bool | None = None,
     expect: Clock | None = None,
+    cluster: str | None = None,
 ) -> Outcome:
-    """Get through `configs`, and what they start from, in their order, on this machine.
+    """Get through `configs`, and what they start from, in their order.
 
     device      as for `rigl.train`; several, joined by commas, are given to the workers in turn
     workers     processes, each of which does one run at a time with its share of the CPU threads
+    cluster     in place of those: workers of a Dask cluster, as `rigl.campaign.cluster.join` has them
     time_limit  seconds from `begun` (a time of `time.monotonic`; None is now) after which all has stopped. A
                 run stops after an epoch where the next would not be done in time, and goes on next time; at
                 the limit at the latest, when it loses the epoch that it is in
@@ -131,32 +127,37 @@ def run(
 
     A finished run is not repeated, and one that another process trains is left to it, and waited for. Ctrl-C
     or SIGTERM stop every run after its epoch, a second one at once. Failed runs are in the outcome, and the
-    others go on; a full disk stops all, since none could go on.
+    others go on; a full disk stops all, since none could go on. Raises WorkerError where no worker is to be
+    had.
     """
     found = plan.look(with_sources(configs), results)
     (Path(results) / ".checkpoints").mkdir(parents=True, exist_ok=True)
     tidy(results)
     jobs = {state.config.name: _job(state) for state in found}
     begin = time.monotonic() if begun is None else begun
+    crew: Crew
+    if cluster is None:
+        processes.warm(any(config.dataset == "digits" for config in configs))
+        crew = Local(workers, str(results), device.split(","), str(data_root(data)))
+    else:
+        from rigl.campaign.cluster import join  # Dask is there only where it was asked for
+
+        crew = join(cluster, results=results, devices=device.split(","), data=data)
     campaign = Campaign(
         jobs=jobs,
         results=Path(results),
-        devices=device.split(","),
-        data=str(data_root(data)),
-        count=workers,
-        bars=Bars(*_work(jobs), workers, progress),
+        crew=crew,
+        bars=Bars(*_work(jobs), crew.count, progress),
         # A process also takes a while to start and to end.
         end=None if time_limit is None else begin + time_limit - min(10.0, 0.1 * time_limit),
         expect=expect,
     )
-    processes.warm(any(config.dataset == "digits" for config in configs))
     try:
         with _signals(campaign):
             while _go_on(campaign):
                 pass
     finally:
-        for each in campaign.workers:
-            _end(each)
+        crew.close()
         campaign.bars.close()
     return Outcome(
         done=[name for name, job in jobs.items() if job.status == "done"],
@@ -177,16 +178,24 @@ def _go_on(campaign: Campaign) -> bool:
     busy = any(each.job for each in campaign.workers)
     if not busy and (campaign.closing or all(j.status in ("done", "failed") for j in campaign.jobs.values())):
         return False
-    if not busy and not campaign.waiting and all(j.status != "left" for j in campaign.jobs.values()):
-        campaign.waiting = True
-        campaign.bars.say("waiting for runs that other processes train")
-    heard = [each.line for each in campaign.workers]
-    if not heard:
-        time.sleep(POLL)
-    for line in wait(heard, timeout=POLL if heard else 0):
-        _hear(campaign, next(each for each in campaign.workers if each.line is line))
+    if not busy:
+        _say_why_waiting(campaign)
+    for lane, said in campaign.crew.hear(POLL):
+        _hear(campaign, lane, said)
     campaign.bars.refresh()
     return True
+
+
+def _say_why_waiting(campaign: Campaign) -> None:
+    """Once each."""
+    why = ""
+    if all(job.status != "left" for job in campaign.jobs.values()):
+        why = "waiting for runs that other processes train"
+    elif campaign.crew.count == 0:
+        why = "waiting for workers of the cluster"
+    if why and why not in campaign.waited:
+        campaign.waited.add(why)
+        campaign.bars.say(why)
 
 
 def _look_at_time(campaign: Campaign) -> None:
@@ -198,7 +207,7 @@ def _look_at_time(campaign: Campaign) -> None:
         campaign.closing = "the time is up"
     if out_of_time or campaign.interrupts > 1:
         for each in [each for each in campaign.workers if each.job]:
-            each.process.kill()
+            each.lane.kill()
 
 
 def _hand_out(campaign: Campaign) -> None:
@@ -208,7 +217,9 @@ def _hand_out(campaign: Campaign) -> None:
             _look_again(campaign, job)
     free = [each for each in campaign.workers if each.job is None]
     ready = [each for each in free if each.ready]
-    for job in _ready(campaign):
+    can = list(_ready(campaign))
+    campaign.crew.want(len(can) + len(campaign.workers) - len(free))
+    for job in can:
         if ready:
             _look_again(campaign, job)
             if job.status == "left":
@@ -216,7 +227,7 @@ def _hand_out(campaign: Campaign) -> None:
                 _order(campaign, ready.pop(0), job)
         elif free:
             free.pop()  # it takes this run when it has started
-        elif len(campaign.workers) < campaign.count:
+        elif len(campaign.workers) < campaign.crew.count:
             _start(campaign)
         else:
             return
@@ -257,29 +268,28 @@ def _order(campaign: Campaign, each: Worker, job: Job) -> None:
     epoch = campaign.expect(job.config).seconds / job.config.total_epochs if campaign.expect else None
     left = None if campaign.end is None else campaign.end - time.monotonic()
     job.status, each.job, each.fresh = "running", job, True
-    with suppress(OSError):  # it has just died: `_hear` finds out
-        each.line.send(Order(job.config, job.masks, epoch, left))
+    each.lane.send(Order(job.config, job.masks, epoch, left))
     campaign.bars.begin(each.index, _short(job.config), job.config.total_epochs)
 
 
-def _hear(campaign: Campaign, each: Worker) -> None:
+def _hear(campaign: Campaign, lane: Lane | None, said: Any) -> None:
     """Take what a worker sends, or that it is gone."""
-    try:
-        said: Any = each.line.recv()
-    except (EOFError, OSError):
-        _lost(campaign, each)
-        return
-    if said == "ready":
-        each.ready, campaign.stillborn = True, 0
-    elif isinstance(said, Warned):
+    if isinstance(said, Warned):
         campaign.bars.say(said.text)
+    each = next((each for each in campaign.workers if each.lane is lane), None)
+    if each is None:
+        return
+    if isinstance(said, Gone):
+        _lost(campaign, each, said)
+    elif said == "ready":
+        each.ready, campaign.stillborn = True, 0
     elif isinstance(said, Result):
         _heard_result(campaign, each, said)
-    elif each.job:
+    elif each.job and not isinstance(said, Warned):
         done, _ = said
-        if done > each.job.epochs:
+        if done > max(each.job.epochs, each.job.furthest):
             each.job.deaths = 0
-        each.job.epochs = done
+        each.job.epochs, each.job.furthest = done, max(done, each.job.furthest)
         campaign.bars.epoch(each.index, done, each.fresh)
         each.fresh = False
         _show(campaign)
@@ -303,18 +313,16 @@ def _heard_result(campaign: Campaign, each: Worker, result: Result) -> None:
         if not campaign.closing:
             campaign.closing = "no time for another epoch"
     if not result.sound:
-        _end(each)
+        each.lane.close()
         campaign.workers.remove(each)
 
 
-def _lost(campaign: Campaign, each: Worker) -> None:
+def _lost(campaign: Campaign, each: Worker, gone: Gone) -> None:
     """A worker died: another one goes on with its run, unless that seems to be what kills them."""
-    _end(each)
+    each.lane.close()
     campaign.workers.remove(each)
-    code = each.process.exitcode
-    how = f"by signal {-code}" if code and code < 0 else f"with status {code}"
     if not each.ready:
-        _stillborn(campaign, how)
+        _stillborn(campaign, gone.how)
     job = each.job
     if job is None:
         return
@@ -324,29 +332,23 @@ def _lost(campaign: Campaign, each: Worker) -> None:
     job.status = "left"
     if campaign.closing:
         return
-    journal.note(campaign.results, "died", job.config.name, error=how)
+    journal.note(campaign.results, "died", job.config.name, error=gone.how)
     if job.deaths >= DEATHS:
-        error = f"its worker died {how}, {job.deaths} times without an epoch in between"
+        error = f"its worker died {gone.how}, {job.deaths} times without an epoch in between"
         journal.note(campaign.results, "fail", job.config.name, error=error)
         _fail(campaign, job, error)
     else:
-        campaign.bars.say(f"the worker of {job.config.name} died {how}: its run goes on from its last epoch")
+        then = "begins anew" if gone.anew else "goes on from its last epoch"
+        campaign.bars.say(f"the worker of {job.config.name} died {gone.how}: its run {then}")
 
 
 def _start(campaign: Campaign) -> None:
-    index = next(i for i in range(campaign.count) if i not in [each.index for each in campaign.workers])
-    ours, theirs = multiprocessing.Pipe()
-    device = campaign.devices[index % len(campaign.devices)]
-    arguments = theirs, str(campaign.results), device, campaign.data, campaign.count
+    taken = {each.index for each in campaign.workers}
+    index = next(i for i in itertools.count() if i not in taken)
     try:
-        process = processes.start(work.worker, *arguments)
+        campaign.workers.append(Worker(index, campaign.crew.start(index)))
     except (OSError, EOFError) as error:
-        ours.close()
         _stillborn(campaign, f"with {type(error).__name__}: {error}")
-    else:
-        campaign.workers.append(Worker(index, process, ours))
-    finally:
-        theirs.close()
 
 
 def _stillborn(campaign: Campaign, how: str) -> None:
@@ -359,14 +361,7 @@ def _stillborn(campaign: Campaign, how: str) -> None:
 def _tell_to_stop(each: Worker) -> None:
     if not each.told:
         each.told = True
-        with suppress(OSError):
-            each.line.send("stop")
-
-
-def _end(each: Worker) -> None:
-    each.process.kill()
-    each.process.join()
-    each.line.close()
+        each.lane.stop()
 
 
 def _done(campaign: Campaign, job: Job, status: str, accuracy: float | None, where: str = "") -> None:

@@ -56,18 +56,22 @@ def details(states: Iterable[State]) -> list[str]:
     return found
 
 
-def headline(states: Sequence[State], expect: Clock, workers: int = 1, device: str = "auto") -> list[str]:
-    """How much there is, how much is left, and what that is judged by."""
+def headline(
+    states: Sequence[State], expect: Clock | None, workers: int = 1, device: str = "auto"
+) -> list[str]:
+    """How much there is, how much is left, and what that is judged by; no time without `expect`."""
     counts = Counter(state.status for state in states)
     words = ", ".join(f"{counts[each]} {each}" for each in plan.STATUSES if counts[each])
     lines = [f"{len(states)} runs: {words}"]
     left = [state for state in states if not state.done]
     if left:
-        flops = sum(_flops(state) for state in left)
+        flops = f"left: {sum(_flops(state) for state in left):.1e} FLOPs (masks save none here)"
+        if expect is None:
+            return [*lines, flops]
         expected = [(state, expect(state.config)) for state in left]
         seconds = sum(_share(state) * e.seconds / together(e, workers, device) for state, e in expected)
         by = f" with {workers} workers" if workers > 1 else ""
-        lines.append(f"left: {flops:.1e} FLOPs (masks save none here), about {duration(seconds)}{by}")
+        lines.append(f"{flops}, about {duration(seconds)}{by}")
         lines += [f"judged by {basis}" for basis in dict.fromkeys(e.basis for _, e in expected)]
     return lines
 

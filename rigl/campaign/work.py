@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, RLock, Thread
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from filelock import Timeout
@@ -92,6 +92,12 @@ def run_one(
     return Result(record.status, accuracy=record.test_accuracy)
 
 
+class Told(Protocol):
+    """Whether a run was told to stop, such as a threading.Event."""
+
+    def is_set(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Warned:
     """A warning that a run gave."""
@@ -128,7 +134,7 @@ def worker(line: Connection, results: str, device: str, data: str, workers: int)
     line.send("ready")
     while True:
         order = orders.get()
-        stop = _stop(order, stopping, paces, lambda done, total: line.send((done, total)))
+        stop = until(order, stopping, paces, lambda done, total: line.send((done, total)))
         result = run_one(
             order.config, results=results, device=device, data=data, masks=order.masks, stop=stop
         )
@@ -149,8 +155,11 @@ def _listen(line: Connection, orders: SimpleQueue[Order], stopping: Event) -> No
             orders.put(said)
 
 
-def _stop(order: Order, stopping: Event, paces: dict[Any, float], tell: Callable[[int, int], None]) -> Stop:
-    """Whether to stop before the next epoch: when told to, or when that epoch would not be done in time."""
+def until(order: Order, stopping: Told, paces: dict[Any, float], tell: Callable[[int, int], None]) -> Stop:
+    """Whether to stop before the next epoch: when told to, or when that epoch would not be done in time.
+
+    `paces` are seconds a step of runs of each kind, kept for the next order.
+    """
     end = None if order.left is None else time.monotonic() + order.left
     key, steps = kind(order.config), order.config.steps_per_epoch
     last: list[float] = []

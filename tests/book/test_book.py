@@ -19,6 +19,7 @@ PLOTS = {
     "notebooks/results": 1,
     "notebooks/budgets": 1,
     "notebooks/discrepancies": 0,
+    "notebooks/cluster": 0,
     "book/references": 0,
     "search": 0,
     "genindex": 0,
