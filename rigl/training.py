@@ -8,9 +8,10 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from rigl import archive, provenance, records
+from rigl import archive, provenance, records, tracking
 from rigl.config import DATASETS, DISTRIBUTIONS, ConfigError, OneLineError, RunConfig
 from rigl.data import Dataset, Images, batches, load
 from rigl.devices import device_name, resolve_device, resolve_precision
@@ -121,6 +122,7 @@ def train(
     masks: bool = False,
     stop: Stop | None = None,
     wait: bool = True,
+    tracker: str | None = None,
 ) -> Record:
     """Train as `config` says and keep the record under `results`; a finished run's record is just read.
 
@@ -131,6 +133,7 @@ def train(
     masks     train anew where there is a record, but not its run's final masks
     stop      asked before every epoch, with the epochs done and those in all, whether to stop there
     wait      for another process that trains this config; else filelock.Timeout is raised
+    tracker   ``"tensorboard"`` or ``"wandb"``: watch the run live, see `rigl.tracking`
 
     After every epoch a checkpoint is written under ``results/.checkpoints``. After a kill the same call
     goes on from there and ends with the same weights, masks, momentum and metrics, bit for bit, on the
@@ -138,10 +141,11 @@ def train(
     that is not a number ends the run with the status "diverged". The global random state is left as it
     was.
 
-    Raises ConfigError for knobs that cannot be and for a device that is not there, DataError and
+    Raises ConfigError for knobs that cannot be and for a device or tracker that is not there, DataError and
     RecordError; Interrupted where `stop` said so.
     """
     where = resolve_device(device)
+    tracking.check(tracker)
     path = records.path_of(config, results)
     checkpoint = checkpoint_of(config, results)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -152,11 +156,19 @@ def train(
             checkpoint.unlink(missing_ok=True)  # left by a kill just after the record was written
             return records.load(path)
         start = _start(
-            config, device=device, results=results, data=data, progress=progress, stop=stop, wait=wait
+            config,
+            device=device,
+            results=results,
+            data=data,
+            progress=progress,
+            stop=stop,
+            wait=wait,
+            tracker=tracker,
         )
         dataset = load(config.dataset, data).pooled(config.pool).to(where)
         with isolated(where, threads(config)):
-            record, final = _train(config, where, dataset, checkpoint, progress, start, stop)
+            watch = partial(tracking.watch, tracker, config, results)
+            record, final = _train(config, where, dataset, checkpoint, progress, start, stop, watch)
         before = records.load(path) if path.exists() and not again else None
         if before is not None and before.state_sha256 != record.state_sha256:
             warnings.warn(
@@ -258,6 +270,7 @@ def _train(
     progress: bool | None,
     start: Start,
     stop: Stop | None,
+    watch: Callable[[int], AbstractContextManager[tracking.Watch]],
 ) -> tuple[Record, archive.Masks]:
     run = _build(config, device, start)
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -276,13 +289,16 @@ def _train(
     training, validation = dataset.split(config.validation)
     history: History = done["history"]
     diverged = _diverged(history)
-    with tqdm(
-        total=config.total_steps,
-        initial=done["epoch"] * config.steps_per_epoch,
-        disable=None if progress is None else not progress,
-        desc=config.label,
-        unit="step",
-    ) as bar:
+    with (
+        watch(done["epoch"]) as watched,
+        tqdm(
+            total=config.total_steps,
+            initial=done["epoch"] * config.steps_per_epoch,
+            disable=None if progress is None else not progress,
+            desc=config.label,
+            unit="step",
+        ) as bar,
+    ):
         while done["epoch"] < config.total_epochs and not diverged:
             if stop is not None and stop(done["epoch"], config.total_epochs):
                 raise Interrupted(f"{config.name} was stopped after {done['epoch']} epochs")
@@ -298,6 +314,7 @@ def _train(
             if done["epoch"] in _sampled(config):
                 _sample(run, done)
             done["seconds"] += time.perf_counter() - begin
+            watched.epoch(run, metrics, len(training))
             bar.set_postfix(epoch=done["epoch"], density=f"{run.density():.3f}", **metrics)
             _save({"run": run.save(), "done": done}, checkpoint)
     test = None

@@ -51,7 +51,10 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     """train what is left; the same command goes on after anything that stopped it"""
     asked = _request(options)
     limit = None if options.time_limit is None else seconds(options.time_limit)
+    from rigl import tracking
     from rigl.campaign import processes
+
+    tracking.check(options.tracker)
 
     processes.warm(any(config.dataset == "digits" for config in asked.runs()))
     from rigl.campaign import runner, view
@@ -69,6 +72,7 @@ def _run(options: argparse.Namespace, begun: float) -> int:
         time_limit=limit,
         begun=begun,
         expect=expect,
+        tracker=options.tracker,
     )
     print("\n".join(outcome.lines()))
     return outcome.status
@@ -136,12 +140,13 @@ def _parser() -> Parser:
         command.add_argument("--model", help="default: the protocol's own")
         _add_results(command)
         if name in ("plan", "run"):
-            command.add_argument("--workers", type=_positive, default=1, help="processes, one run each")
+            command.add_argument("--workers", type=positive, default=1, help="processes, one run each")
             command.add_argument(
                 "--device", default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1"
             )
         if name == "run":
             command.add_argument("--time-limit", help="stop cleanly before this: 90s, 9m, 1h30m")
+            command.add_argument("--tracker", help="tensorboard or wandb: watch the runs live")
             command.add_argument("--data", help="folder of the data sets; default: RIGL_DATA")
         if name == "export":
             command.add_argument("--output", help=".csv or .parquet; default: csv to standard output")
@@ -155,7 +160,7 @@ def _add_results(command: argparse.ArgumentParser) -> None:
     command.add_argument("--results", default="results", help="folder of the records; default: results")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
     return int(text)

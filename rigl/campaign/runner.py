@@ -100,6 +100,7 @@ class Campaign:
     bars: Bars
     end: float | None = None
     expect: Clock | None = None
+    tracker: str | None = None
     workers: list[Worker] = field(default_factory=list)
     closing: str | None = None
     interrupts: int = 0
@@ -118,6 +119,7 @@ def run(
     begun: float | None = None,
     progress: bool | None = None,
     expect: Clock | None = None,
+    tracker: str | None = None,
 ) -> Outcome:
     """Get through `configs`, and what they start from, in their order, on this machine.
 
@@ -128,6 +130,7 @@ def run(
                 the limit at the latest, when it loses the epoch that it is in
     progress    bars; None shows them in a terminal or a notebook only
     expect      tells how long a run takes, so that none is begun whose first epoch would not be done in time
+    tracker     as for `rigl.train`
 
     A finished run is not repeated, and one that another process trains is left to it, and waited for. Ctrl-C
     or SIGTERM stop every run after its epoch, a second one at once. Failed runs are in the outcome, and the
@@ -148,6 +151,7 @@ def run(
         # A process also takes a while to start and to end.
         end=None if time_limit is None else begin + time_limit - min(10.0, 0.1 * time_limit),
         expect=expect,
+        tracker=tracker,
     )
     processes.warm(any(config.dataset == "digits" for config in configs))
     try:
@@ -337,7 +341,7 @@ def _start(campaign: Campaign) -> None:
     index = next(i for i in range(campaign.count) if i not in [each.index for each in campaign.workers])
     ours, theirs = multiprocessing.Pipe()
     device = campaign.devices[index % len(campaign.devices)]
-    arguments = theirs, str(campaign.results), device, campaign.data, campaign.count
+    arguments = theirs, str(campaign.results), device, campaign.data, campaign.count, campaign.tracker
     try:
         process = processes.start(work.worker, *arguments)
     except (OSError, EOFError) as error:

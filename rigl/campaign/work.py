@@ -54,6 +54,7 @@ def run_one(
     data: str | Path | None = None,
     masks: bool = False,
     stop: Stop | None = None,
+    tracker: str | None = None,
 ) -> Result:
     """Train `config` as `rigl.train` does, unless another process does, and say how far it came.
 
@@ -74,6 +75,7 @@ def run_one(
 
     began: list[int] = []
     options: dict[str, Any] = {"results": results, "device": device, "data": data, "masks": masks}
+    options |= {"tracker": tracker}
     try:
         record = train(config, **options, progress=False, stop=asked, wait=False)
     except Timeout:
@@ -109,7 +111,9 @@ class Order:
     left: float | None = None
 
 
-def worker(line: Connection, results: str, device: str, data: str, workers: int) -> None:
+def worker(
+    line: Connection, results: str, device: str, data: str, workers: int, tracker: str | None = None
+) -> None:
     """Do the runs that come over `line`, one at a time, until the runner ends this process or dies itself.
 
     Sends "ready", then for every order ``(epochs done, epochs in all)`` before each epoch, warnings as
@@ -130,7 +134,13 @@ def worker(line: Connection, results: str, device: str, data: str, workers: int)
         order = orders.get()
         stop = _stop(order, stopping, paces, lambda done, total: line.send((done, total)))
         result = run_one(
-            order.config, results=results, device=device, data=data, masks=order.masks, stop=stop
+            order.config,
+            results=results,
+            device=device,
+            data=data,
+            masks=order.masks,
+            stop=stop,
+            tracker=tracker,
         )
         line.send(result)
         if not result.sound:
