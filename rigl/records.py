@@ -17,6 +17,8 @@ from rigl.config import OneLineError, RunConfig
 
 SCHEMA = 1
 MAX_BYTES = 100_000
+# Folders of results whose JSON files are no records.
+OTHERS = ("bench", "studies")
 
 
 class RecordError(OneLineError, ValueError):
@@ -161,7 +163,7 @@ def load(path: str | Path) -> Record:
 
 def records(root: str | Path = "results") -> Iterator[tuple[Path, Record]]:
     """Every record under `root`, by path."""
-    known = {path for path in Path(root).glob("*/*.json") if path.parent.name != "bench"}
+    known = {path for path in Path(root).glob("*/*.json") if path.parent.name not in OTHERS}
     for path in sorted(known):
         yield path, load(path)
 

@@ -135,7 +135,7 @@ def _records(folders: list[Path]) -> list[Record]:
     found = {}
     for folder in folders:
         for path in folder.glob("*/*.json"):
-            if path.parent.name != "bench":
+            if path.parent.name not in records.OTHERS:
                 try:
                     record = records.load(path)
                 except RecordError:  # `verify` is there to name these
