@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from rigl.config import ConfigError, RunConfig
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ class TensorBoard:
     def log(self, step: int, scalars: Mapping[str, float], densities: list[float]) -> None:
         for name, value in scalars.items():
             self._writer.add_scalar(name, value, step)
-        self._writer.add_histogram("layer_densities", densities, step)
+        self._writer.add_histogram("layer_densities", np.array(densities), step)
         self._writer.flush()
 
     def close(self) -> None:

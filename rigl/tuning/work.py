@@ -170,7 +170,7 @@ def _run(config: RunConfig, options: Options, stop: Stop) -> Result:
         result = run_one(
             config,
             results=options.results,
-            device=options.device,
+            device=options.device.split(",")[0],
             data=options.data,
             tracker=options.tracker,
             stop=stop,
