@@ -166,6 +166,25 @@ def test_after_kill_9_the_same_trial_goes_on(tmp_path):
     assert tried(run(asked, tmp_path).study) == tried(outcome.study)
 
 
+def test_told_to_stop_it_ends_after_an_epoch_and_goes_on_with_the_same_trial(tmp_path):
+    asked = small(trials=1, epochs=30)
+
+    def tell():
+        wait_for(lambda: list(tmp_path.glob(".checkpoints/*.pt")))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with ThreadPoolExecutor() as pool:
+        told = pool.submit(tell)
+        outcome = run(asked, tmp_path)
+        told.result()
+    assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
+    assert (outcome.counts.begun, outcome.counts.running) == (1, 0)
+    outcome = run(asked, tmp_path)
+    assert (outcome.status, outcome.counts.complete, len(outcome.study.trials)) == (0, 1, 1)
+    record = records.load(tmp_path / "digits" / f"{outcome.study.trials[0].runs[0]}.json")
+    assert record.provenance.resumed == 1
+
+
 def test_two_workers_share_a_study_and_one_is_killed(tmp_path, capsys):
     asked = small(trials=5, epochs=4)
 
@@ -251,6 +270,17 @@ def test_without_optuna_one_line_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert cli.main(["status"]) == 2
     assert capsys.readouterr().err == "tuning needs optuna: pip install optuna\n"
+
+
+def test_the_notebook_needs_optuna_only_when_it_starts(python, tmp_path):
+    program = (
+        "import sys; sys.modules['optuna'] = None; from rigl.tuning import notebook; "
+        "from rigl.config import ConfigError\n"
+        "try: notebook.configure({}, set())\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = python("-c", program, cwd=tmp_path, check=True)
+    assert done.stdout == "tuning needs optuna: pip install optuna\n"
 
 
 def test_the_commands_tell_by_their_exit_status(done, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What the tuning notebook calls: its parameters checked before anything starts."""
+"""What the tuning notebook calls: its parameters checked before anything starts, and before Optuna loads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,8 +17,10 @@ from rigl.config import ConfigError, check_names
 from rigl.devices import resolve_device
 from rigl.report.project import root
 from rigl.studies import Settings
-from rigl.tuning import view, work
-from rigl.tuning.request import request
+from rigl.tuning.request import check_optuna, request
+
+if TYPE_CHECKING:
+    from rigl.tuning.work import Options, Outcome
 
 ASKED = ("protocol", "dataset", "model", "method", "density", "distribution", "epochs", "trials", "seeds")
 PARAMETERS = (
@@ -32,7 +35,7 @@ class Tuning:
     """A study as a notebook's parameters ask for it."""
 
     settings: Settings
-    options: work.Options
+    options: Options
 
     @property
     def results(self) -> Path:
@@ -40,6 +43,8 @@ class Tuning:
 
     def summary(self) -> str:
         """What is asked for, how much of it is done, and how long the rest should take on one worker."""
+        from rigl.tuning import view
+
         settings = self.settings
         _, counts = view.look(settings, self.results, self.options.storage)
         left = max(settings.trials - counts.complete, 0)
@@ -49,8 +54,10 @@ class Tuning:
             lines.append(f"left: {left}, about {duration(left * len(settings.seeds) * each)}")
         return "\n".join(lines)
 
-    def run(self) -> work.Outcome:
+    def run(self) -> Outcome:
         """Go on with the study until it is done or time is up."""
+        from rigl.tuning import work
+
         return work.run(self.settings, self.options)
 
     def frame(self) -> pd.DataFrame:
@@ -62,6 +69,9 @@ def configure(namespace: Mapping[str, object], before: set[str]) -> Tuning:
     """The study that a notebook's parameters ask for; `namespace` and `before` as in
     `rigl.notebook.configure`. Raises ConfigError, one line, for what does not exist or fit together."""
     begun = time.monotonic()
+    check_optuna()
+    from rigl.tuning.work import Options
+
     since = {name for name in namespace if name not in before and not name.startswith("_")}
     # In a live kernel the cells run again and again, and find what they left.
     check_names(since - {"before", "tuning", "outcome", "study", "frame"}, set(PARAMETERS))
@@ -77,7 +87,7 @@ def configure(namespace: Mapping[str, object], before: set[str]) -> Tuning:
     tracking.check(None if tracker is None else str(tracker))
     for each in device.split(","):
         resolve_device(each)
-    options = work.Options(
+    options = Options(
         results=str(root() / str(given.get("results", "results"))),
         storage=None if given.get("storage") is None else str(given["storage"]),
         device=device,

@@ -140,13 +140,16 @@ def _trials(store: Store, options: Options, stop: Stop) -> str | None:
             time.sleep(POLL)  # others hold the rest, and may die, or their trials fail
             continue
         began = time.monotonic()
-        results = _results(taken, options, stop)
+        try:
+            results = _results(taken, options, stop)
+        except BaseException:
+            taken.lock.release()
+            raise
         last = results[-1]
-        if last.outcome == "failed":
-            return f"trial {taken.trial.number}: {taken.runs[len(results) - 1].name}: {last.error}"
-        if last.outcome == "stopped":
-            return None
         name = taken.runs[len(results) - 1].name
+        if last.outcome in ("failed", "stopped"):  # whoever comes next goes on with this trial
+            taken.lock.release()
+            return f"trial {taken.trial.number}: {name}: {last.error}" if last.error else None
         bad = f"{name} diverged" if last.outcome == "diverged" else None
         value = None if bad else mean(_accuracy(config, options.results) for config in taken.runs)
         study = store.tell(taken, value, bad)
