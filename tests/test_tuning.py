@@ -166,8 +166,9 @@ def test_after_kill_9_the_same_trial_goes_on(tmp_path):
     assert tried(run(asked, tmp_path).study) == tried(outcome.study)
 
 
-def test_told_to_stop_it_ends_after_an_epoch_and_goes_on_with_the_same_trial(tmp_path):
-    asked = small(trials=1, epochs=30)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_told_to_stop_it_ends_after_an_epoch_and_goes_on_with_the_same_trial(tmp_path, workers):
+    asked = small(trials=1, epochs=20)
 
     def tell():
         wait_for(lambda: list(tmp_path.glob(".checkpoints/*.pt")))
@@ -175,7 +176,7 @@ def test_told_to_stop_it_ends_after_an_epoch_and_goes_on_with_the_same_trial(tmp
 
     with ThreadPoolExecutor() as pool:
         told = pool.submit(tell)
-        outcome = run(asked, tmp_path)
+        outcome = run(asked, tmp_path, workers=workers)
         told.result()
     assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
     assert (outcome.counts.begun, outcome.counts.running) == (1, 0)
@@ -215,6 +216,12 @@ def test_time_that_is_up_leaves_the_rest(tmp_path):
     outcome = run(asked, tmp_path, end=time.monotonic())
     assert (outcome.status, outcome.stopped, outcome.counts.complete) == (3, True, 0)
     assert "the same command goes on" in outcome.lines()[-1]
+
+
+def test_it_ends_in_mid_study_when_time_is_up(tmp_path):
+    outcome = run(small(trials=1000), tmp_path, end=time.monotonic() + 3)
+    assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
+    assert (outcome.counts.failed, outcome.counts.running) == (0, 0)
 
 
 def test_a_study_belongs_to_one_folder_of_results(tmp_path):
