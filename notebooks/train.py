@@ -57,6 +57,7 @@ preset: str = "repro2021"  # rules in which published codes differ: repro2021 or
 device: str = "auto"  # auto, cpu, cuda or one of several GPUs such as cuda:1
 precision: str = "auto"  # auto, float32 or bf16
 results: str = "results"  # folder of the run records, from the project's own folder
+tracker: str = None  # tensorboard or wandb: watch the run live, its logs are under results/.logs
 
 # %% tags=["remove-input"]
 config, options = notebook.configure(globals(), before)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rigl import archive, records, training
+from rigl import archive, records, tracking, training
 from rigl.config import ConfigError, RunConfig, choose_protocol, parameters
 from rigl.devices import resolve_device
 from rigl.records import Record
@@ -19,7 +19,7 @@ KNOBS = (
     *("flops", "validation", "t_end", "augmentation"),
     *("learning_rate", "alpha", "delta_t", "seed", "preset", "precision"),
 )
-PARAMETERS = (*KNOBS, "device", "results")
+PARAMETERS = (*KNOBS, "device", "results", "tracker")
 
 
 def configure(namespace: Mapping[str, Any], before: set[str]) -> tuple[RunConfig, dict[str, Any]]:
@@ -33,13 +33,16 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> tuple[RunConfig
     """
     given = parameters(namespace, before, PARAMETERS, {"before", "config", "options", "record"})
     device, folder = str(given.pop("device", "auto")), given.pop("results", "results")
+    tracker = given.pop("tracker", None)
+    tracking.check(tracker)
     cuda = resolve_device(device).type == "cuda"
     protocol, dataset = choose_protocol(str(given.pop("protocol", "auto")), given.pop("dataset", None), cuda)
     config = RunConfig(protocol=protocol, dataset=dataset, **given)
     results = root() / str(folder)
     _check_writable(results)
     print(_announcement(config, device, results))
-    return config, {"device": device, "results": results}
+    watched = {} if tracker is None else {"tracker": tracker}
+    return config, {"device": device, "results": results, **watched}
 
 
 def summary(record: Record, results: Path) -> str:

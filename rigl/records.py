@@ -18,7 +18,7 @@ from rigl.config import OneLineError, RunConfig
 SCHEMA = 1
 MAX_BYTES = 100_000
 # Folders beside those of the data sets, with other files in them.
-OTHERS = ("bench",)
+OTHERS = ("bench", "studies")
 
 
 class RecordError(OneLineError, ValueError):

@@ -8,8 +8,9 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from rigl import archive, engines, provenance, records
+from rigl import archive, engines, provenance, records, tracking
 from rigl.config import DISTRIBUTIONS, ConfigError, OneLineError, RunConfig
 from rigl.data import Dataset, load, shared
 from rigl.devices import device_name, isolated, resolve_device
@@ -50,6 +51,7 @@ def train(
     masks: bool = False,
     stop: Stop | None = None,
     wait: bool = True,
+    tracker: str | None = None,
     engine: str = "auto",
     lanes: int = 1,
 ) -> Record:
@@ -62,6 +64,7 @@ def train(
     masks     train anew where there is a record, but not its run's final masks
     stop      asked before every epoch, with the epochs done and those in all, whether to stop there
     wait      for another process that trains this config; else filelock.Timeout is raised
+    tracker   ``"tensorboard"`` or ``"wandb"``: watch the run live, see `rigl.tracking`
     engine    how steps are taken: see `rigl.engines.choose`
     lanes     how many runs share the device with this one, for the record to say: see `rigl.train_lanes`
 
@@ -75,9 +78,10 @@ def train(
     batch, on folders that they share; rank 0 writes, and all return its record. Batch norm sees each part by
     itself, as usual.
 
-    Raises ConfigError for knobs that cannot be and for a device that is not there, DataError and
+    Raises ConfigError for knobs that cannot be and for a device or tracker that is not there, DataError and
     RecordError; Interrupted where `stop` said so.
     """
+    tracking.check(tracker)
     ranks, where = join(resolve_device(device))
     path = records.path_of(config, results)
     checkpoint = checkpoint_of(config, results)
@@ -88,15 +92,16 @@ def train(
             return found
         options: dict[str, Any] = {
             **{"device": device, "results": results, "data": data, "progress": progress, "stop": stop},
-            **{"wait": wait, "engine": engine, "lanes": lanes},
+            **{"wait": wait, "tracker": tracker, "engine": engine, "lanes": lanes},
         }
         start = _start(config, **options)
         ranks.first(lambda: load(config.dataset, data))  # fetched by one process where it is missing
         dataset = shared(config.dataset, data, config.pool, where)
         with isolated(where, threads(config)):
             run = build_run(config, where, start)
+            watch = partial(tracking.watch, tracker if ranks.rank == 0 else None, config, results)
             with engines.choose(run, ranks, engine) as chosen:
-                record, final = _train(chosen, dataset, start, checkpoint, progress, stop, lanes)
+                record, final = _train(chosen, dataset, start, checkpoint, progress, stop, lanes, watch)
 
         def keep() -> Record:
             before = records.load(path) if path.exists() and not again else None
@@ -223,6 +228,7 @@ def _train(
     progress: bool | None,
     stop: Stop | None,
     lanes: int,
+    watch: Callable[[int], AbstractContextManager[tracking.Watch]],
 ) -> tuple[Record, archive.Masks]:
     """Take `engine`'s run to its end, from `checkpoint` where there is one; its record and final masks."""
     run, ranks = engine.run, engine.ranks
@@ -238,13 +244,16 @@ def _train(
     training, validation = dataset.split(config.validation)
     history: History = done["history"]
     diverged = _diverged(history)
-    with tqdm(
-        total=config.total_steps,
-        initial=done["epoch"] * config.steps_per_epoch,
-        disable=ranks.rank > 0 or (None if progress is None else not progress),
-        desc=config.label,
-        unit="step",
-    ) as bar:
+    with (
+        watch(done["epoch"]) as watched,
+        tqdm(
+            total=config.total_steps,
+            initial=done["epoch"] * config.steps_per_epoch,
+            disable=ranks.rank > 0 or (None if progress is None else not progress),
+            desc=config.label,
+            unit="step",
+        ) as bar,
+    ):
         while done["epoch"] < config.total_epochs and not diverged:
             if stop is not None and ranks.first(lambda: stop(done["epoch"], config.total_epochs)):
                 raise Interrupted(f"{config.name} was stopped after {done['epoch']} epochs")
@@ -261,6 +270,7 @@ def _train(
             if done["epoch"] in _sampled(config):
                 _sample(run, done)
             done["seconds"] += time.perf_counter() - begin
+            watched.epoch(run, metrics, len(training))
             bar.set_postfix(epoch=done["epoch"], density=f"{run.density():.3f}", **metrics)
             ranks.first(lambda: _save({"run": run.save(), "done": done}, checkpoint))
     test = None

@@ -503,7 +503,7 @@ def test_a_wrong_cluster_is_one_clear_line(text, tmp_path, capsys):
     assert repr(text) in said.err
     assert said.out == ""
     assert main([*arguments[:-1], "local:2", "--workers", "2"]) == 2
-    assert "exclude each other" in capsys.readouterr().err
+    assert "without --cluster" in capsys.readouterr().err
 
 
 def test_workers_of_this_machine_share_no_gpu():

@@ -139,14 +139,20 @@ def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys):
     orphan = events(tmp_path, "start", long.name)[0]["pid"]
     os.kill(orphan, signal.SIGSTOP)  # it holds its run, whatever the other runner does
 
+    said = []
+
+    def waits():
+        said.append(capsys.readouterr().out)
+        return "waiting for runs that other processes train" in "".join(said)
+
     def kill():
         wait_for(lambda: all(records.path_of(each, tmp_path).exists() for each in short))
+        wait_for(waits)
         other.kill()
         os.kill(orphan, signal.SIGCONT)
 
     with meanwhile(kill):
         outcome = campaign(configs, tmp_path, workers=1)
-    assert "waiting for runs that other processes train" in capsys.readouterr().out
     other.join()
     assert outcome.status == 0
     assert Counter(each["run"] for each in events(tmp_path, "finish")) == {each.name: 1 for each in configs}
@@ -311,7 +317,8 @@ def test_masks_that_were_not_kept_are_made_again_before_the_run_that_needs_them(
     assert kept.read_bytes() == content
 
 
-def dies_at_work(line, *_):
+def dies_at_work(lines, *_):
+    (line,) = lines
     line.send("ready")
     line.recv()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -411,3 +418,37 @@ def test_training_stops_where_it_is_told_and_waits_for_nobody(tmp_path):
     assert json.dumps(journal.notes(tmp_path)) == "[]"
     with pytest.raises(ConfigError):
         training.train(other, device="gpu", results=tmp_path)
+
+
+def test_lanes_share_a_process(tmp_path):
+    """Three runs at a time in one process give the records of runs alone; a run that cannot be leaves the
+    others alone."""
+    configs = [config(seed=seed) for seed in range(4)] + [config("lottery")]
+    bad = config("lottery", epochs=2, delta_t=500)
+    outcome = campaign([*configs, bad], tmp_path / "lanes", lanes=3)
+    assert outcome.status == 1
+    assert list(outcome.failed) == [bad.source.name, bad.name]
+    found = {record.name: record for _, record in records.records(tmp_path / "lanes")}
+    assert len(found) == 6
+    assert {record.provenance.lanes for record in found.values()} == {3}
+    alone = training.train(configs[0], device="cpu", results=tmp_path / "alone")
+    assert found[alone.name].state_sha256 == alone.state_sha256
+    nothing_half_written(tmp_path / "lanes")
+
+
+def test_a_process_with_lanes_that_is_killed(tmp_path):
+    """Its lanes' runs go on in another."""
+    configs = [config(seed=seed, epochs=6) for seed in range(2)]
+
+    def kill():
+        wait_for(lambda: len(events(tmp_path, "start")) == 2)
+        children = [process for process in multiprocessing.active_children() if process.is_alive()]
+        for process in children:
+            process.kill()
+        assert len(children) == 1
+
+    with meanwhile(kill):
+        outcome = campaign(configs, tmp_path, lanes=2)
+    assert outcome.status == 0
+    assert len(list(records.records(tmp_path))) == 2
+    nothing_half_written(tmp_path)

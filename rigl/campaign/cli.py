@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from typing import NoReturn
@@ -51,13 +52,20 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     """train what is left; the same command goes on after anything that stopped it"""
     asked = _request(options)
     limit = None if options.time_limit is None else seconds(options.time_limit)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise ConfigError("a campaign starts its own processes (--workers): run it without torchrun")
+    from rigl import tracking
+
+    tracking.check(options.tracker)
     workers, here = options.workers or 1, True
     if options.cluster is None:
         from rigl.campaign import processes
 
         processes.warm(any(config.dataset == "digits" for config in asked.runs()))
-    elif options.workers:
-        raise ConfigError("--workers and --cluster exclude each other: --cluster local:N is N workers here")
+    elif options.workers or options.lanes:
+        raise ConfigError(
+            "--workers and --lanes go without --cluster: --cluster local:N is N workers here, a run each"
+        )
     else:
         from rigl.campaign import where
 
@@ -78,7 +86,9 @@ def _run(options: argparse.Namespace, begun: float) -> int:
         time_limit=limit,
         begun=begun,
         expect=expect,
+        lanes=options.lanes or 1,
         cluster=options.cluster,
+        tracker=options.tracker,
     )
     print("\n".join(outcome.lines()))
     return outcome.status
@@ -159,12 +169,16 @@ def _parser() -> Parser:
         command.add_argument("--model", help="default: the protocol's own")
         _add_results(command)
         if name in ("plan", "run"):
-            command.add_argument("--workers", type=_positive, help="processes, one run each; default: 1")
+            command.add_argument("--workers", type=positive, help="processes, one run each; default: 1")
             command.add_argument(
                 "--device", default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1"
             )
         if name == "run":
+            command.add_argument(
+                "--lanes", type=positive, help="runs at a time in each process, to fill a GPU; default: 1"
+            )
             command.add_argument("--time-limit", help="stop cleanly before this: 90s, 9m, 1h30m")
+            command.add_argument("--tracker", help="tensorboard or wandb: watch the runs live")
             command.add_argument("--data", help="folder of the data sets; default: RIGL_DATA")
             command.add_argument(
                 "--cluster", help="run on Dask: local:N, tcp://SCHEDULER:PORT or a file such as slurm.yaml"
@@ -183,7 +197,7 @@ def _add_results(command: argparse.ArgumentParser) -> None:
     command.add_argument("--results", default="results", help="folder of the records; default: results")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
     return int(text)

@@ -17,9 +17,18 @@ from rigl.campaign.work import Order
 
 @dataclass(eq=False)
 class Process:
-    """A process, and what it is reached by."""
+    """A process, and the ends of its lines that lanes have not taken yet."""
 
     process: BaseProcess
+    lines: list[Connection]
+    lanes: int = 0
+
+
+@dataclass(eq=False)
+class Line:
+    """A lane: a line to a process, which others may share."""
+
+    host: Process
     line: Connection
 
     def send(self, order: Order) -> None:
@@ -31,48 +40,57 @@ class Process:
             self.line.send("stop")
 
     def kill(self) -> None:
-        self.process.kill()
+        self.host.process.kill()
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.join()
+        if self.line.closed:
+            return
         self.line.close()
+        self.host.lanes -= 1
+        if not self.host.lanes:  # the last one
+            self.host.process.kill()
+            self.host.process.join()
+            for line in self.host.lines:
+                line.close()
 
     def hear(self) -> Any:
         try:
             return self.line.recv()
         except (EOFError, OSError):
+            self.host.process.join(10)  # what it died of is known a moment later
             self.close()
-            code = self.process.exitcode
+            code = self.host.process.exitcode
             return Gone(f"by signal {-code}" if code and code < 0 else f"with status {code}")
 
 
 @dataclass
 class Local:
-    """`count` processes at most, given `devices` in turn."""
+    """`processes` at most, given `devices` in turn, with `lanes` in each."""
 
-    count: int
+    processes: int
     results: str
     devices: list[str]
     data: str
-    _lanes: list[Process] = field(default_factory=list)
+    lanes: int = 1
+    _hosts: dict[int, Process] = field(default_factory=dict)
+    _lines: list[Line] = field(default_factory=list)
 
-    def start(self, index: int) -> Process:
-        ours, theirs = multiprocessing.Pipe()
-        device = self.devices[index % len(self.devices)]
-        try:
-            process = processes.start(work.worker, theirs, self.results, device, self.data, self.count)
-        except (OSError, EOFError):
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._lanes.append(Process(process, ours))
-        return self._lanes[-1]
+    @property
+    def count(self) -> int:
+        return self.processes * self.lanes
+
+    def start(self, index: int) -> Line:
+        number = index // self.lanes
+        host = self._hosts.get(number)
+        if host is None or not host.lines or not host.process.is_alive():
+            host = self._hosts[number] = self._host(number)
+        host.lanes += 1
+        self._lines.append(Line(host, host.lines.pop()))
+        return self._lines[-1]
 
     def hear(self, seconds: float) -> list[tuple[Lane | None, Any]]:
-        self._lanes = [lane for lane in self._lanes if not lane.line.closed]
-        lanes = {lane.line: lane for lane in self._lanes}
+        self._lines = [lane for lane in self._lines if not lane.line.closed]
+        lanes = {lane.line: lane for lane in self._lines}
         if not lanes:
             time.sleep(seconds)
         heard = wait(list(lanes), timeout=seconds if lanes else 0)
@@ -82,5 +100,20 @@ class Local:
         """Processes are started as there are runs for them."""
 
     def close(self) -> None:
-        for lane in self._lanes:
+        for lane in self._lines:
             lane.close()
+
+    def _host(self, number: int) -> Process:
+        pipes = [multiprocessing.Pipe() for _ in range(self.lanes)]
+        ours, theirs = [one for one, _ in pipes], [other for _, other in pipes]
+        device = self.devices[number % len(self.devices)]
+        try:
+            process = processes.start(work.worker, theirs, self.results, device, self.data, self.processes)
+        except (OSError, EOFError):
+            for line in ours:
+                line.close()
+            raise
+        finally:
+            for line in theirs:
+                line.close()
+        return Process(process, ours)

@@ -97,6 +97,7 @@ def do(task: Task) -> Report:
             data=task.data,
             masks=task.order.masks,
             stop=until(task.order, _Told(worker, task.key), PACES, tell),
+            tracker=task.order.tracker,
         )
     STOPPED.discard(task.key)
     return Report(result, {} if task.place.shared else outputs(config, folder, result))

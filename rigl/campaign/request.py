@@ -54,8 +54,8 @@ def request(
     made = Request(
         tables=tuple(experiments.TABLES if "all" in names else dict.fromkeys(names)),
         protocol=protocol,
-        seeds=tuple(int(each) for each in _numbers("seeds", seeds, int)),
-        densities=None if densities is None else tuple(_numbers("densities", densities, float)),
+        seeds=tuple(int(each) for each in numbers("seeds", seeds, int)),
+        densities=None if densities is None else tuple(numbers("densities", densities, float)),
         dataset=dataset,
         model=model,
     )
@@ -72,7 +72,7 @@ def seconds(text: str) -> float:
     return found
 
 
-def _numbers(name: str, text: str, kind: type[int] | type[float]) -> list[int | float]:
+def numbers(name: str, text: str, kind: type[int] | type[float]) -> list[int | float]:
     """The numbers of a list, each once."""
     try:
         return list(dict.fromkeys(kind(each) for each in text.split(",")))

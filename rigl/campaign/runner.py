@@ -94,6 +94,8 @@ class Campaign:
     bars: Bars
     end: float | None = None
     expect: Clock | None = None
+    tracker: str | None = None
+    lanes: int = 1
     workers: list[Worker] = field(default_factory=list)
     closing: str | None = None
     interrupts: int = 0
@@ -108,22 +110,26 @@ def run(
     device: str = "auto",
     data: str | Path | None = None,
     workers: int = 1,
+    lanes: int = 1,
     time_limit: float | None = None,
     begun: float | None = None,
     progress: bool | None = None,
     expect: Clock | None = None,
     cluster: str | None = None,
+    tracker: str | None = None,
 ) -> Outcome:
     """Get through `configs`, and what they start from, in their order.
 
     device      as for `rigl.train`; several, joined by commas, are given to the workers in turn
-    workers     processes, each of which does one run at a time with its share of the CPU threads
+    workers     processes, each with its share of the CPU threads
+    lanes       runs at a time in each of these
     cluster     in place of those: workers of a Dask cluster, as `rigl.campaign.cluster.join` has them
     time_limit  seconds from `begun` (a time of `time.monotonic`; None is now) after which all has stopped. A
                 run stops after an epoch where the next would not be done in time, and goes on next time; at
                 the limit at the latest, when it loses the epoch that it is in
     progress    bars; None shows them in a terminal or a notebook only
     expect      tells how long a run takes, so that none is begun whose first epoch would not be done in time
+    tracker     as for `rigl.train`
 
     A finished run is not repeated, and one that another process trains is left to it, and waited for. Ctrl-C
     or SIGTERM stop every run after its epoch, a second one at once. Failed runs are in the outcome, and the
@@ -138,7 +144,7 @@ def run(
     crew: Crew
     if cluster is None:
         processes.warm(any(config.dataset == "digits" for config in configs))
-        crew = Local(workers, str(results), device.split(","), str(data_root(data)))
+        crew = Local(workers, str(results), device.split(","), str(data_root(data)), lanes)
     else:
         from rigl.campaign.cluster import join  # Dask is there only where it was asked for
 
@@ -151,6 +157,8 @@ def run(
         # A process also takes a while to start and to end.
         end=None if time_limit is None else begin + time_limit - min(10.0, 0.1 * time_limit),
         expect=expect,
+        tracker=tracker,
+        lanes=lanes,
     )
     try:
         with _signals(campaign):
@@ -268,7 +276,7 @@ def _order(campaign: Campaign, each: Worker, job: Job) -> None:
     epoch = campaign.expect(job.config).seconds / job.config.total_epochs if campaign.expect else None
     left = None if campaign.end is None else campaign.end - time.monotonic()
     job.status, each.job, each.fresh = "running", job, True
-    each.lane.send(Order(job.config, job.masks, epoch, left))
+    each.lane.send(Order(job.config, job.masks, epoch, left, campaign.tracker, campaign.lanes))
     campaign.bars.begin(each.index, _short(job.config), job.config.total_epochs)
 
 

@@ -7,12 +7,12 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, RLock, Thread
+from threading import Event, RLock, Semaphore, Thread
 from typing import Any, Literal, Protocol
 
 import torch
@@ -54,6 +54,8 @@ def run_one(
     data: str | Path | None = None,
     masks: bool = False,
     stop: Stop | None = None,
+    tracker: str | None = None,
+    lanes: int = 1,
 ) -> Result:
     """Train `config` as `rigl.train` does, unless another process does, and say how far it came.
 
@@ -74,6 +76,7 @@ def run_one(
 
     began: list[int] = []
     options: dict[str, Any] = {"results": results, "device": device, "data": data, "masks": masks}
+    options |= {"tracker": tracker, "lanes": lanes}
     try:
         record = train(config, **options, progress=False, stop=asked, wait=False)
     except Timeout:
@@ -107,47 +110,68 @@ class Warned:
 
 @dataclass(frozen=True)
 class Order:
-    """A run for a worker: how long an epoch should take, and how long the worker has, both in seconds."""
+    """A run for a worker: how long an epoch should take, and how long the worker has, both in seconds;
+    `tracker` and `lanes` as for `rigl.train`."""
 
     config: RunConfig
     masks: bool = False
     epoch: float | None = None
     left: float | None = None
+    tracker: str | None = None
+    lanes: int = 1
 
 
-def worker(line: Connection, results: str, device: str, data: str, workers: int) -> None:
-    """Do the runs that come over `line`, one at a time, until the runner ends this process or dies itself.
+def worker(lines: Sequence[Connection], results: str, device: str, data: str, workers: int) -> None:
+    """Do the runs that come over `lines`, one at a time over each, until the runner ends this process or dies
+    itself.
 
-    Sends "ready", then for every order ``(epochs done, epochs in all)`` before each epoch, warnings as
-    `Warned`, and at last a `Result`. "stop" ends a run after its epoch; a runner that is gone ends this
-    process at once.
+    Sends "ready" over each, then for every order ``(epochs done, epochs in all)`` before each epoch, warnings
+    as `Warned`, and at last a `Result`. "stop" ends a run after its epoch; a runner that is gone ends this
+    process at once. So does, with a single line, a run that died of something unforeseen.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # these reach all processes at once: the runner decides
         signal.signal(number, signal.SIG_IGN)
-    orders: SimpleQueue[Order] = SimpleQueue()
-    stopping = Event()
-    Thread(target=_listen, args=(line, orders, stopping), daemon=True).start()
     tqdm.set_lock(RLock())  # its own, for several processes, would be reported as leaked after a kill
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    warnings.showwarning = lambda message, *_, **__: line.send(Warned(str(message)))
+    threads = max(1, torch.get_num_threads() // (workers * len(lines)))
+    warnings.showwarning = lambda message, *_, **__: lines[0].send(Warned(str(message)))
     paces: dict[Any, float] = {}
-    line.send("ready")
-    while True:
-        order = orders.get()
-        stop = until(order, stopping, paces, lambda done, total: line.send((done, total)))
-        result = run_one(
-            order.config, results=results, device=device, data=data, masks=order.masks, stop=stop
-        )
-        line.send(result)
-        if not result.sound:
-            return
+    open_lines = Semaphore(len(lines) - 1)
+
+    def serve(line: Connection) -> None:
+        torch.set_num_threads(threads)
+        orders: SimpleQueue[Order] = SimpleQueue()
+        stopping = Event()
+        Thread(target=_listen, args=(line, orders, stopping, open_lines), daemon=True).start()
+        line.send("ready")
+        sound = True
+        while sound or len(lines) > 1:
+            order = orders.get()
+            stop = until(order, stopping, paces, lambda done, total: line.send((done, total)))
+            result = run_one(
+                order.config,
+                results=results,
+                device=device,
+                data=data,
+                masks=order.masks,
+                stop=stop,
+                tracker=order.tracker,
+                lanes=order.lanes,
+            )
+            line.send(result)
+            sound = result.sound
+
+    for line in lines[1:]:
+        Thread(target=serve, args=(line,), daemon=True).start()
+    serve(lines[0])
 
 
-def _listen(line: Connection, orders: SimpleQueue[Order], stopping: Event) -> None:
+def _listen(line: Connection, orders: SimpleQueue[Order], stopping: Event, others: Semaphore) -> None:
     while True:
         try:
             said = line.recv()
         except (EOFError, OSError):
+            if others.acquire(blocking=False):
+                return
             os._exit(1)  # as by kill -9: what a run needs is in its last checkpoint
         if said == "stop":
             stopping.set()

@@ -138,11 +138,14 @@ def test_configure_checks_before_it_starts(tmp_path):
     config, options = ask(density=0.5, dataset=None, device="cpu", results=str(tmp_path))
     assert config == RunConfig(density=0.5)
     assert options == {"device": "cpu", "results": tmp_path}
+    _, options = ask(device="cpu", results=str(tmp_path), tracker="tensorboard")
+    assert options["tracker"] == "tensorboard"
     for wrong, words in (
         ({"device": "gpu"}, "device='gpu' is not to be had here"),
         ({"protocol": "papr"}, "protocol='papr' is unknown"),
         ({"dataset": "cifar100", "protocol": "laptop"}, "not defined for dataset='cifar100'"),
         ({"batch_size": 3}, "unknown parameter 'batch_size'"),
+        ({"tracker": "tensorbord"}, "tracker='tensorbord' is unknown"),
     ):
         with pytest.raises(ConfigError, match=words) as caught:
             ask(**{"device": "cpu", "results": str(tmp_path), **wrong})

@@ -1,0 +1,127 @@
+"""A search for alpha and Delta-T as plain data: what was asked, every trial, and the runs behind each.
+
+Made from an Optuna study by `rigl.tuning`; read here without Optuna.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rigl.config import RunConfig
+from rigl.records import RecordError, write_whole
+
+
+class Settings(BaseModel):
+    """What a study searches: `alpha` between two bounds and `delta_t` in first, last and step, for the run
+    `config`, whose own alpha, delta_t and seed make it the reference at the first of `seeds`.
+
+    A trial's value is the mean over `seeds` of the validation accuracy after the last epoch, in percent.
+    `sampler_seed` decides what a study with one worker tries.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    config: RunConfig
+    seeds: tuple[int, ...]
+    alpha: tuple[float, float]
+    delta_t: tuple[int, int, int]
+    trials: int
+    sampler_seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """A file name: ``rigl-erk_d0.1_lenet-300-100_laptop_study_1a2b3c4d``. How many trials there are does
+        not enter, so that a study can be made longer."""
+        config = self.config
+        text = json.dumps(self.model_dump(mode="json", exclude={"trials", "config"}), sort_keys=True)
+        digits = hashlib.sha256((text + config.run_id).encode()).hexdigest()[:8]
+        return "_".join([*config.name.split("_")[:-2], "study", digits])
+
+    def runs(self, alpha: float, delta_t: int) -> list[RunConfig]:
+        """The runs of a trial, one a seed."""
+        knobs = {**self.config.model_dump(), "alpha": alpha, "delta_t": delta_t}
+        return [RunConfig(**{**knobs, "seed": seed}) for seed in self.seeds]
+
+    def reference(self) -> list[RunConfig]:
+        """The runs that a trial is held against, with the alpha and delta_t of `config`."""
+        return self.runs(self.config.alpha, self.config.delta_t)
+
+
+class Trial(BaseModel):
+    """A trial that is over: its `value` in percent, or why it `failed`, and the names of its records."""
+
+    model_config = ConfigDict(extra="forbid")
+    number: int
+    state: Literal["complete", "failed"]
+    alpha: float
+    delta_t: int
+    value: float | None
+    runs: list[str]
+    error: str | None = None
+
+
+class Study(BaseModel):
+    """A study and its trials; `commit`, `clean` and `optuna` (its version) are those it was begun with."""
+
+    model_config = ConfigDict(extra="forbid")
+    schema_version: Literal[1] = 1
+    name: str
+    settings: Settings
+    sampler: str
+    optuna: str
+    commit: str | None
+    clean: bool | None
+    trials: list[Trial]
+
+    @property
+    def complete(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.state == "complete"]
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial of the highest value, of equal ones the first; None before any is complete."""
+        return max(self.complete, key=lambda trial: (trial.value, -trial.number), default=None)
+
+
+def path_of(settings: Settings, root: str | Path = "results") -> Path:
+    """Where a study lies: ``root/studies/NAME.json``."""
+    return Path(root) / "studies" / f"{settings.name}.json"
+
+
+def save(study: Study, root: str | Path = "results") -> Path:
+    """Write a study, whole or not at all, unless it is there just so; its path."""
+    path, content = path_of(study.settings, root), _json(study).encode()
+    if not path.exists() or path.read_bytes() != content:
+        write_whole(path, content)
+    return path
+
+
+def load(path: str | Path) -> Study:
+    """Read a study. Raises RecordError, naming the file, where it is not a valid one."""
+    try:
+        study = Study.model_validate_json(Path(path).read_bytes())
+    except (ValidationError, ValueError) as error:
+        reason = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+        raise RecordError(f"{path}: not a valid study: {reason}") from None
+    if not study.name == study.settings.name == Path(path).stem:
+        raise RecordError(f"{path}: holds the study {study.settings.name}")
+    return study
+
+
+def studies(root: str | Path = "results") -> Iterator[Study]:
+    """Every study under `root`, by name."""
+    for path in sorted(Path(root).glob("studies/*.json")):
+        yield load(path)
+
+
+def _json(study: Study) -> str:
+    """Indented, but with every trial on one line: short, and a diff can be read."""
+    fields = study.model_dump(mode="json")
+    trials = ",\n".join(f"    {json.dumps(trial)}" for trial in fields.pop("trials"))
+    lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items()]
+    return ",\n".join(["{\n" + lines[0], *lines[1:], f'  "trials": [\n{trials}\n  ]']) + "\n}\n"

@@ -1,0 +1,155 @@
+"""Watch a run while it trains, in TensorBoard or Weights & Biases; the record stays the truth.
+
+A tracker is no part of a run's config: it changes neither its name nor its result. Logs lie under
+``results/.logs/NAME``. Nothing is imported but the tracker that was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from rigl.config import ConfigError, RunConfig
+
+if TYPE_CHECKING:
+    from rigl.run import Run
+
+
+class Tracker(Protocol):
+    """Where figures go: `log` takes a step, scalars by name and the densities of layers."""
+
+    def log(self, step: int, scalars: Mapping[str, float], densities: list[float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def check(tracker: str | None) -> None:
+    """Raise ConfigError, one line, for a tracker that is unknown or not installed; None is none."""
+    if tracker is None:
+        return
+    if tracker not in TRACKERS:
+        close = get_close_matches(str(tracker), TRACKERS, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ConfigError(f"tracker={tracker!r} is unknown{hint}: choose from {', '.join(TRACKERS)}")
+    if find_spec(tracker) is None:
+        raise ConfigError(f"tracker={tracker!r} is not installed: pip install {tracker}")
+
+
+def logs_of(config: RunConfig, results: str | Path = "results") -> Path:
+    """The folder of a run's logs."""
+    return Path(results) / ".logs" / config.name
+
+
+class Watch:
+    """A run's tracker. When it fails it says so once, in a warning, and the run goes on without it."""
+
+    def __init__(self, start: Callable[[], Tracker] | None) -> None:
+        self._tracker: Tracker | None = None
+        if start:
+            self._try(lambda: setattr(self, "_tracker", start()))
+
+    def epoch(self, run: Run, metrics: Mapping[str, float | None], images: int) -> None:
+        """Log what is known after an epoch, at its last step; `images` is how many it trains on.
+
+        Loss in nats, accuracy in percent; `flops` are those of all training steps so far, by the ledger.
+        """
+        tracker, ledger = self._tracker, run.ledger
+        if tracker is None:
+            return
+        step = run.sparsifier.step_count
+        epochs = step / run.config.steps_per_epoch
+        scalars = {name: value for name, value in metrics.items() if value is not None} | {
+            "density": run.density(),
+            "flops": ledger.training / ledger.steps * images * epochs,
+            "learning_rate": float(run.optimizer.param_groups[0]["lr"]),
+        }
+        self._try(lambda: tracker.log(step, scalars, run.layer_densities()))
+
+    def close(self) -> None:
+        if self._tracker is not None:
+            self._try(self._tracker.close)
+
+    def _try(self, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except Exception as error:  # whatever a tracker dies of, the run must not
+            self._tracker = None
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            warnings.warn(f"the tracker failed, the run goes on without it: {reason}", stacklevel=2)
+
+
+@contextmanager
+def watch(tracker: str | None, config: RunConfig, results: str | Path, done: int) -> Iterator[Watch]:
+    """The `Watch` of a run of which `done` epochs are behind it: points after these, left by an epoch that a
+    kill cut short or by an earlier training, are taken back where the tracker can."""
+    start = None
+    if tracker:
+        folder, step = logs_of(config, results), done * config.steps_per_epoch
+        start = lambda: TRACKERS[tracker](config, folder, step)  # noqa: E731
+    found = Watch(start)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+class TensorBoard:
+    """Event files for ``tensorboard --logdir results/.logs``."""
+
+    def __init__(self, config: RunConfig, folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def log(self, step: int, scalars: Mapping[str, float], densities: list[float]) -> None:
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.add_histogram("layer_densities", np.array(densities), step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandB:
+    """A run of Weights & Biases, offline unless ``WANDB_MODE`` says otherwise: ``wandb sync`` sends it later.
+
+    One that goes on has the same id, so that a server joins its parts.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, step: int) -> None:
+        import wandb
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._wandb = wandb
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "rigl"),
+            name=config.name,
+            id=config.run_id,
+            dir=folder,
+            config=config.model_dump(mode="json"),
+            mode=None if os.environ.get("WANDB_MODE") else "offline",
+            resume="allow" if step else None,
+            reinit="create_new",  # leaves a run of the reader's own alone
+            settings=wandb.Settings(
+                silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True
+            ),
+        )
+
+    def log(self, step: int, scalars: Mapping[str, float], densities: list[float]) -> None:
+        histogram = self._wandb.Histogram(densities)
+        self._run.log({**scalars, "layer_densities": histogram}, step=step, commit=True)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+TRACKERS: dict[str, Callable[[RunConfig, Path, int], Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB}

@@ -1,0 +1,113 @@
+"""Commands and options of ``python -m rigl.tuning``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from rigl.campaign.cli import HELP, Parser, positive
+from rigl.campaign.request import seconds
+from rigl.config import ConfigError, OneLineError
+from rigl.experiments import TUNING
+from rigl.studies import Settings
+from rigl.tuning.request import request
+
+ASKED = ("protocol", "dataset", "model", "method", "density", "distribution", "epochs", "trials", "seeds")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; its exit status."""
+    begun = time.monotonic()
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.do(options, begun))
+    except (OneLineError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+def _run(options: argparse.Namespace, begun: float) -> int:
+    """go on with studies until their trials are complete; the same command goes on after anything"""
+    asked = _settings(options)
+    limit = None if options.time_limit is None else seconds(options.time_limit)
+    from rigl import tracking
+    from rigl.devices import resolve_device
+    from rigl.tuning import work
+
+    tracking.check(options.tracker)
+    for device in options.device.split(","):
+        resolve_device(device)
+    how = work.Options(
+        results=options.results,
+        storage=options.storage,
+        device=options.device,
+        data=options.data,
+        tracker=options.tracker,
+        end=None if limit is None else begun + limit - min(5.0, 0.1 * limit),
+        workers=options.workers,
+    )
+    statuses = []
+    for settings in asked:
+        print(f"study {settings.name}", flush=True)
+        outcome = work.run(settings, how)
+        print("\n".join(outcome.lines()), flush=True)
+        statuses.append(outcome.status)
+        if outcome.stopped:
+            statuses += [3] * (len(statuses) < len(asked))
+            break
+    return 1 if 1 in statuses else max(statuses)
+
+
+def _status(options: argparse.Namespace, _: float) -> int:
+    """trials that are complete, failed, running and begun, and the best one"""
+    asked = _settings(options)
+    from rigl.tuning import view
+
+    table = view.status_table(asked, options.results, options.storage)
+    print(table.to_string(index=False))
+    return view.exit_status(table)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "python -m rigl.tuning",
+        description="Search alpha and delta_t as the report does: TPE, the validation accuracy over seeds.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, do in (("run", _run), ("status", _status)):
+        command = commands.add_parser(name, help=do.__doc__, description=do.__doc__)
+        command.set_defaults(do=do)
+        command.add_argument("--protocol", default="laptop", help="paper, tenth, laptop (default) or smoke")
+        command.add_argument("--dataset", help="default: the protocol's first")
+        command.add_argument("--model", help="default: the protocol's own")
+        command.add_argument("--method", default="rigl", help="default: rigl")
+        command.add_argument(
+            "--density", help="by commas, a study each; default: 0.1,0.2,0.5; under laptop 0.02,0.05,0.1"
+        )
+        command.add_argument("--distribution", help="by commas, a study each; default: uniform,erk")
+        command.add_argument("--epochs", type=positive, help="default: the protocol's own")
+        command.add_argument(
+            "--trials", type=positive, default=TUNING.trials, help="to be complete in all; default: 15"
+        )
+        command.add_argument("--seeds", default="0,1,2", help="of each trial's runs; default: 0,1,2")
+        command.add_argument("--sampler-seed", type=int, default=0, help="decides what is tried; default: 0")
+        command.add_argument(
+            "--storage", help="URL of a database that Optuna knows; default: SQLite in the folder of results"
+        )
+        command.add_argument("--results", default="results", help="folder of the records; default: results")
+        if name == "run":
+            command.add_argument("--workers", type=positive, default=1, help="processes, one trial each")
+            command.add_argument(
+                "--device", default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1"
+            )
+            command.add_argument("--time-limit", help="stop cleanly before this: 90s, 9m, 1h30m")
+            command.add_argument("--tracker", help="tensorboard or wandb: watch the runs live")
+            command.add_argument("--data", help="folder of the data sets; default: RIGL_DATA")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> list[Settings]:
+    return request(**{key: getattr(options, key) for key in (*ASKED, "sampler_seed")})

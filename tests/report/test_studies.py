@@ -1,0 +1,113 @@
+"""Tables, sentences and the plot of a study made by hand."""
+
+import pytest
+
+from rigl import records
+from rigl.config import RunConfig
+from rigl.report import studies
+from rigl.studies import Settings, Study, Trial
+from tests.report.sample import record
+
+CONFIG = RunConfig(protocol="laptop", dataset="fashion-mnist", density=0.05)
+SETTINGS = Settings(
+    config=CONFIG, seeds=(0, 1), alpha=(0.1, 0.6), delta_t=(50, 1000, 50), trials=3, sampler_seed=7
+)
+
+
+def trial(number, alpha, delta_t, value):
+    runs = [config.name for config in SETTINGS.runs(alpha, delta_t)]
+    state = "failed" if value is None else "complete"
+    error = f"{runs[0]} diverged" if value is None else None
+    return Trial(
+        number=number, state=state, alpha=alpha, delta_t=delta_t, value=value, runs=runs, error=error
+    )
+
+
+def study(*trials):
+    return Study(
+        name=SETTINGS.name,
+        settings=SETTINGS,
+        sampler="TPESampler",
+        optuna="5.0.0",
+        commit=None,
+        clean=None,
+        trials=list(trials),
+    )
+
+
+FOUND = study(
+    trial(0, 0.2, 50, 87.0), trial(1, 0.5, 150, None), trial(2, 0.4, 200, 88.5), trial(3, 0.3, 900, 88.5)
+)
+
+
+def frame(tmp_path, **accuracies):
+    """Runs of the best trial (`best`) and of the reference, an accuracy a seed."""
+    runs = {"best": SETTINGS.runs(0.4, 200), "reference": SETTINGS.reference()}
+    for name, values in accuracies.items():
+        for config, value in zip(runs[name], values, strict=False):
+            knobs = {key: getattr(config, key) for key in ("density", "alpha", "delta_t", "seed")}
+            records.save(record(value, **knobs), tmp_path)
+    return records.frame(tmp_path)
+
+
+def test_trials_are_rows_with_their_runs():
+    table = studies.trials(FOUND)
+    assert list(table["Trial"]) == ["0", "1", "2 (best)", "3"]
+    assert list(table["Validation accuracy, %"]) == ["87.00", "failed", "88.50", "88.50"]
+    assert table["Runs"][0] == ", ".join(config.run_id for config in SETTINGS.runs(0.2, 50))
+
+
+def test_of_equal_values_the_first_is_best_and_without_trials_none_is():
+    assert FOUND.best.number == 2
+    assert study().best is None
+    assert study(trial(0, 0.2, 50, None)).best is None
+
+
+def test_the_best_stands_against_the_reference_by_their_runs(tmp_path):
+    table = studies.against_reference(FOUND, frame(tmp_path, best=(88.0, 89.0), reference=(87.0,)))
+    assert list(table["Setting"]) == ["best of 3", "reference"]
+    assert list(table["Test accuracy, %"]) == ["88.50 ± 0.71", "87.00"]
+    assert list(table["Seeds"]) == ["2 of 2", "1 of 2"]
+    assert table["Runs"][1] == ", ".join(config.run_id for config in SETTINGS.reference())
+    empty = studies.against_reference(study(), records.frame(tmp_path / "nothing"))
+    assert list(empty["Test accuracy, %"]) == ["-"]
+
+
+@pytest.mark.parametrize(
+    ("best", "reference", "words"),
+    [
+        ((88.0, 89.0), (87.0, 88.1), "+0.95 points of test accuracy (standard error 0.05, 2 seeds): better."),
+        ((87.0, 88.1), (88.0, 89.0), "-0.95 points of test accuracy (standard error 0.05, 2 seeds): worse."),
+        ((88.0, 89.0), (87.0, 90.0), "+0.00 points of test accuracy (standard error 1.00, 2 seeds): no diff"),
+        ((88.0, 89.0), (87.0,), "+1.00 points of test accuracy, on a single seed, which decides nothing."),
+        ((88.0, 89.0), (), "no seed has both runs yet."),
+        ((88.0, 89.0), (None, 88.0), "on a single seed"),
+    ],
+)
+def test_the_verdict_follows_the_data(tmp_path, best, reference, words):
+    text = studies.verdict(FOUND, frame(tmp_path, best=best, reference=reference))
+    assert text.startswith("alpha = 0.400 and Delta-T = 200, the best of 3 trials, against alpha = 0.3 and")
+    assert words in text
+
+
+def test_no_verdict_before_a_trial_is_complete(tmp_path):
+    assert studies.verdict(study(), frame(tmp_path)) == "No trial is complete yet."
+
+
+def test_the_space_shows_every_trial():
+    fig = studies.space(FOUND)
+    shown = {each.name: (list(each.x), list(each.y)) for each in fig.data}
+    assert shown == {
+        "trial": ([50, 200, 900], [0.2, 0.4, 0.3]),
+        "failed": ([150], [0.5]),
+        "best": ([200], [0.4]),
+        "reference": ([100], [0.3]),
+    }
+    assert [each.name for each in studies.space(study()).data] == ["trial", "reference"]
+
+
+def test_the_caption_names_protocol_seeds_and_sampler():
+    text = studies.caption(FOUND)
+    assert "protocol “laptop”" in text
+    assert "mean over 2 seeds" in text
+    assert "TPESampler of Optuna 5.0.0, seed 7" in text

@@ -1,0 +1,346 @@
+"""Studies with real Optuna, SQLite and training, small ones, and whatever may happen to them."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from rigl import records, studies, training
+from rigl.campaign import journal, processes
+from rigl.config import ConfigError, RunConfig
+from rigl.tuning import cli, work
+from rigl.tuning.request import request, settings
+from rigl.tuning.store import Store, StoreError
+
+SMALL = {"model": "lenet-300-100", "density": 0.2, "epochs": 2}
+
+
+def small(trials=3, seeds=(0,), **knobs):
+    return settings(RunConfig(**{**SMALL, **knobs}), trials=trials, seeds=seeds)
+
+
+def run(asked, results, **options):
+    return work.run(asked, work.Options(results=str(results), device="cpu", **options))
+
+
+def trained(results):
+    return [each["run"] for each in journal.notes(results) if each["event"] == "finish"]
+
+
+def tried(study):
+    return [(trial.number, trial.alpha, trial.delta_t, trial.value) for trial in study.trials]
+
+
+def wait_for(what, seconds=120):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A study of three trials, two seeds each, that was done in one go."""
+    folder = tmp_path_factory.mktemp("done")
+    outcome = run(small(seeds=(0, 1)), folder)
+    assert outcome.status == 0
+    return folder, outcome.study
+
+
+def test_a_study_is_what_was_asked_and_its_runs_are_ordinary_records(done, tmp_path):
+    folder, study = done
+    asked = study.settings
+    assert studies.load(studies.path_of(asked, folder)) == study
+    assert [trial.number for trial in study.complete] == [0, 1, 2]
+    expected = [config.name for config in asked.reference()]
+    for trial in study.trials:
+        assert 0.1 <= trial.alpha <= 0.6
+        assert trial.delta_t in range(50, 1001, 50)
+        configs = asked.runs(trial.alpha, trial.delta_t)
+        assert trial.runs == [config.name for config in configs]
+        found = [records.load(records.path_of(config, folder)) for config in configs]
+        assert trial.value == pytest.approx(sum(r.validation_accuracy for r in found) / 2)
+        expected += trial.runs
+    assert sorted(trained(folder)) == sorted(expected)
+    assert study.best.value == max(trial.value for trial in study.trials)
+    one = asked.runs(study.trials[0].alpha, study.trials[0].delta_t)[0]
+    alone = training.train(one, device="cpu", results=tmp_path)
+    assert records.load(records.path_of(one, folder)).state_sha256 == alone.state_sha256
+
+
+def test_the_same_command_trains_nothing_again_and_more_trials_go_on(done, tmp_path):
+    folder, study = done
+    again = shutil.copytree(folder, tmp_path / "again")
+    before = trained(again)
+    assert run(study.settings, again).study == study
+    assert trained(again) == before
+    longer = run(small(trials=4, seeds=(0, 1)), again)
+    assert longer.study.name == study.name
+    assert tried(longer.study)[:3] == tried(study)
+    assert len(longer.study.complete) == 4
+    assert len(trained(again)) == len(before) + 2
+
+
+def test_a_study_is_reproducible_and_its_file_and_records_are_enough(done, tmp_path):
+    """Where the database is not there, such as in a clone, nothing is trained again."""
+    folder, study = done
+    ignored = shutil.ignore_patterns(".*")
+    clone = shutil.copytree(folder, tmp_path / "clone", ignore=ignored)
+    assert run(study.settings, clone).study == study
+    (bare := shutil.copytree(folder, tmp_path / "bare", ignore=ignored)).joinpath("studies").rename(
+        tmp_path / "aside"
+    )
+    assert tried(run(study.settings, bare).study) == tried(study)
+    assert trained(clone) == trained(bare) == []
+    other = settings(study.settings.config, seeds=(0, 1), trials=3, sampler_seed=1)
+    assert other.name != study.name
+
+
+def test_a_trial_that_diverged_failed_and_the_study_goes_on(done, tmp_path):
+    folder, study = done
+    results = shutil.copytree(folder, tmp_path / "results", ignore=shutil.ignore_patterns(".*", "studies"))
+    middle = study.trials[1]
+    bad = records.path_of(study.settings.runs(middle.alpha, middle.delta_t)[1], results)
+    nothing = {"status": "diverged", "test_accuracy": None, "validation_accuracy": None}
+    records.save(records.load(bad).model_copy(update=nothing), results)
+    outcome = run(study.settings, results)
+    assert outcome.status == 0
+    assert [trial.state for trial in outcome.study.trials] == ["complete", "failed", "complete", "complete"]
+    failed = outcome.study.trials[1]
+    assert (failed.value, failed.error) == (None, f"{middle.runs[1]} diverged")
+    assert (failed.alpha, failed.delta_t) == (middle.alpha, middle.delta_t)
+    assert "3 of 3 trials (1 diverged)" in outcome.lines()[0]
+
+
+def test_a_study_of_which_all_trials_diverge_is_given_up(tmp_path, capsys):
+    outcome = run(small(trials=2, learning_rate=1e30), tmp_path)
+    assert outcome.status == 1
+    assert [trial.state for trial in outcome.study.trials] == ["failed", "failed"]
+    assert outcome.study.best is None
+    assert "given up: 2 trials diverged" in outcome.lines()
+    assert "FAILED" in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_be_leaves_its_trial_to_be_tried_again(tmp_path):
+    """What is no fault of alpha and delta_t must not count as a bad value of them."""
+    asked = small(density=None, distribution="static-erk_d0.2_lenet-300-100_smoke_s0_00000000")
+    for _ in range(2):
+        outcome = run(asked, tmp_path)
+        assert outcome.status == 1
+        assert "trial 0: " in outcome.errors[0]
+        assert "no such record" in outcome.errors[0]
+        assert (outcome.counts.begun, outcome.counts.failed, outcome.study.trials) == (1, 0, [])
+
+
+def another(asked, results):
+    run(studies.Settings.model_validate_json(asked), results)
+
+
+def test_after_kill_9_the_same_trial_goes_on(tmp_path):
+    asked = small(trials=2, epochs=8)
+    processes.warm(digits=True)
+    process = multiprocessing.get_context("forkserver").Process(
+        target=another, args=(asked.model_dump_json(), tmp_path)
+    )
+    process.start()
+    wait_for(lambda: list(tmp_path.glob(".checkpoints/*.pt")))
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    store = Store(asked, tmp_path)
+    assert (store.counts().begun, store.counts().running) == (1, 0)
+    begun = store.study.trials[0].params
+    outcome = run(asked, tmp_path)
+    assert (outcome.status, outcome.counts.complete, outcome.counts.failed) == (0, 2, 0)
+    first = outcome.study.trials[0]
+    assert {"alpha": first.alpha, "delta_t": first.delta_t} == begun
+    record = records.load(tmp_path / "digits" / f"{first.runs[0]}.json")
+    assert record.provenance.resumed == 1
+    # As if nothing had happened, the next trial too.
+    shutil.rmtree(tmp_path / ".studies")
+    studies.path_of(asked, tmp_path).unlink()
+    assert tried(run(asked, tmp_path).study) == tried(outcome.study)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_told_to_stop_it_ends_after_an_epoch_and_goes_on_with_the_same_trial(tmp_path, workers):
+    asked = small(trials=1, epochs=20)
+
+    def tell():
+        wait_for(lambda: list(tmp_path.glob(".checkpoints/*.pt")))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with ThreadPoolExecutor() as pool:
+        told = pool.submit(tell)
+        outcome = run(asked, tmp_path, workers=workers)
+        told.result()
+    assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
+    assert (outcome.counts.begun, outcome.counts.running) == (1, 0)
+    outcome = run(asked, tmp_path)
+    assert (outcome.status, outcome.counts.complete, len(outcome.study.trials)) == (0, 1, 1)
+    record = records.load(tmp_path / "digits" / f"{outcome.study.trials[0].runs[0]}.json")
+    assert record.provenance.resumed == 1
+
+
+def test_two_workers_share_a_study_and_one_is_killed(tmp_path, capsys):
+    asked = small(trials=5, epochs=4)
+
+    def kill():
+        started = []
+
+        def look():
+            started[:] = [e for e in journal.notes(tmp_path) if e["event"] == "start"]
+            return len({each["pid"] for each in started}) == 2
+
+        wait_for(look)
+        os.kill(started[-1]["pid"], signal.SIGKILL)
+
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(kill)
+        outcome = run(asked, tmp_path, workers=2)
+        killed.result()
+    assert outcome.status == 0, outcome.lines()
+    assert (outcome.counts.complete, outcome.counts.failed, outcome.counts.running) == (5, 0, 0)
+    assert len(outcome.study.trials) == 5
+    finished = trained(tmp_path)
+    assert len(finished) == len(set(finished)) == 6
+    assert len({(trial.alpha, trial.delta_t) for trial in outcome.study.trials}) == 5
+
+
+def test_time_that_is_up_leaves_the_rest(tmp_path):
+    asked = small()
+    outcome = run(asked, tmp_path, end=time.monotonic())
+    assert (outcome.status, outcome.stopped, outcome.counts.complete) == (3, True, 0)
+    assert "the same command goes on" in outcome.lines()[-1]
+
+
+def test_it_ends_in_mid_study_when_time_is_up(tmp_path):
+    outcome = run(small(trials=1000), tmp_path, end=time.monotonic() + 3)
+    assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
+    assert (outcome.counts.failed, outcome.counts.running) == (0, 0)
+
+
+def test_a_study_belongs_to_one_folder_of_results(tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    asked = small()
+    Store(asked, tmp_path / "one", url)
+    Store(asked, tmp_path / "one", url)
+    with pytest.raises(StoreError, match="begun with another folder of results"):
+        Store(asked, tmp_path / "two", url)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "storage nonsense cannot be used"),
+        ("foo://me:secret@host/x", r"storage foo://me:\*\*\*@host/x cannot be used"),
+        ("sqlite:////nowhere/at/all.db", "unable to open database file"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_one_line(tmp_path, url, words):
+    with pytest.raises(StoreError, match=words) as caught:
+        Store(small(), tmp_path, url)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--density ten", "density 'ten' is no list of numbers"),
+        ("--distribution erc", "distribution='erc' is unknown"),
+        ("--method dense", "method='dense' does not use both alpha and delta_t"),
+        ("--method pruning", "method='pruning' does not use both alpha and delta_t"),
+        ("--method rigle", "method='rigle' is not right"),
+        ("--protocol papr", "protocol='papr' is unknown"),
+        ("--seeds 0,a", "seeds '0,a' is no list of numbers"),
+        ("--sampler-seed -1", "sampler_seed=-1 is not right"),
+        ("--time-limit soon", "time limit 'soon' is no time"),
+        ("--device gpu", "device='gpu' is not to be had here"),
+        ("--tracker tensorbord", "tracker='tensorbord' is unknown (did you mean 'tensorboard'?)"),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
+    common = ["run", "--protocol", "smoke", "--results", str(tmp_path / "results")]
+    assert cli.main([*common, *arguments.split()]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(words)
+    assert (out, err.count("\n")) == ("", 1)
+    assert not (tmp_path / "results").exists()
+
+
+def test_without_optuna_one_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert cli.main(["status"]) == 2
+    assert capsys.readouterr().err == "tuning needs optuna: pip install optuna\n"
+
+
+def test_the_notebook_needs_optuna_only_when_it_starts(python, tmp_path):
+    program = (
+        "import sys; sys.modules['optuna'] = None; from rigl.tuning import notebook; "
+        "from rigl.config import ConfigError\n"
+        "try: notebook.configure({}, set())\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = python("-c", program, cwd=tmp_path, check=True)
+    assert done.stdout == "tuning needs optuna: pip install optuna\n"
+
+
+def test_the_commands_tell_by_their_exit_status(done, tmp_path, capsys):
+    folder, study = done
+    results = shutil.copytree(folder, tmp_path / "results")
+    asked = ["--protocol", "smoke", "--model", "lenet-300-100", "--epochs", "2", "--density", "0.2"]
+    asked += ["--seeds", "0,1", "--trials", "3", "--results", str(results)]
+    assert cli.main(["status", *asked, "--distribution", "erk"]) == 0
+    assert study.name in capsys.readouterr().out
+    assert cli.main(["run", *asked, "--distribution", "erk", "--device", "cpu"]) == 0
+    assert "done: 3 of 3 trials (0 diverged), 2 of 2 reference runs" in capsys.readouterr().out
+    assert cli.main(["status", *asked]) == 3  # and uniform masks
+    assert cli.main(["run", *asked, "--time-limit", "0.001s"]) == 3
+    shutil.rmtree(results / ".studies")  # the exported file tells too
+    assert cli.main(["status", *asked, "--distribution", "erk"]) == 0
+    assert not (results / ".studies").exists()
+
+
+def test_the_reports_studies_are_the_default():
+    asked = request(protocol="paper")
+    assert {(s.config.density, s.config.distribution) for s in asked} == {
+        (density, masks) for density in (0.1, 0.2, 0.5) for masks in ("uniform", "erk")
+    }
+    assert {(s.alpha, s.delta_t, s.trials, s.seeds) for s in asked} == {
+        ((0.1, 0.6), (50, 1000, 50), 15, (0, 1, 2))
+    }
+    assert {(s.config.alpha, s.config.delta_t, s.config.dataset) for s in asked} == {(0.3, 100, "cifar10")}
+
+
+def test_settings_refuse_what_cannot_be_judged():
+    with pytest.raises(ConfigError, match="validation=0"):
+        small(validation=0)
+    with pytest.raises(ConfigError, match="seeds"):
+        small(seeds=())
+    with pytest.raises(ConfigError, match="trials=0"):
+        small(trials=0)
+
+
+def test_a_file_that_is_no_study_is_named(done, tmp_path):
+    folder, study = done
+    path = tmp_path / f"{study.name}.json"
+    path.write_text("{}")
+    with pytest.raises(records.RecordError, match=r"not a valid study"):
+        studies.load(path)
+    shutil.copy(studies.path_of(study.settings, folder), other := tmp_path / "other.json")
+    with pytest.raises(records.RecordError, match="holds the study"):
+        studies.load(other)
+
+
+def test_records_and_verify_leave_studies_alone(done):
+    from rigl.campaign import store
+
+    folder, study = done
+    assert len(records.frame(folder)) == 8
+    assert store.verify(folder) == (8, [])
+    assert list(studies.studies(folder)) == [study]
