@@ -8,12 +8,14 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rigl.config import OneLineError, RunConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 1
 MAX_BYTES = 100_000
@@ -204,6 +206,8 @@ def frame(root: str | Path = "results", **equal: Any) -> pd.DataFrame:
 
 def tabulate(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     """Records, each with its path, one a row, with the columns of `COLUMNS`."""
+    import pandas as pd  # seconds, which whoever only trains need not wait
+
     rows = []
     for path, record in found:
         config, origin = record.config, record.provenance

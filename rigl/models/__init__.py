@@ -10,7 +10,6 @@ from torch import nn
 from rigl.config import parse_wrn
 from rigl.layers import describe
 from rigl.models.lenet import LeNet300100
-from rigl.models.resnet import resnet50
 from rigl.models.wrn import WideResNet
 from rigl.shapes import Layer
 
@@ -39,6 +38,8 @@ def build(
     if name == "lenet-300-100":
         return LeNet300100(channels * height * width, num_classes, width_factor)
     if name == "resnet-50":
+        from rigl.models.resnet import resnet50  # torchvision's models take seconds to import
+
         return resnet50(num_classes, width_factor, channels)
     depth, widen = parse_wrn(name)
     return WideResNet(depth, widen, num_classes, width_factor, channels, dropout)
