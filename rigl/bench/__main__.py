@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from rigl import provenance, records
-from rigl.bench import lanes, limits, plain, steps, structured, verify, whole
+from rigl.bench import compiled, lanes, limits, plain, steps, structured, verify, whole
 from rigl.bench.table import table, verdicts
 from rigl.config import ConfigError
 from rigl.devices import device_name, isolated, resolve_device, resolve_precision, slug
@@ -26,6 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--verify", action="store_true", help="only check captured steps against eager ones, and remember it"
     )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="also with torch.compile, which takes a C++ compiler and a while",
+    )
     parser.add_argument("--model", default="wrn-22-2", help="wrn-22-2 (default) or resnet-50")
     options = parser.parse_args(arguments)
     try:
@@ -39,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     with isolated(device, torch.get_num_threads()):
         if options.verify:
             return _verify(device, found, options.quick)
-        found |= _measured(device, options.model, options.quick)
+        found |= _measured(device, options.model, options.quick, options.compile)
     print(table(found))
     if not options.quick:
         name = slug(device) if options.model == "wrn-22-2" else f"{slug(device)}-{options.model}"
@@ -59,7 +64,7 @@ def _described(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _measured(device: torch.device, model: str, quick: bool) -> dict[str, Any]:
+def _measured(device: torch.device, model: str, quick: bool, compile: bool) -> dict[str, Any]:
     cuda = device.type == "cuda"
     engine = "captured" if cuda and verified(device) else "eager"
     rounds, batch, epoch = (2, 8, 6) if quick else (9, 128, 101)
@@ -87,6 +92,8 @@ def _measured(device: torch.device, model: str, quick: bool) -> dict[str, Any]:
             steps.engines(device, **several),
             lanes.measure(device, **several, engine=engine),
         ]
+    if compile:
+        parts.append(compiled.measure(device, **size))
     if not quick:
         parts.append(whole.measure(device, engine))
         if not cuda:
