@@ -27,9 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--verify", action="store_true", help="only check captured steps against eager ones, and remember it"
     )
     parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="also with torch.compile, which takes a C++ compiler and a while",
+        "--compile", action="store_true", help="also with torch.compile: a C++ compiler's work, half a minute"
     )
     parser.add_argument("--model", default="wrn-22-2", help="wrn-22-2 (default) or resnet-50")
     options = parser.parse_args(arguments)
@@ -47,8 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         found |= _measured(device, options.model, options.quick, options.compile)
     print(table(found))
     if not options.quick:
-        name = slug(device) if options.model == "wrn-22-2" else f"{slug(device)}-{options.model}"
-        _keep(found, root() / "results" / "bench" / f"{name}.json")
+        folder = root() / "results" / "bench"
+        if options.model != "wrn-22-2":
+            folder /= options.model
+        _keep(found, folder / f"{slug(device)}.json")
     return 0
 
 

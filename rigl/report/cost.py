@@ -1,0 +1,205 @@
+"""What training costs in time and memory, from the benchmark's records."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from rigl import experiments
+from rigl.config import RunConfig
+from rigl.report import cluster, figures
+from rigl.report.project import root
+
+Benchmark = dict[str, Any]
+PARTS = {
+    "data": figures.SKY,
+    "forward": figures.BLUE,
+    "backward": figures.ORANGE,
+    "dense, optimiser": figures.GREEN,
+}
+PATTERNS = ("", "/", "x", ".")
+NOT = "not measured yet"
+
+
+def speed() -> pd.DataFrame:
+    """Images a second of dense training, by the engine and by the plain loop, a row a machine."""
+    rows = []
+    for each in cluster.benchmarks():
+        rates, ratios = each["images_per_second"], each["ratios"]
+        rows.append(
+            {
+                "Device": each["device"],
+                "Threads": each["threads"],
+                "Precision": each["precision"],
+                "Steps": each["engine"],
+                "Engine, images/s": f"{rates['dense']:,.0f}",
+                "Plain loop, images/s": f"{rates['plain loop']:,.0f}",
+                "Engine against plain loop": _spread(ratios["dense against the plain loop with PIL batches"]),
+                "RigL step against dense": _spread(ratios["rigl against dense, a step, updates included"]),
+                "Commit": str(each["commit"])[:8] + ("" if each["clean"] else " (changed)"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def methods(benchmark: Benchmark) -> pd.DataFrame:
+    """Each method's step against a dense one, and how long a mask update takes."""
+    rows = []
+    for name, ratio in benchmark["ratios"].items():
+        method, found, _ = name.partition(" against dense, a step, updates included")
+        if found:
+            update = benchmark["seconds"].get(f"{method}, an update")
+            rows.append(
+                {
+                    "Method": method,
+                    "A step against dense": _spread(ratio),
+                    "An update, ms": f"{1000 * update['median']:.1f}" if update else "-",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def split(benchmark: Benchmark) -> go.Figure:
+    """Where the time of a dense step goes, in milliseconds."""
+    fig = go.Figure()
+    for pattern, (name, colour) in zip(PATTERNS, PARTS.items(), strict=True):
+        fig.add_bar(
+            x=[1000 * benchmark["seconds"][name]["median"]],
+            y=["a dense step"],
+            name=name.removeprefix("dense, "),
+            orientation="h",
+            marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+            hovertemplate="%{x:.2f} ms<extra>%{fullData.name}</extra>",
+        )
+    return figures.styled(fig, height=200, barmode="stack", xaxis_title="time, ms")
+
+
+def limits(benchmark: Benchmark) -> pd.DataFrame:
+    """What a step gets through, against what the device does in a large matrix product and a large copy."""
+    rates, ratios = benchmark["rates"], benchmark["ratios"]
+    return pd.DataFrame(
+        [
+            {
+                "Limit": what,
+                "A step": f"{rates[f'a step, {unit}']['median'] / 1e9:,.1f}",
+                "The device": f"{rates[f'{large}, {unit}']['median'] / 1e9:,.1f}",
+                "Unit": f"G{unit}",
+                "Share": _spread(ratios[f"a step's {unit} against {large}'s"]),
+            }
+            for what, unit, large in (
+                ("arithmetic", "FLOP/s", "a matrix product"),
+                ("memory", "bytes/s", "a copy"),
+            )
+        ]
+    )
+
+
+def structured(benchmark: Benchmark) -> pd.DataFrame:
+    """Wall times of networks that really are smaller, against dense."""
+    ratios, mark = benchmark["ratios"], " against dense, wall time of training"
+    return pd.DataFrame(
+        [
+            {
+                "Network": name.removesuffix(mark),
+                "Training": _spread(ratio),
+                "Inference": _spread(ratios[name.replace("training", "inference")]),
+            }
+            for name, ratio in ratios.items()
+            if name.endswith(mark)
+        ]
+    )
+
+
+def aims() -> pd.DataFrame:
+    """What was aimed at and what was measured, on two CPU cores and on one H100."""
+    cpu = next((each for each in cluster.benchmarks() if not cluster.is_gpu(each)), None)
+    gpu = next((each for each in cluster.benchmarks() if "H100" in each["device"]), None)
+    per_run = 250 * 45_000
+    rows = [
+        ("against the plain loop, times", "2", "10", _loop),
+        ("RigL step against dense, updates included", "1.02", "1.05", _rigl),
+        ("WRN-22-2, 250 epochs, alone, minutes", "-", "3", lambda b: _minutes(b, per_run, 1)),
+        ("the same, one of 8 lanes, minutes a run", "-", "1", lambda b: _minutes(b, per_run, 8)),
+        ("two runs side by side against one after the other, time", "1", "-", _two),
+        ("peak memory, WRN-22-2 at batch 128, GB", "2.5", "0.8", lambda b: _memory(b, "wrn-22-2")),
+        ("peak memory, ResNet-50 at batch 128, GB", "-", "3.5", lambda b: _memory(b, "resnet-50")),
+    ]
+    return pd.DataFrame(
+        [
+            {
+                "What": what,
+                "CPU, aim": cpu_aim,
+                "CPU, measured": "-" if cpu_aim == "-" else _measured(read, cpu),
+                "H100, aim": gpu_aim,
+                "H100, measured": "-" if gpu_aim == "-" else _measured(read, gpu),
+            }
+            for what, cpu_aim, gpu_aim, read in rows
+        ]
+    )
+
+
+def report_time() -> pd.DataFrame:
+    """Hours of all the report's runs, one after the other, on each machine measured; and the report's own,
+    which names days of compute in all."""
+    theirs = json.loads((root() / "results" / "published.json").read_text())["compute"]
+    tasks = cluster.tables()
+    rows = [
+        {
+            "Device": theirs["gpu"],
+            "A run on CIFAR-10, h": f"{theirs['hours_per_run']['cifar10']:g}",
+            "A run on CIFAR-100, h": f"{theirs['hours_per_run']['cifar100']:g}",
+            "All tables and figures, h": f"{24 * sum(theirs['total_days'].values()):,}",
+            "Whose figures": "the report's",
+        }
+    ]
+    for each in cluster.benchmarks():
+        seconds = cluster.rate(each)
+        one = [
+            cluster.flops(RunConfig(protocol="paper", dataset=dataset)) / seconds / 3600
+            for dataset in experiments.BOTH
+        ]
+        total = sum(task.cost for task in tasks) / seconds / 3600
+        rows.append(
+            {
+                "Device": each["device"],
+                "A run on CIFAR-10, h": f"{one[0]:,.2g}",
+                "A run on CIFAR-100, h": f"{one[1]:,.2g}",
+                "All tables and figures, h": f"{total:,.0f}",
+                "Whose figures": "ours, by FLOPs at the measured rate",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _spread(ratio: dict[str, float]) -> str:
+    return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
+
+
+def _measured(read: Any, benchmark: Benchmark | None) -> str:
+    return NOT if benchmark is None else str(read(benchmark))
+
+
+def _loop(benchmark: Benchmark) -> str:
+    return f"{benchmark['ratios']['dense against the plain loop with PIL batches']['median']:.2f}"
+
+
+def _rigl(benchmark: Benchmark) -> str:
+    return f"{benchmark['ratios']['rigl against dense, a step, updates included']['median']:.3f}"
+
+
+def _two(benchmark: Benchmark) -> str:
+    ratio = benchmark["ratios"].get("two runs side by side against one after the other")
+    return f"{ratio['median']:.2f}" if ratio else NOT
+
+
+def _minutes(benchmark: Benchmark, images: int, lanes: int) -> str:
+    rate = benchmark["rates"].get(f"{lanes} lanes, images/s")
+    return f"{images / rate['median'] / 60:.1f}" if rate else NOT
+
+
+def _memory(benchmark: Benchmark, model: str) -> str:
+    found = benchmark.get(f"peak_memory_{model}_bytes")
+    return f"{found / 1e9:.2f}" if found else NOT
