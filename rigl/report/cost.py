@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -31,14 +32,13 @@ def speed() -> pd.DataFrame:
         rates, ratios = each["images_per_second"], each["ratios"]
         rows.append(
             {
-                "Device": each["device"],
-                "Threads": each["threads"],
-                "Precision": each["precision"],
-                "Steps": each["engine"],
+                "Machine": ", ".join(
+                    (each["device"], f"{each['threads']} threads", each["precision"], each["engine"])
+                ),
                 "Engine, images/s": f"{rates['dense']:,.0f}",
                 "Plain loop, images/s": f"{rates['plain loop']:,.0f}",
-                "Engine against plain loop": _spread(ratios["dense against the plain loop with PIL batches"]),
-                "RigL step against dense": _spread(ratios["rigl against dense, a step, updates included"]),
+                "Engine against it": _spread(ratios["dense against the plain loop with PIL batches"]),
+                "RigL against dense": _spread(ratios["rigl against dense, a step, updates included"]),
                 "Commit": str(each["commit"])[:8] + ("" if each["clean"] else " (changed)"),
             }
         )
@@ -68,13 +68,14 @@ def split(benchmark: Benchmark) -> go.Figure:
     for pattern, (name, colour) in zip(PATTERNS, PARTS.items(), strict=True):
         fig.add_bar(
             x=[1000 * benchmark["seconds"][name]["median"]],
-            y=["a dense step"],
+            y=[""],
             name=name.removeprefix("dense, "),
             orientation="h",
             marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
             hovertemplate="%{x:.2f} ms<extra>%{fullData.name}</extra>",
         )
-    return figures.styled(fig, height=200, barmode="stack", xaxis_title="time, ms")
+    figures.styled(fig, height=200, barmode="stack", xaxis_title="time, ms")
+    return fig.update_layout(legend_traceorder="normal", margin_l=12)
 
 
 def limits(benchmark: Benchmark) -> pd.DataFrame:
@@ -123,7 +124,7 @@ def aims() -> pd.DataFrame:
         ("RigL step against dense, updates included", "1.02", "1.05", _rigl),
         ("WRN-22-2, 250 epochs, alone, minutes", "-", "3", lambda b: _minutes(b, per_run, 1)),
         ("the same, one of 8 lanes, minutes a run", "-", "1", lambda b: _minutes(b, per_run, 8)),
-        ("two runs side by side against one after the other, time", "1", "-", _two),
+        ("two runs at once, time against one after the other", "1", "-", _two),
         ("peak memory, WRN-22-2 at batch 128, GB", "2.5", "0.8", lambda b: _memory(b, "wrn-22-2")),
         ("peak memory, ResNet-50 at batch 128, GB", "-", "3.5", lambda b: _memory(b, "resnet-50")),
     ]
@@ -131,10 +132,8 @@ def aims() -> pd.DataFrame:
         [
             {
                 "What": what,
-                "CPU, aim": cpu_aim,
-                "CPU, measured": "-" if cpu_aim == "-" else _measured(read, cpu),
-                "H100, aim": gpu_aim,
-                "H100, measured": "-" if gpu_aim == "-" else _measured(read, gpu),
+                "Two CPU cores": _measured(read, cpu, cpu_aim),
+                "One H100": _measured(read, gpu, gpu_aim),
             }
             for what, cpu_aim, gpu_aim, read in rows
         ]
@@ -165,10 +164,10 @@ def report_time() -> pd.DataFrame:
         rows.append(
             {
                 "Device": each["device"],
-                "A run on CIFAR-10, h": f"{one[0]:,.2g}",
-                "A run on CIFAR-100, h": f"{one[1]:,.2g}",
+                "A run on CIFAR-10, h": f"{one[0]:,.1f}",
+                "A run on CIFAR-100, h": f"{one[1]:,.1f}",
                 "All tables and figures, h": f"{total:,.0f}",
-                "Whose figures": "ours, by FLOPs at the measured rate",
+                "Whose figures": "ours, by FLOPs",
             }
         )
     return pd.DataFrame(rows)
@@ -178,8 +177,11 @@ def _spread(ratio: dict[str, float]) -> str:
     return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
 
 
-def _measured(read: Any, benchmark: Benchmark | None) -> str:
-    return NOT if benchmark is None else str(read(benchmark))
+def _measured(read: Callable[[Benchmark], str], benchmark: Benchmark | None, aim: str) -> str:
+    """A figure beside its aim; a dash where there is none."""
+    if aim == "-":
+        return "-"
+    return f"{NOT if benchmark is None else read(benchmark)} (aim {aim})"
 
 
 def _loop(benchmark: Benchmark) -> str:

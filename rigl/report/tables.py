@@ -65,7 +65,12 @@ def accuracy(mean: float, std: float) -> str:
 
 
 def html(table: pd.DataFrame, caption: str) -> str:
-    """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped."""
+    """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped. Up to three
+    leading columns of words are aligned to the left, what comes after them to the right."""
+    words = [not table[name].astype(str).str.match(r"[-+]?\d|-$").all() for name in table.columns[:3]]
+    labels = words.index(False) if False in words else len(words)
     body = table.to_html(index=False, border=0, classes="table", escape=True, justify="left", na_rep="-")
     region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{body}</div>'
-    return f'<figure class="numbers">{region}<figcaption>{escape(caption)}</figcaption></figure>'
+    return (
+        f'<figure class="numbers labels-{labels}">{region}<figcaption>{escape(caption)}</figcaption></figure>'
+    )

@@ -105,3 +105,11 @@ def test_html_is_escaped() -> None:
     page = tables.html(pd.DataFrame({evil: [evil]}), f'{evil}"')
     assert "<script" not in page
     assert page.count("&lt;script&gt;") == 4
+
+
+def test_leading_words_are_told_from_numbers() -> None:
+    table = pd.DataFrame({"Method": ["rigl", "set"], "Masks": ["erk", "-"], "Accuracy": ["-1.5 ± 2", "-"]})
+    assert 'class="numbers labels-2"' in tables.html(table, "")
+    assert 'class="numbers labels-1"' in tables.html(table[["Method", "Accuracy"]], "")
+    assert 'class="numbers labels-0"' in tables.html(table[["Accuracy"]], "")
+    assert 'class="numbers labels-2"' in tables.html(table[["Method", "Masks"]], "")
