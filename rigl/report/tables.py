@@ -65,8 +65,8 @@ def accuracy(mean: float, std: float) -> str:
 
 
 def html(table: pd.DataFrame, caption: str) -> str:
-    """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped. Up to three
-    leading columns of words are aligned to the left, what comes after them to the right."""
+    """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped. Up to
+    three leading columns of words are aligned to the left, what comes after them to the right."""
     words = [not table[name].astype(str).str.match(r"[-+]?\d|-$").all() for name in table.columns[:3]]
     labels = words.index(False) if False in words else len(words)
     body = table.to_html(index=False, border=0, classes="table", escape=True, justify="left", na_rep="-")
