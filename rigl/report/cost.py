@@ -22,7 +22,7 @@ PARTS = {
     "dense, optimiser": figures.GREEN,
 }
 PATTERNS = ("", "/", "x", ".")
-NOT = "not measured yet"
+NOT = "not yet"
 
 
 def speed() -> pd.DataFrame:
