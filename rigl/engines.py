@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from rigl.capture import Captured, Repeats
-from rigl.config import ConfigError
+from rigl.config import DATASETS, ConfigError
 from rigl.devices import slug
 from rigl.engine import Engine
 from rigl.ranks import ALONE, Ranks
@@ -28,6 +28,13 @@ def choose(run: Run, ranks: Ranks = ALONE, name: str = "auto") -> Engine:
     """
     if name not in NAMES:
         raise ConfigError(f"engine={name!r} is unknown: choose one of {', '.join(NAMES)}")
+    images = DATASETS[run.config.dataset].train - run.config.validation
+    last = images % run.config.batch_size or run.config.batch_size
+    if last < ranks.size:
+        raise ConfigError(
+            f"batch_size={run.config.batch_size} leaves a last batch of {last} of {images} images for "
+            f"{ranks.size} processes: each needs one"
+        )
     if name == "captured" and ranks.size > 1:
         raise ConfigError("engine='captured' is for one process: choose eager")
     cuda = run.device.type == "cuda"

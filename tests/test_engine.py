@@ -176,3 +176,9 @@ def test_captured_only_where_it_was_found_right(tmp_path, monkeypatch):
 def test_an_engine_that_cannot_be(name, ranks):
     with pytest.raises(ConfigError, match=f"engine='{name}'"):
         engines.choose(prepared(RunConfig(**KNOBS), CPU), Ranks(0, ranks), name)
+
+
+def test_a_last_batch_too_small_for_all_processes():
+    config = RunConfig(protocol="smoke", model="lenet-300-100", batch_size=1349)
+    with pytest.raises(ConfigError, match="last batch of 1 of 1350 images for 2 processes"):
+        engines.choose(prepared(config, CPU), Ranks(0, 2))

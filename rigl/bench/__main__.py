@@ -81,7 +81,7 @@ def _measured(device: torch.device, model: str, quick: bool, compile: bool) -> d
     }
     parts = [
         steps.measure(device, **size),
-        plain.measure(device, **size, steps=2 if quick else 8),
+        plain.measure(device, **size, steps=2 if quick else 8 if engine == "eager" else 100, engine=engine),
         limits.measure(device, **size),
     ]
     if model != "resnet-50":

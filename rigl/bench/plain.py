@@ -16,7 +16,7 @@ from rigl.augmentation import draw
 from rigl.bench.steps import config, noise, prepared
 from rigl.bench.timing import Step, ratio, spread, times, wait
 from rigl.config import DATASETS
-from rigl.engine import Engine
+from rigl.engines import choose
 from rigl.models import build
 
 
@@ -50,19 +50,30 @@ def step(model: str, x: Tensor, y: Tensor) -> Step:
     return lambda: take(x, y)
 
 
-def measure(device: torch.device, *, model: str, rounds: int, batch: int, steps: int) -> dict[str, Any]:
+def measure(
+    device: torch.device, *, model: str, rounds: int, batch: int, steps: int, engine: str = "eager"
+) -> dict[str, Any]:
     """A step of the engine against one of the plain loop, on a batch that is there, and with each one's own
     way to fetch it: torchvision's PIL pipeline in worker processes, as the published code trains.
 
     The loader's batches are timed by themselves, `steps` of them, as they overlap with the step: the loop
-    takes as long as the slower of both.
+    takes as long as the slower of both. Captured steps are timed as an epoch of so many.
     """
-    engine = Engine(prepared(config(model, batch), device))
-    facts = DATASETS[engine.run.config.dataset]
-    images = noise(engine.run.config, steps * batch, device)
-    x, y = engine.batch(images, draw(images.x[:batch], batch))
-    engine.run.model.train()
-    found = times({"plain loop": step(model, x, y), "dense": lambda: engine.step(x, y)}, rounds, device)
+    ours = choose(prepared(config(model, batch), device), name=engine)
+    facts = DATASETS[ours.run.config.dataset]
+    images = noise(ours.run.config, steps * batch, device)
+    x, y = ours.batch(images, draw(images.x[:batch], batch))
+    ours.run.model.train()
+
+    def epoch() -> None:
+        with ours:
+            ours.epoch(images, 0)
+
+    captured = engine == "captured"
+    one = epoch if captured else lambda: ours.step(x, y)
+    found = times({"plain loop": step(model, x, y), "dense": one}, rounds, device)
+    if captured:
+        found["dense"] = [seconds / steps for seconds in found["dense"]]
     workers = min(8, torch.get_num_threads())
     loader = DataLoader(
         Pictures(images.x.cpu(), images.y.cpu(), facts.mean, facts.std), batch, True, num_workers=workers
@@ -84,7 +95,7 @@ def measure(device: torch.device, *, model: str, rounds: int, batch: int, steps:
             "dense against the plain loop, images a second": ratio(found["plain loop"], found["dense"]),
             "dense against the plain loop with PIL batches": ratio(loop, found["dense"]),
         },
-        "images_per_second": {"plain loop": batch / median(loop)},
+        "images_per_second": {"plain loop": batch / median(loop), "dense": batch / median(found["dense"])},
         "loader_workers": workers,
     }
 

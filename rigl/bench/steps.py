@@ -112,7 +112,6 @@ def measure(device: torch.device, *, model: str, rounds: int, batch: int) -> dic
     return {
         "seconds": seconds,
         "ratios": {**ratios, "data, share of a dense step": ratio(whole["data"], whole["dense"])},
-        "images_per_second": {"dense": batch / median(whole["dense"])},
     }
 
 

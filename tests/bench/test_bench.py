@@ -27,8 +27,6 @@ def test_every_method_against_dense():
     assert timed == moving - {"rigl-reinit"}  # which trains as rigl does
     parts = {"data", "forward", "backward", "dense, optimiser"}
     assert all(found["seconds"][name]["median"] > 0 for name in parts)
-    dense = found["seconds"]["dense"]["median"]
-    assert found["images_per_second"]["dense"] == pytest.approx(8 / dense)
     assert found["ratios"]["data, share of a dense step"]["median"] < 1
 
 
@@ -71,8 +69,10 @@ def test_a_step_stays_below_the_limits():
 
 
 def test_the_plain_loop_sees_the_same_images():
-    found = plain.measure(CPU, **SIZE, steps=2)
-    assert all(row["median"] > 0 for row in spreads(found))
+    for engine in ("eager", "captured"):
+        found = plain.measure(CPU, **SIZE, steps=2, engine=engine)
+        assert all(row["median"] > 0 for row in spreads(found))
+        assert found["images_per_second"]["dense"] > 0
     images = steps.noise(steps.config("wrn-10-1", 8), 6, CPU)
     pictures = plain.Pictures(images.x, images.y, (0.0,) * 3, (1 / 255,) * 3)
     window, label = pictures[3]
