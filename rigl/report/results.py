@@ -12,6 +12,7 @@ from rigl import records
 from rigl.config import protocol
 from rigl.report import figures, tables
 from rigl.report.project import root
+from rigl.studies import studies
 
 MOVING = ("snfs", "rigl-sg", "rigl-sm", "pruning")
 
@@ -23,8 +24,15 @@ def folder(name: str = "results") -> Path:
 
 def runs(name: str = "results") -> pd.DataFrame:
     """`records.frame` of the project's folder `name`, and a column `variant`: what a run changed of its
-    protocol, such as ``"alpha=0.5"``, so that no mean mixes two settings."""
-    found = list(records.records(folder(name)))
+    protocol, such as ``"alpha=0.5"``, so that no mean mixes two settings. What trials of a search changed is
+    shown with their study, and left out here."""
+    place = folder(name)
+    trials = {run for study in studies(place) for trial in study.trials for run in trial.runs}
+    found = [
+        (path, record)
+        for path, record in records.records(place)
+        if record.name not in trials or not record.config.changes("preset")
+    ]
     variants = [record.config.changes("preset") for _, record in found]
     return records.tabulate(found).assign(variant=pd.Series(variants, dtype=str))
 
@@ -78,6 +86,11 @@ def show_table(table: pd.DataFrame, text: str) -> None:
     """Display a table with its caption, or that it has no runs yet."""
     page = tables.html(table, text) if len(table) else f"<p><em>No runs yet. {escape(text)}</em></p>"
     figures.emit({"text/html": page}, raw=True)
+
+
+def show_heading(text: str) -> None:
+    """Display a heading within a page's section."""
+    figures.emit({"text/html": f"<h3>{escape(text)}</h3>", "text/plain": text}, raw=True)
 
 
 def show_text(markdown: str) -> None:

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from math import sqrt
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from rigl.config import RunConfig
-from rigl.report import figures, tables
+from rigl.report import figures, results, tables
 from rigl.studies import Study, Trial
+from rigl.studies import studies as load_all
 
 HOVER = "trial %{customdata[0]}<br>alpha %{y:.3f}, Delta-T %{x}<br>%{customdata[1]}<extra></extra>"
+
+
+def show(folder: Path, frame: pd.DataFrame) -> None:
+    """Display every study in `folder`: what it gained, its trials, where they lie; `frame` has the runs."""
+    found = list(load_all(folder))
+    if not found:
+        results.show_text("No study has been made yet: `python -m rigl.tuning run --protocol laptop` does.")
+    for study in found:
+        config = study.settings.config
+        results.show_heading(f"{config.label} at {config.size}: {config.model} on {config.dataset}")
+        results.show_text(verdict(study, frame))
+        results.show_table(
+            against_reference(study, frame), "Mean ± sample standard deviation over seeds, by the runs named."
+        )
+        figures.show(space(study))
+        results.show_table(trials(study), caption(study))
 
 
 def trials(study: Study) -> pd.DataFrame:

@@ -4,8 +4,8 @@ import pytest
 
 from rigl import records
 from rigl.config import RunConfig
-from rigl.report import studies
-from rigl.studies import Settings, Study, Trial
+from rigl.report import figures, results, studies
+from rigl.studies import Settings, Study, Trial, save
 from tests.report.sample import record
 
 CONFIG = RunConfig(protocol="laptop", dataset="fashion-mnist", density=0.05)
@@ -111,3 +111,23 @@ def test_the_caption_names_protocol_seeds_and_sampler():
     assert "protocol “laptop”" in text
     assert "mean over 2 seeds" in text
     assert "TPESampler of Optuna 5.0.0, seed 7" in text
+
+
+def test_the_page_shows_every_study_and_its_trials_are_no_rows_of_the_results(tmp_path, monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(figures, "emit", lambda output, **_: shown.append(output.get("text/html", "")))
+    monkeypatch.setattr(figures, "show", lambda figure: shown.append(figure.to_json()))
+    monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
+    folder = tmp_path / "results"
+    studies.show(folder, records.frame(folder))
+    assert len(shown) == 1  # that there is none
+    table = frame(folder, best=[89.0, 90.0], reference=[88.0, 88.5])
+    assert len(results.runs()) == 4
+    save(FOUND, folder)
+    studies.show(folder, table)
+    page = "".join(shown[1:])
+    assert "rigl-erk at density 0.05: lenet-300-100 on fashion-mnist" in page
+    assert all(config.run_id in page for config in SETTINGS.runs(0.4, 200))
+    rows = results.runs()
+    assert set(rows["name"]) == {config.name for config in SETTINGS.reference()}
+    assert set(rows["variant"]) == {""}
