@@ -93,8 +93,8 @@
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
+from rigl.project import model_layers
 from rigl.report import explorer, tables
-from rigl.report.project import model_layers
 
 layers = model_layers()
 costs = explorer.flops_table(explorer.density_table(layers), [0.1, 0.2])

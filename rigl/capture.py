@@ -7,13 +7,14 @@ graphs stay valid. Schedules reach them through device scalars.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from types import TracebackType
 from typing import Protocol, Self
 
 import torch
+from torch import Tensor
 
 from rigl.augmentation import Plan
 from rigl.data import Images
@@ -23,6 +24,7 @@ from rigl.run import Run
 # Steps before the recording: libraries set themselves up, and the optimiser makes its state.
 WARM_UP = 3
 _ONE_AT_A_TIME = Lock()
+_FREE: dict[torch.device, list[torch.cuda.Stream]] = {}
 
 
 class Recorder(Protocol):
@@ -39,13 +41,25 @@ class Graphs:
     """CUDA graphs on a stream of their own, with memory in common; `generator` is what they draw from."""
 
     def __init__(self, device: torch.device, generator: torch.Generator) -> None:
-        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self.generator = generator
+        self.device, self.generator = device, generator
         self.pool = torch.cuda.graph_pool_handle()
+        self.stream: torch.cuda.Stream | None = None
 
-    def context(self) -> AbstractContextManager[object]:
-        self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
-        return torch.cuda.stream(self.stream)
+    @contextmanager
+    def context(self) -> Iterator[None]:
+        # torch gives streams out in turn from a few: two runs at once must not come by the same one.
+        with _ONE_AT_A_TIME:
+            free = _FREE.setdefault(self.device, [])
+            self.stream = free.pop() if free else torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
+        try:
+            with torch.cuda.stream(self.stream):
+                yield
+        finally:
+            # Of this stream alone: to wait for the device would break what another run records.
+            self.stream.synchronize()
+            with _ONE_AT_A_TIME:
+                _FREE[self.device].append(self.stream)
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
@@ -78,8 +92,9 @@ class Captured(Engine):
     def __init__(self, run: Run, recorder: Recorder | None = None) -> None:
         super().__init__(run)
         self.recorder = recorder or Graphs(run.device, self.noise)
-        self.gradients = [(p, torch.zeros_like(p)) for p in run.model.parameters() if p.requires_grad]
-        # The optimiser computes with float32 on a GPU and with float64 on a CPU.
+        self.parameters = [p for p in run.model.parameters() if p.requires_grad]
+        self._gradients: list[Tensor | None] = []
+        # A GPU's optimiser takes it as float32, a CPU's as float64.
         exact = torch.float32 if run.device.type == "cuda" else torch.float64
         self.learning_rate = torch.zeros((), dtype=exact, device=run.device)
         self.cursor = torch.zeros((), dtype=torch.int64, device=run.device)
@@ -104,8 +119,6 @@ class Captured(Engine):
     ) -> None:
         super().__exit__(kind, error, trace)
         self._context.__exit__(kind, error, trace)
-        if self.run.device.type == "cuda":
-            torch.cuda.synchronize(self.run.device)
 
     def steps(self, images: Images, plan: Plan, tick: Tick) -> None:
         size, sparsifier = self.run.config.batch_size, self.run.sparsifier
@@ -116,15 +129,12 @@ class Captured(Engine):
         self._images = images
         self.cursor.zero_()
         for begin in range(0, len(plan), size):
-            whole = begin + size <= len(plan)
-            if whole and self._replay is None and self._warm >= WARM_UP and not sparsifier.update_due:
-                self._replay = self.recorder.record(self._forward), self.recorder.record(self._optimise)
-            if whole and self._replay is not None:
-                self._again(*self._replay)
+            if begin + size > len(plan):
+                self.step(*self.batch(images, plan.at(slice(begin, None))))
             else:
-                part = plan.at(slice(begin, begin + size))
-                self.step(*self.batch(images, part))
-                self.cursor += len(part)
+                if self._replay is None and self._warm >= WARM_UP and not sparsifier.update_due:
+                    self._record()
+                self._again(*(self._replay or (self._forward, self._optimise)))
                 self._warm += 1
             tick()
 
@@ -136,10 +146,17 @@ class Captured(Engine):
         for group in self.run.optimizer.param_groups:
             group["lr"] = self.learning_rate
 
+    def _record(self) -> None:
+        forward = self.recorder.record(self._forward)
+        # They lie in the recording's memory, which is written anew at every replay.
+        self._gradients = [parameter.grad for parameter in self.parameters]
+        self._replay = forward, self.recorder.record(self._optimise)
+
     def _again(self, forward: Callable[[], None], optimise: Callable[[], None]) -> None:
         run = self.run
         self.set_learning_rate()
-        for parameter, gradient in self.gradients:  # an update and an eager step take them away
+        # An update and an eager step take them away.
+        for parameter, gradient in zip(self.parameters, self._gradients, strict=bool(self._gradients)):
             parameter.grad = gradient
         forward()
         run.count_step()
@@ -150,11 +167,10 @@ class Captured(Engine):
             run.sparsifier.step_count += 1
 
     def _forward(self) -> None:
-        """To be recorded: the next batch, forward and backward into the gradients that are there."""
+        """To be recorded: the next batch, forward and backward into new gradients."""
         assert self._plan is not None
-        torch._foreach_zero_([gradient for _, gradient in self.gradients])
-        for parameter, gradient in self.gradients:
-            parameter.grad = gradient
+        for parameter in self.parameters:
+            parameter.grad = None
         x, y = self.batch(self._images, self._plan.at(self.places + self.cursor))
         self.cursor += len(self.places)
         self.backward(x, y)

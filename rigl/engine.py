@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -66,7 +67,8 @@ class Engine:
         """All that is drawn at random for an epoch, but for dropout, whose generator is seeded."""
         config = self.run.config
         seed = config.seed * 100_003 + number + 1
-        self.noise.manual_seed(seed + 1_000_003 * self.ranks.rank)
+        # Another stream than the plan's, and another one for each process.
+        self.noise.manual_seed(seed + 500_000_003 * (1 + self.ranks.rank))
         generator = torch.Generator(self.run.device).manual_seed(seed)
         return draw(images.x, config.batch_size, config.augmentation, generator)
 
@@ -106,9 +108,11 @@ class Engine:
 
     def rate(self) -> float:
         config, step = self.run.config, self.run.sparsifier.step_count
-        return learning_rate(
+        rate = learning_rate(
             step, config.learning_rate, config.lr_drop_every, config.lr_factor, config.warmup_steps
         )
+        # On a GPU recorded steps read it as float32: let all steps there take the same.
+        return float(np.float32(rate)) if self.run.device.type == "cuda" else rate
 
     @torch.no_grad()
     def evaluate(self, images: Images) -> Metrics:

@@ -11,8 +11,8 @@ from rigl.capture import Captured, Repeats
 from rigl.config import DATASETS, ConfigError
 from rigl.devices import slug
 from rigl.engine import Engine
+from rigl.project import root
 from rigl.ranks import ALONE, Ranks
-from rigl.report.project import root
 from rigl.run import Run
 
 NAMES = ("auto", "eager", "captured")

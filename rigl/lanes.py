@@ -1,7 +1,7 @@
 """Several runs at once on one device: threads of one process, that share the data.
 
-A small network leaves most of a GPU idle. Each run has its own engine, its own stream and its own generators,
-and gives the record that it would give alone.
+A small network leaves most of a GPU idle. Each run has an engine and generators of its own, a recorded one
+also a stream, and gives the record that it would give alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
+
+import torch
 
 from rigl.config import ConfigError, RunConfig
 from rigl.records import Record
@@ -30,7 +32,9 @@ def train_lanes(configs: Sequence[RunConfig], *, lanes: int, **options: Any) -> 
     def stop(done: int, total: int) -> bool:
         return interrupted.is_set() or (asked is not None and asked(done, total))
 
-    with ThreadPoolExecutor(lanes) as pool:
+    # A new thread takes its number of CPU threads from wherever that was set last: give each the caller's.
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
         runs = [pool.submit(train, config, stop=stop, lanes=lanes, **options) for config in configs]
         try:
             failed = [error for run in runs if (error := run.exception()) is not None]

@@ -11,8 +11,8 @@ from typing import Any
 from rigl import archive, records, tracking, training
 from rigl.config import ConfigError, RunConfig, choose_protocol, parameters
 from rigl.devices import resolve_device
+from rigl.project import root
 from rigl.records import Record
-from rigl.report.project import root
 
 KNOBS = (
     *("method", "density", "distribution", "dataset", "model", "protocol", "multiplier", "epochs"),

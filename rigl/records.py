@@ -65,6 +65,8 @@ class Provenance(BaseModel):
     engine     how steps were taken: see `rigl.engines`
     processes  that trained it together, each on its part of every batch
     lanes      runs that shared the device and the process, and so its time and memory
+
+    Where a run went on with other numbers of these, the largest stands.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -87,9 +87,12 @@ class Run:
         self.ledger.add(forward, dense, everything)
 
     def state_dict(self) -> dict[str, Any]:
+        optimizer = self.optimizer.state_dict()
+        for group in optimizer["param_groups"]:
+            group["lr"] = float(group["lr"])  # recorded steps keep it on the device
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer,
             "sparsifier": self.sparsifier.state_dict(),
         }
 

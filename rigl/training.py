@@ -95,7 +95,8 @@ def train(
             **{"wait": wait, "tracker": tracker, "engine": engine, "lanes": lanes},
         }
         start = _start(config, **options)
-        ranks.first(lambda: load(config.dataset, data))  # fetched by one process where it is missing
+        if ranks.size > 1:  # fetched by one process where it is missing
+            ranks.first(lambda: len(load(config.dataset, data).train))
         dataset = shared(config.dataset, data, config.pool, where)
         with isolated(where, threads(config)):
             run = build_run(config, where, start)
@@ -337,6 +338,8 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
         return None
     if now["commit"] != origin["commit"] or not now["clean"]:
         origin["clean"] = False if origin["commit"] else None
+    for key in ("processes", "lanes"):
+        origin[key] = max(now[key], origin[key])
     for key in ("device", "engine"):
         if now[key] not in origin[key].split(" + "):
             origin[key] += f" + {now[key]}"

@@ -41,6 +41,18 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path):
     assert {record.config for _, record in records.records(tmp_path)} == set(configs)
 
 
+def test_each_lane_has_the_threads_of_a_run_alone(tmp_path):
+    """A small network trains with one thread, whatever else goes on, and a larger one with all."""
+    small, large = RunConfig(epochs=1, model="lenet-300-100"), RunConfig(epochs=1, batch_size=1350)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = train_lanes([small, large, small, large], lanes=2, device="cpu", results=tmp_path)
+    finally:
+        torch.set_num_threads(before)
+    assert [record.provenance.threads for record in found] == [1, 2, 1, 2]
+
+
 def test_lanes_below_one():
     with pytest.raises(ConfigError, match="lanes=0"):
         train_lanes([RunConfig()], lanes=0)

@@ -16,7 +16,7 @@ from rigl.bench.table import table, verdicts
 from rigl.config import ConfigError
 from rigl.devices import device_name, isolated, resolve_device, resolve_precision, slug
 from rigl.engines import verdict_path, verified
-from rigl.report.project import root
+from rigl.project import root
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,8 +81,8 @@ def _measured(device: torch.device, model: str, quick: bool, compile: bool) -> d
     }
     parts = [
         steps.measure(device, **size),
-        plain.measure(device, **size, steps=2 if quick else 8 if engine == "eager" else 100, engine=engine),
-        limits.measure(device, **size),
+        plain.measure(device, **size, steps=2 if quick else 4 if engine == "eager" else 100, engine=engine),
+        limits.measure(device, **size, steps=2 if quick else 50, engine=engine),
     ]
     if model != "resnet-50":
         parts.append(structured.measure(device, **size))

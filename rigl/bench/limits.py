@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from rigl.augmentation import draw
 from rigl.bench.steps import config, noise, prepared
 from rigl.bench.timing import ratio, spread, times
-from rigl.engine import Engine
+from rigl.engines import choose
 from rigl.flops import forward_flops
 from rigl.run import full_layers
 
@@ -38,20 +38,29 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-def measure(device: torch.device, *, model: str, rounds: int, batch: int) -> dict[str, Any]:
-    """FLOP/s and bytes/s of a dense step, and the share of the device's own that these are."""
-    engine = Engine(prepared(config(model, batch), device))
-    images = noise(engine.run.config, batch, device)
-    x, y = engine.batch(images, draw(images.x, batch))
-    engine.run.model.train()
+def measure(
+    device: torch.device, *, model: str, rounds: int, batch: int, steps: int, engine: str = "eager"
+) -> dict[str, Any]:
+    """FLOP/s and bytes/s of a dense step, and the share of the device's own that these are. Captured steps
+    are timed as an epoch of `steps`."""
+    ours = choose(prepared(config(model, batch), device), name=engine)
+    images = noise(ours.run.config, steps * batch, device)
+    x, y = ours.batch(images, draw(images.x[:batch], batch))
+    ours.run.model.train()
     with Traffic() as traffic:
-        engine.step(x, y)
-    flops = 3 * forward_flops(full_layers(engine.run.config)) * batch
-    product, product_flops = _product(device, engine.run.precision)
+        ours.step(x, y)
+    flops = 3 * forward_flops(full_layers(ours.run.config)) * batch
+    product, product_flops = _product(device, ours.run.precision)
     copy, copy_bytes = _copy(device)
-    found = times(
-        {"dense": lambda: engine.step(x, y), "matrix product": product, "copy": copy}, rounds, device
-    )
+
+    def epoch() -> None:
+        with ours:
+            ours.epoch(images, 0)
+
+    one = epoch if engine == "captured" else lambda: ours.step(x, y)
+    found = times({"dense": one, "matrix product": product, "copy": copy}, rounds, device)
+    if engine == "captured":
+        found["dense"] = [value / steps for value in found["dense"]]
     seconds = found["dense"]
     rates = {
         "a step, FLOP/s": [flops / s for s in seconds],

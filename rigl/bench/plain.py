@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from statistics import median
 from typing import Any
 
@@ -14,7 +13,7 @@ from torchvision.transforms import v2
 
 from rigl.augmentation import draw
 from rigl.bench.steps import config, noise, prepared
-from rigl.bench.timing import Step, ratio, spread, times, wait
+from rigl.bench.timing import ratio, spread, times
 from rigl.config import DATASETS
 from rigl.engines import choose
 from rigl.models import build
@@ -43,59 +42,55 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self.change(self.x[index]), self.y[index]
 
 
-def step(model: str, x: Tensor, y: Tensor) -> Step:
-    """One step on a batch that is there."""
-    take = _taker(model, x.device)
-    x = x.contiguous()
-    return lambda: take(x, y)
-
-
 def measure(
     device: torch.device, *, model: str, rounds: int, batch: int, steps: int, engine: str = "eager"
 ) -> dict[str, Any]:
-    """A step of the engine against one of the plain loop, on a batch that is there, and with each one's own
-    way to fetch it: torchvision's PIL pipeline in worker processes, as the published code trains.
-
-    The loader's batches are timed by themselves, `steps` of them, as they overlap with the step: the loop
-    takes as long as the slower of both. Captured steps are timed as an epoch of so many.
-    """
+    """A step of the engine against one of the plain loop, on a batch that is there; and `steps` of them with
+    each one's own way to fetch batches: torchvision's PIL pipeline in worker processes, as the published code
+    trains. Captured steps are timed as an epoch."""
     ours = choose(prepared(config(model, batch), device), name=engine)
     facts = DATASETS[ours.run.config.dataset]
     images = noise(ours.run.config, steps * batch, device)
     x, y = ours.batch(images, draw(images.x[:batch], batch))
     ours.run.model.train()
+    take, plain_x = _taker(model, device), x.contiguous()
+    workers = min(8, torch.get_num_threads())
+    loader = DataLoader(
+        Pictures(images.x.cpu(), images.y.cpu(), facts.mean, facts.std),
+        batch,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=True,
+        pin_memory=device.type == "cuda",
+    )
 
     def epoch() -> None:
         with ours:
             ours.epoch(images, 0)
 
-    captured = engine == "captured"
-    one = epoch if captured else lambda: ours.step(x, y)
-    found = times({"plain loop": step(model, x, y), "dense": one}, rounds, device)
-    if captured:
+    def pictures() -> None:
+        for some, labels in loader:
+            take(some.to(device, non_blocking=True), labels.to(device, non_blocking=True))
+
+    one = epoch if engine == "captured" else lambda: ours.step(x, y)
+    found = times({"plain loop": lambda: take(plain_x, y), "dense": one}, rounds, device)
+    if engine == "captured":
         found["dense"] = [seconds / steps for seconds in found["dense"]]
-    workers = min(8, torch.get_num_threads())
-    loader = DataLoader(
-        Pictures(images.x.cpu(), images.y.cpu(), facts.mean, facts.std), batch, True, num_workers=workers
-    )
-    fetched = []
-    for _ in range(2):  # the first sets the workers up
-        begin = time.perf_counter()
-        for pictures, labels in loader:
-            pictures.to(device), labels.to(device)
-        wait(device)
-        fetched.append((time.perf_counter() - begin) / steps)
-    loop = [max(seconds, fetched[-1]) for seconds in found["plain loop"]]
+    whole = times({"plain loop": pictures, "dense": epoch}, min(rounds, 3), device)
+    each = {name: [seconds / steps for seconds in values] for name, values in whole.items()}
     return {
         "seconds": {
             "plain loop": spread(found["plain loop"]),
-            "plain loop, PIL batches": spread(fetched[1:]),
+            "plain loop with PIL batches": spread(each["plain loop"]),
         },
         "ratios": {
             "dense against the plain loop, images a second": ratio(found["plain loop"], found["dense"]),
-            "dense against the plain loop with PIL batches": ratio(loop, found["dense"]),
+            "dense against the plain loop with PIL batches": ratio(each["plain loop"], each["dense"]),
         },
-        "images_per_second": {"plain loop": batch / median(loop), "dense": batch / median(found["dense"])},
+        "images_per_second": {
+            "plain loop": batch / median(each["plain loop"]),
+            "dense": batch / median(found["dense"]),
+        },
         "loader_workers": workers,
     }
 
@@ -106,8 +101,13 @@ def _taker(model: str, device: torch.device) -> Any:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def take(x: Tensor, y: Tensor) -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(network(x), y).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        # What the engine asks of cuDNN, the same bits every time, nobody asks by default.
+        cudnn = torch.backends.cudnn
+        with cudnn.flags(
+            enabled=cudnn.enabled, deterministic=False, benchmark=False, allow_tf32=cudnn.allow_tf32
+        ):
+            optimizer.zero_grad()
+            F.cross_entropy(network(x), y).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
 
     return take

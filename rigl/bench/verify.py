@@ -2,11 +2,13 @@
 
 For every method, so many steps from the same start. In float32 both must end with equal masks and with losses
 that differ by no more than rounding does in so many steps. In bf16 rounding decides which weights are close
-calls: captured and eager must differ in the loss by no more than two eager seeds do.
+calls: captured and eager must differ in the loss by no more than two eager seeds do. Two runs at once must
+end as each alone.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -35,7 +37,31 @@ def verify(
             # Two epochs: the second replays what the first recorded, and takes a smaller last batch.
             images = noise(config, (steps // 2) * batch - batch // 2, device)
             rows.append(_compare(config, images, device))
+    rows.append(_lanes(device, batch, model, steps))
     return {"steps": steps, "rows": rows, "passed": all(row["passed"] for row in rows)}
+
+
+def _lanes(device: torch.device, batch: int, model: str, steps: int) -> dict[str, Any]:
+    """Two captured runs at once must each end as it does alone, to the last bit."""
+    knobs = {"method": "rigl", "precision": "float32", "batch_size": batch, "model": model, "delta_t": 20}
+    configs = [RunConfig(protocol="paper", dataset="cifar10", seed=seed, **knobs) for seed in (0, 1)]
+    images = noise(configs[0], (steps // 2) * batch - batch // 2, device)
+    alone = [_train(config, images, device, "captured") for config in configs]
+    with ThreadPoolExecutor(2) as pool:
+        both = [*pool.map(lambda config: _train(config, images, device, "captured"), configs)]
+    pairs = [*zip(alone, both, strict=True)]
+    moved = sum(int((one["masks"][n] != two["masks"][n]).sum()) for one, two in pairs for n in one["masks"])
+    gap = max(abs(one["loss"] - two["loss"]) for one, two in pairs)
+    return {
+        "method": "two lanes",
+        "precision": "float32",
+        "loss_gap": gap,
+        "allowed_gap": 0.0,
+        "mask_positions_that_differ": moved,
+        "updates": both[0]["updates"],
+        "recorded": both[0]["recorded"] and both[1]["recorded"],
+        "passed": bool(moved == 0 and gap == 0 and both[0]["recorded"] and both[1]["recorded"]),
+    }
 
 
 def _compare(config: RunConfig, images: Images, device: torch.device) -> dict[str, Any]:

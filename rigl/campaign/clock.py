@@ -21,8 +21,8 @@ from rigl.config import DATASETS, RunConfig
 from rigl.devices import device_name, resolve_device
 from rigl.flops import forward_flops
 from rigl.models import layers_of
+from rigl.project import root
 from rigl.records import Record, RecordError
-from rigl.report.project import root
 
 # A step that takes longer than this, in seconds, is rather judged by another network's than tried out.
 QUICK = 2.0
@@ -66,7 +66,7 @@ def clock(device: str, results: str | Path = "results") -> Clock:
         folders.append(root() / "results")
     name = device_name(where)
     measured = _benchmark(name, folders)
-    known = [record for record in _records(folders) if record.provenance.device == name]
+    known = [record for record in _records(folders) if record.provenance.device == name and _alone(record)]
     tried: dict[Any, float] = {}
 
     def expect(config: RunConfig) -> Expected:
@@ -131,6 +131,11 @@ def _records(folders: list[Path]) -> list[Record]:
                 record = records.load(path)
                 found[record.name] = record
     return list(found.values())
+
+
+def _alone(record: Record) -> bool:
+    """Whether a run's time is its own."""
+    return record.provenance.lanes == record.provenance.processes == 1
 
 
 def kind(config: RunConfig) -> tuple[Any, ...]:

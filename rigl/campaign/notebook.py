@@ -14,7 +14,7 @@ from rigl.campaign.clock import Clock, clock
 from rigl.campaign.request import Request, request, seconds
 from rigl.campaign.runner import Outcome
 from rigl.config import ConfigError, parameters
-from rigl.report.project import root
+from rigl.project import root
 
 ASKED = ("tables", "protocol", "seeds", "densities", "dataset", "model")
 PARAMETERS = (*ASKED, "run", "time_limit", "workers", "device", "results")

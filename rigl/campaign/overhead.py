@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import os
-import re
 import tempfile
 import time
 from contextlib import redirect_stdout
@@ -15,12 +14,14 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import torch
+
 from rigl import provenance, records
 from rigl.campaign import runner
 from rigl.campaign.clock import Expected
 from rigl.config import RunConfig
-from rigl.devices import device_name, resolve_device
-from rigl.report.project import root
+from rigl.devices import device_name, slug
+from rigl.project import root
 from rigl.training import train
 
 TINY: dict[str, Any] = {"model": "lenet-300-100", "epochs": 1, "method": "dense"}
@@ -63,7 +64,7 @@ def measure(runs: int = 500, workers: int = 2) -> dict[str, Any]:
     low, _, high = quantiles(rates, n=4, method="inclusive")
     commit, clean = provenance.commit()
     return {
-        "device": device_name(resolve_device("auto")),
+        "device": device_name(torch.device("cpu")),
         "workers": workers,
         "runs": len(given),
         "commit": commit,
@@ -76,7 +77,6 @@ def measure(runs: int = 500, workers: int = 2) -> dict[str, Any]:
 
 def store(found: dict[str, Any]) -> Path:
     """Write a measurement into the project's ``results/bench`` and return its path."""
-    name = re.sub(r"[^a-z0-9]+", "-", found["device"].lower()).strip("-")
-    path = root() / "results" / "bench" / f"dask-{name}.json"
+    path = root() / "results" / "bench" / f"dask-{slug(torch.device('cpu'))}.json"
     records.write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
     return path

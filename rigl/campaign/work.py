@@ -8,11 +8,12 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, RLock, Semaphore, Thread
+from threading import Event, RLock, Semaphore, Thread, local
 from typing import Any, Literal, Protocol
 
 import torch
@@ -127,24 +128,31 @@ def worker(lines: Sequence[Connection], results: str, device: str, data: str, wo
 
     Sends "ready" over each, then for every order ``(epochs done, epochs in all)`` before each epoch, warnings
     as `Warned`, and at last a `Result`. "stop" ends a run after its epoch; a runner that is gone ends this
-    process at once. So does, with a single line, a run that died of something unforeseen.
+    process at once. So does a run that died of something unforeseen, which may have left anything behind.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # these reach all processes at once: the runner decides
         signal.signal(number, signal.SIG_IGN)
     tqdm.set_lock(RLock())  # its own, for several processes, would be reported as leaked after a kill
     threads = max(1, torch.get_num_threads() // (workers * len(lines)))
-    warnings.showwarning = lambda message, *_, **__: lines[0].send(Warned(str(message)))
+    mine = local()
+
+    def warned(message: Warning | str, *_: Any, **__: Any) -> None:
+        with suppress(OSError, AttributeError):  # the runner has let go of the line; a thread of no run
+            mine.line.send(Warned(str(message)))
+
+    warnings.showwarning = warned
     paces: dict[Any, float] = {}
     open_lines = Semaphore(len(lines) - 1)
 
     def serve(line: Connection) -> None:
         torch.set_num_threads(threads)
+        mine.line = line
         orders: SimpleQueue[Order] = SimpleQueue()
         stopping = Event()
         Thread(target=_listen, args=(line, orders, stopping, open_lines), daemon=True).start()
         line.send("ready")
         sound = True
-        while sound or len(lines) > 1:
+        while sound:
             order = orders.get()
             stop = until(order, stopping, paces, lambda done, total: line.send((done, total)))
             result = run_one(
@@ -159,6 +167,8 @@ def worker(lines: Sequence[Connection], results: str, device: str, data: str, wo
             )
             line.send(result)
             sound = result.sound
+        if len(lines) > 1:
+            os._exit(1)  # the other lanes' runs go on in a new process
 
     for line in lines[1:]:
         Thread(target=serve, args=(line,), daemon=True).start()

@@ -6,8 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rigl.distributions import layer_densities
+from rigl.project import model_layers
 from rigl.report import figures, tables
-from rigl.report.project import model_layers
 from rigl.shapes import network_density
 
 COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}

@@ -13,7 +13,7 @@ import pandas as pd
 from rigl import records
 from rigl.distributions import layer_densities
 from rigl.flops import forward_flops, training_flops
-from rigl.report.project import model_layers
+from rigl.project import model_layers
 from rigl.report.published import published
 from rigl.report.tables import KEYS
 from rigl.shapes import Layer

@@ -17,7 +17,7 @@ import pandas as pd
 from rigl import experiments
 from rigl.config import DATASETS, RunConfig
 from rigl.flops import forward_flops
-from rigl.report.project import root
+from rigl.project import root
 from rigl.shapes import load_layers
 
 GPUS = (1, 8, 64)

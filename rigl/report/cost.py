@@ -10,9 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rigl import experiments
-from rigl.config import RunConfig
+from rigl.config import DATASETS, RunConfig
+from rigl.project import root
 from rigl.report import cluster, figures
-from rigl.report.project import root
 
 Benchmark = dict[str, Any]
 PARTS = {
@@ -23,6 +23,17 @@ PARTS = {
 }
 PATTERNS = ("", "/", "x", ".")
 NOT = "not yet"
+LIMITS = ("FLOP/s against a matrix product's", "bytes/s against a copy's")
+
+
+def first() -> Benchmark | None:
+    """The record that the page goes into: a GPU's where there is one; None where nothing was measured."""
+    return next(iter(cluster.benchmarks()), None)
+
+
+def name(benchmark: Benchmark | None) -> str:
+    """The device of a record, for a caption."""
+    return benchmark["device"] if benchmark else "a device"
 
 
 def speed() -> pd.DataFrame:
@@ -38,15 +49,17 @@ def speed() -> pd.DataFrame:
                 "Engine, images/s": f"{rates['dense']:,.0f}",
                 "Plain loop, images/s": f"{rates['plain loop']:,.0f}",
                 "Engine against it": _spread(ratios["dense against the plain loop with PIL batches"]),
-                "RigL against dense": _spread(ratios["rigl against dense, a step, updates included"]),
+                "RigL against dense": _spread(_rigl_ratio(each)),
                 "Commit": str(each["commit"])[:8] + ("" if each["clean"] else " (changed)"),
             }
         )
     return pd.DataFrame(rows)
 
 
-def methods(benchmark: Benchmark) -> pd.DataFrame:
+def methods(benchmark: Benchmark | None) -> pd.DataFrame:
     """Each method's step against a dense one, and how long a mask update takes."""
+    if benchmark is None:
+        return pd.DataFrame()
     rows = []
     for name, ratio in benchmark["ratios"].items():
         method, found, _ = name.partition(" against dense, a step, updates included")
@@ -78,8 +91,10 @@ def split(benchmark: Benchmark) -> go.Figure:
     return fig.update_layout(legend_traceorder="normal", margin_l=12)
 
 
-def limits(benchmark: Benchmark) -> pd.DataFrame:
+def limits(benchmark: Benchmark | None) -> pd.DataFrame:
     """What a step gets through, against what the device does in a large matrix product and a large copy."""
+    if benchmark is None:
+        return pd.DataFrame()
     rates, ratios = benchmark["rates"], benchmark["ratios"]
     return pd.DataFrame(
         [
@@ -98,8 +113,10 @@ def limits(benchmark: Benchmark) -> pd.DataFrame:
     )
 
 
-def structured(benchmark: Benchmark) -> pd.DataFrame:
+def structured(benchmark: Benchmark | None) -> pd.DataFrame:
     """Wall times of networks that really are smaller, against dense."""
+    if benchmark is None:
+        return pd.DataFrame()
     ratios, mark = benchmark["ratios"], " against dense, wall time of training"
     return pd.DataFrame(
         [
@@ -114,16 +131,34 @@ def structured(benchmark: Benchmark) -> pd.DataFrame:
     )
 
 
+def ceiling(benchmark: Benchmark | None) -> str:
+    """What bounds a step, and how much faster it could become at most."""
+    if benchmark is None:
+        return "Nothing has been measured yet: `python -m rigl.bench` does."
+    shares = [benchmark["ratios"][f"a step's {name}"]["median"] for name in LIMITS]
+    loop = benchmark["ratios"]["dense against the plain loop with PIL batches"]["median"]
+    room = 1 / max(shares)
+    place = f"{benchmark['device']} in {benchmark['precision']}"
+    return (
+        f"A step is bound by {benchmark['limit']}: on {place} it is at {max(shares):.0%} of what the device does "
+        "there. At that limit itself, which no network of small layers reaches, it would be "
+        f"{room:.1f} times as fast, and {room * loop:.1f} times as fast as the plain loop, against which it now "
+        f"is {loop:.2f}."
+    )
+
+
 def aims() -> pd.DataFrame:
     """What was aimed at and what was measured, on two CPU cores and on one H100."""
-    cpu = next((each for each in cluster.benchmarks() if not cluster.is_gpu(each)), None)
-    gpu = next((each for each in cluster.benchmarks() if "H100" in each["device"]), None)
-    per_run = 250 * 45_000
+    every = cluster.benchmarks()
+    cpu = next((each for each in every if not cluster.is_gpu(each) and each["threads"] == 2), None)
+    gpu = next((each for each in every if "H100" in each["device"]), None)
     rows = [
         ("against the plain loop, times", "2", "10", _loop),
         ("RigL step against dense, updates included", "1.02", "1.05", _rigl),
-        ("WRN-22-2, 250 epochs, alone, minutes", "-", "3", lambda b: _minutes(b, per_run, 1)),
-        ("the same, one of 8 lanes, minutes a run", "-", "1", lambda b: _minutes(b, per_run, 8)),
+        ("WRN-22-2, 250 epochs, alone, minutes", "-", "3", lambda b: _minutes(b, "cifar10", 1)),
+        ("the same, one of 8 lanes, minutes a run", "-", "1", lambda b: _minutes(b, "cifar10", 8)),
+        ("ResNet-50, 250 epochs, alone, minutes", "-", "12", lambda b: _minutes(_resnet(b), "cifar100", 1)),
+        ("a mask update of ResNet-50, ms", "-", "9.9", lambda b: _update(_resnet(b))),
         ("two runs at once, time against one after the other", "1", "-", _two),
         ("peak memory, WRN-22-2 at batch 128, GB", "2.5", "0.8", lambda b: _memory(b, "wrn-22-2")),
         ("peak memory, ResNet-50 at batch 128, GB", "-", "3.5", lambda b: _memory(b, "resnet-50")),
@@ -188,8 +223,28 @@ def _loop(benchmark: Benchmark) -> str:
     return f"{benchmark['ratios']['dense against the plain loop with PIL batches']['median']:.2f}"
 
 
+def _rigl_ratio(benchmark: Benchmark) -> dict[str, float]:
+    """Of whole epochs where steps are captured; else of the optimiser's part, whose noise is smaller."""
+    captured = "rigl against dense, captured, epochs with an update"
+    name = captured if benchmark["engine"] == "captured" else "rigl against dense, a step, updates included"
+    found: dict[str, float] = benchmark["ratios"][name]
+    return found
+
+
 def _rigl(benchmark: Benchmark) -> str:
-    return f"{benchmark['ratios']['rigl against dense, a step, updates included']['median']:.3f}"
+    return f"{_rigl_ratio(benchmark)['median']:.3f}"
+
+
+def _resnet(benchmark: Benchmark) -> Benchmark:
+    """The same device's record of ResNet-50; an empty one where there is none."""
+    folder = root() / "results" / "bench" / "resnet-50"
+    found = (json.loads(path.read_text()) for path in sorted(folder.glob("*.json")))
+    return next((each for each in found if each["device"] == benchmark["device"]), {})
+
+
+def _update(benchmark: Benchmark) -> str:
+    seconds = benchmark.get("seconds", {}).get("rigl, an update")
+    return f"{1000 * seconds['median']:.1f}" if seconds else NOT
 
 
 def _two(benchmark: Benchmark) -> str:
@@ -197,8 +252,10 @@ def _two(benchmark: Benchmark) -> str:
     return f"{ratio['median']:.2f}" if ratio else NOT
 
 
-def _minutes(benchmark: Benchmark, images: int, lanes: int) -> str:
-    rate = benchmark["rates"].get(f"{lanes} lanes, images/s")
+def _minutes(benchmark: Benchmark, dataset: str, lanes: int) -> str:
+    rate = benchmark.get("rates", {}).get(f"{lanes} lanes, images/s")
+    config = RunConfig(protocol="paper", dataset=dataset)
+    images = config.total_epochs * (DATASETS[dataset].train - config.validation)
     return f"{images / rate['median'] / 60:.1f}" if rate else NOT
 
 

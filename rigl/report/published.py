@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from rigl.report.project import root
+from rigl.project import root
 
 
 def published(**equal: Any) -> pd.DataFrame:

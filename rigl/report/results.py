@@ -10,8 +10,8 @@ import pandas as pd
 
 from rigl import records
 from rigl.config import protocol
+from rigl.project import root
 from rigl.report import figures, tables
-from rigl.report.project import root
 from rigl.studies import studies
 
 MOVING = ("snfs", "rigl-sg", "rigl-sm", "pruning")
@@ -84,7 +84,7 @@ def _moving(part: pd.DataFrame) -> list[records.Record]:
 
 def show_table(table: pd.DataFrame, text: str) -> None:
     """Display a table with its caption, or that it has no runs yet."""
-    page = tables.html(table, text) if len(table) else f"<p><em>No runs yet. {escape(text)}</em></p>"
+    page = tables.html(table, text) if len(table) else f"<p><em>Nothing yet. {escape(text)}</em></p>"
     figures.emit({"text/html": page}, raw=True)
 
 

@@ -11,9 +11,7 @@ from rigl.campaign.request import seconds
 from rigl.config import ConfigError, OneLineError
 from rigl.experiments import TUNING
 from rigl.studies import Settings
-from rigl.tuning.request import request
-
-ASKED = ("protocol", "dataset", "model", "method", "density", "distribution", "epochs", "trials", "seeds")
+from rigl.tuning.request import ASKED, request
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,16 +13,15 @@ import pandas as pd
 from rigl import records, tracking
 from rigl.campaign.clock import clock, duration
 from rigl.campaign.request import seconds
-from rigl.config import ConfigError, check_names
+from rigl.config import ConfigError, parameters
 from rigl.devices import resolve_device
-from rigl.report.project import root
+from rigl.project import root
 from rigl.studies import Settings
-from rigl.tuning.request import check_optuna, request
+from rigl.tuning.request import ASKED, check_optuna, request
 
 if TYPE_CHECKING:
     from rigl.tuning.work import Options, Outcome
 
-ASKED = ("protocol", "dataset", "model", "method", "density", "distribution", "epochs", "trials", "seeds")
 PARAMETERS = (
     *ASKED,
     *("sampler_seed", "storage", "workers", "time_limit", "device", "results", "tracker"),
@@ -72,12 +71,9 @@ def configure(namespace: Mapping[str, object], before: set[str]) -> Tuning:
     check_optuna()
     from rigl.tuning.work import Options
 
-    since = {name for name in namespace if name not in before and not name.startswith("_")}
-    # In a live kernel the cells run again and again, and find what they left.
-    check_names(since - {"before", "tuning", "outcome", "study", "frame"}, set(PARAMETERS))
-    given = {name: namespace[name] for name in PARAMETERS if namespace.get(name) is not None}
+    given = parameters(namespace, before, PARAMETERS, {"before", "tuning", "outcome", "study", "frame"})
     given |= {name: str(given[name]) for name in TEXTS if name in given}
-    asked = request(**{name: given[name] for name in (*ASKED, "sampler_seed") if name in given})  # type: ignore[arg-type]
+    asked = request(**{name: given[name] for name in (*ASKED, "sampler_seed") if name in given})
     if len(asked) != 1:
         raise ConfigError(f"these are {len(asked)} studies: give one density and one distribution")
     workers, limit = given.get("workers", 1), given.get("time_limit")

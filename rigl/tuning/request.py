@@ -10,6 +10,7 @@ from rigl.experiments import LAPTOP_DENSITIES, TUNING
 from rigl.studies import Settings
 
 REFERENCE = {"alpha": 0.3, "delta_t": 100}
+ASKED = ("protocol", "dataset", "model", "method", "density", "distribution", "epochs", "trials", "seeds")
 
 
 def request(

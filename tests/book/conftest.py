@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from rigl import records
 from rigl.report import figures
-from rigl.report.project import root
+from rigl.project import root
 
 for _ in tqdm(range(3)):
     pass
@@ -82,6 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for seed in range(3):
                 run = record(base + seed, "<b>chip</b>", method=method, density=density, seed=seed)
                 records.save(run, source / "results")
+    shutil.copytree(ROOT / "results" / "bench", source / "results" / "bench")
     (source / "runs").mkdir()
     notebook = jupytext.reads(RUN, "py:light")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -18,7 +18,7 @@ PLOTS = {
     "runs/train": 4,
     "notebooks/results": 1,
     "notebooks/budgets": 1,
-    "notebooks/hyperparameters": 1,
+    "notebooks/hyperparameters": 0,
     "notebooks/cost": 1,
     "notebooks/discrepancies": 0,
     "notebooks/cluster": 0,

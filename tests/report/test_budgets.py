@@ -6,8 +6,8 @@ from report.sample import record
 from rigl import records
 from rigl.distributions import layer_densities
 from rigl.flops import forward_flops
+from rigl.project import root
 from rigl.report import budgets, results
-from rigl.report.project import root
 from rigl.shapes import load_layers
 
 

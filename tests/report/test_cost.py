@@ -48,6 +48,7 @@ def test_structured_networks(benchmark) -> None:
 def test_what_was_not_measured_says_so(monkeypatch, benchmark) -> None:
     gpu = copy.deepcopy(benchmark)
     gpu["device"] = "NVIDIA H100 80GB HBM3"
+    benchmark["threads"] = 2
     gpu["rates"]["8 lanes, images/s"] = {"median": 250 * 45_000 / 60, "low": 1, "high": 1}
     gpu.pop("peak_memory_resnet-50_bytes", None)
     monkeypatch.setattr(cluster, "benchmarks", lambda: [])
@@ -70,3 +71,17 @@ def test_the_report_against_ours(root) -> None:
     hours = float(table["A run on CIFAR-10, h"][1].replace(",", ""))
     run = cluster.flops(cost.RunConfig(protocol="paper", dataset="cifar10"))
     assert hours == pytest.approx(run / cluster.rate(cluster.benchmarks()[0]) / 3600, abs=0.06)
+
+
+def test_the_ceiling_follows_from_the_limits(benchmark) -> None:
+    shares = [benchmark["ratios"][f"a step's {name}"]["median"] for name in cost.LIMITS]
+    assert f"{1 / max(shares):.1f} times as fast" in cost.ceiling(benchmark)
+
+
+def test_a_book_without_a_benchmark_says_so(monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "benchmarks", lambda: [])
+    assert cost.first() is None
+    assert all(table.empty for table in (cost.methods(None), cost.limits(None), cost.structured(None)))
+    assert "Nothing has been measured yet" in cost.ceiling(None)
+    assert cost.speed().empty
+    assert len(cost.report_time()) == 1
