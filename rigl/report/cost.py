@@ -140,10 +140,10 @@ def ceiling(benchmark: Benchmark | None) -> str:
     room = 1 / max(shares)
     place = f"{benchmark['device']} in {benchmark['precision']}"
     return (
-        f"A step is bound by {benchmark['limit']}: on {place} it is at {max(shares):.0%} of what the device does "
-        "there. At that limit itself, which no network of small layers reaches, it would be "
-        f"{room:.1f} times as fast, and {room * loop:.1f} times as fast as the plain loop, against which it now "
-        f"is {loop:.2f}."
+        f"A step is bound by {benchmark['limit']}: on {place} it is at {max(shares):.0%} of what the "
+        "device does there. At that limit itself, which no network of small layers reaches, it would "
+        f"be {room:.1f} times as fast, and {room * loop:.1f} times as fast as the plain loop, against "
+        f"which it now is {loop:.2f}."
     )
 
 
