@@ -29,8 +29,9 @@
 #
 # as a Lagrange multiplier shows: every unit gets about as many connections as any other, and one more connection
 # is worth less the more there are. With the same aim under a budget of FLOPs, $\sum_l p_l k_l = F$, the answer is
+# $k_l \propto s_l / p_l$, so that the density is
 #
-# $$k_l \propto \frac{s_l}{p_l}, \qquad\text{so that the density is}\qquad d_l \propto \frac{s_l}{n_l\, p_l}$$ (eq-erk-flops)
+# $$d_l \propto \frac{s_l}{n_l\, p_l}$$ (eq-erk-flops)
 #
 # for a layer of $n_l$ weights: layers share FLOPs, instead of weights, by their number of units. Layers that would
 # need more than all their weights become dense, and the others are solved again, as under ERK.
