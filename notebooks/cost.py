@@ -48,7 +48,7 @@ results.show_table(
 # %% tags=["remove-input"]
 first = cost.first()
 if first:  # of steps taken one by one
-    figures.show(cost.split(first))
+    figures.show(cost.split(first), "Milliseconds that each part of a dense step takes.")
 
 # %% tags=["remove-input"]
 results.show_table(

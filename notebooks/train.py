@@ -75,7 +75,7 @@ print(notebook.summary(record, options["results"]))
 # last epoch's on the test images, which played no other part.
 
 # %% tags=["remove-input"]
-figures.show(figures.history(record))
+figures.show(figures.history(record), "Loss and accuracy by epoch, on training and on validation images.")
 
 # %% [markdown]
 # ## Density by layer
@@ -85,7 +85,7 @@ figures.show(figures.history(record))
 # RigL-SG and RigL-SM move them between layers too, and pruning starts from a dense network.
 
 # %% tags=["remove-input"]
-figures.show(figures.densities(record))
+figures.show(figures.densities(record), "Density of each layer before training and after it.")
 
 # %% [markdown]
 # ## Cost
@@ -96,10 +96,12 @@ figures.show(figures.densities(record))
 # pruning run; a re-initialised run's does not include the run that its masks are from.
 
 # %% tags=["remove-input"]
-figures.show(figures.flops(record))
+figures.show(figures.flops(record), "What training and inference cost against the dense network.")
 
 # %% [markdown]
 # What a forward pass costs at each stage of training: a straight line where layers keep their densities.
 
 # %% tags=["remove-input"]
-figures.show(figures.cost_over_time(record))
+figures.show(
+    figures.cost_over_time(record), "Cost of a forward pass against dense, over the steps of training."
+)

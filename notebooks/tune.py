@@ -80,7 +80,7 @@ pages.show_table(studies.trials(study), studies.caption(study))
 # $\Delta T = 100$.
 
 # %% tags=["remove-input"]
-figures.show(studies.space(study))
+figures.show(studies.space(study), studies.seen(study))
 
 # %% [markdown]
 # ## The best against the reference

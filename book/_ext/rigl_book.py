@@ -2,12 +2,13 @@
 
 Kernels find the package and the project; plotly.js is served from the book itself, and only to pages
 with a plot; scripts that Jupyter Book adds twice or for a service elsewhere are left out, and so are
-widgets, which do nothing without a kernel.
+widgets, which do nothing without a kernel. Run records are served beside the pages that link to them.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def write_plotly(app: Sphinx) -> None:
         target = Path(app.outdir) / "_static" / PLOTLY
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(get_plotlyjs(), encoding="utf-8")
+
+
+def copy_records(app: Sphinx, problem: Exception | None) -> None:
+    """Tables link to the records behind them, at the place that these have beside the notebooks."""
+    if app.builder.format == "html" and problem is None:
+        for path in Path(app.srcdir).glob("results/[!.]*/*.json"):
+            target = Path(app.outdir) / path.relative_to(app.srcdir)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
 
 
 def leave_out_failed_runs(app: Sphinx, config: Config) -> None:
@@ -86,5 +96,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", leave_out_failed_runs)
     app.connect("source-read", name_run)
     app.connect("doctree-read", choose_outputs)
+    app.connect("build-finished", copy_records)
     app.connect("html-page-context", choose_scripts, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

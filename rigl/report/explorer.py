@@ -175,7 +175,7 @@ def widget(table: Mapping[str, Model]) -> Any:
     def draw(*_: object) -> None:
         point = table[model.value]["points"][distribution.value][grid.index(density.value)]
         summary.value = escape(point["text"])
-        data = figures.bundle(figure(table[model.value], point))
+        data = figures.bundle(figure(table[model.value], point), point["text"])
         plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
     for control in (model, distribution, density):

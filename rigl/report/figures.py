@@ -7,8 +7,11 @@ page and on a dark one.
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
@@ -37,13 +40,15 @@ DASHES = {"uniform": "dot", "er": "dash", "erk": "solid", "erk-flops": "dashdot"
 CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
-def show(fig: go.Figure) -> None:
-    """Display a figure so that one stored output serves a live Jupyter and the static book.
+def show(fig: go.Figure, text: str) -> None:
+    """Display a figure so that one stored output serves a live Jupyter and the static book; below it `text`,
+    which says what one sees, and its numbers to save.
 
     Jupyter draws the plotly JSON; the book takes the HTML, which expects plotly.js in the page and
     therefore carries none of its 5 MB.
     """
-    emit(bundle(fig), raw=True)
+    emit(bundle(fig, text), raw=True)
+    emit({"text/html": caption(fig, text), "text/plain": text}, raw=True)
 
 
 def emit(output: Any, *, raw: bool = False) -> None:
@@ -53,8 +58,15 @@ def emit(output: Any, *, raw: bool = False) -> None:
     display(output, raw=raw)  # type: ignore[no-untyped-call]
 
 
-def bundle(fig: go.Figure) -> dict[str, Any]:
-    """The figure as ``{mimetype: content}``: plotly's JSON and HTML without plotly.js."""
+def bundle(fig: go.Figure, text: str) -> dict[str, Any]:
+    """The figure as ``{mimetype: content}``: plotly's JSON, and HTML without plotly.js, which says `text` to
+    those who cannot see it."""
+    plotly: dict[str, Any] = pio.renderers["plotly_mimetype"].to_mimebundle(fig.to_dict())
+    return {**plotly, "text/html": plot(fig, text)}
+
+
+def plot(fig: go.Figure, text: str) -> str:
+    """The figure as HTML without plotly.js."""
     page = pio.to_html(
         fig,
         config=CONFIG,
@@ -64,8 +76,31 @@ def bundle(fig: go.Figure) -> dict[str, Any]:
         auto_play=False,
         default_width="100%",
     )
-    plotly: dict[str, Any] = pio.renderers["plotly_mimetype"].to_mimebundle(fig.to_dict())
-    return {**plotly, "text/html": page}
+    return f'<div class="plot" role="img" aria-label="{escape(text)}">{page}</div>'
+
+
+def caption(fig: go.Figure, text: str) -> str:
+    """`text` and a link that saves what `fig` draws as csv."""
+    link = f"data:text/csv;charset=utf-8,{quote(csv(fig))}"
+    return f'<p class="caption">{escape(text)} <a download="plot.csv" href="{link}">Data as csv</a></p>'
+
+
+def csv(fig: go.Figure) -> str:
+    """What a figure draws, a line a point: the series, x, y, and z where it has one, and what pointing at it
+    shows beyond these; a series that says nothing when pointed at only joins others and is left out."""
+    rows = []
+    for trace in fig.data:
+        if trace.hoverinfo == "skip":
+            continue
+        if trace.type in ("heatmap", "contour") and np.ndim(trace.z) == 2:
+            for y, line in zip(trace.y, trace.z, strict=True):
+                rows += [{"x": x, "y": y, "z": z} for x, z in zip(trace.x, line, strict=True)]
+            continue
+        more = trace.customdata if trace.customdata is not None else [""] * len(trace.x)
+        for x, y, words in zip(trace.x, trace.y, more, strict=True):
+            told = words if isinstance(words, str) or np.ndim(words) == 0 else " ".join(map(str, words))
+            rows.append({"series": trace.name or "", "x": x, "y": y, "about": told})
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
 def styled(fig: go.Figure, *, height: int = 360, **layout: Any) -> go.Figure:
@@ -183,7 +218,7 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
     when pointed at, with a line through each method's means."""
     fig = go.Figure()
     done = frame[frame["test_accuracy"].notna()]
-    names = [_series(row) for _, row in done.iterrows()]
+    names = pd.Series([_series(row) for _, row in done.iterrows()], index=done.index, dtype=str)
     for name, runs in done.groupby(names):
         method, distribution = runs[["method", "distribution"]].iloc[0]
         colour, marker = METHODS.get(method, (BLUE, "star"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from rigl import records
 from rigl.config import protocol
@@ -52,14 +53,12 @@ def caption(name: str, dataset: str, model: str) -> str:
 
 def provenance(frame: pd.DataFrame) -> pd.DataFrame:
     """Where each figure comes from, a row a run."""
-    commit = frame["commit"].fillna("unknown").str.slice(0, 8)
-    changed = frame["clean"].map({False: " (changed)"}).fillna("")
     return pd.DataFrame(
         {
             "Run": frame["name"],
             "Device": frame["device"],
             "Precision": frame["precision"],
-            "Commit": commit + changed,
+            "Commit": [tables.commit(run) for _, run in frame.iterrows()],
             "Minutes": [f"{seconds / 60:.1f}" for seconds in frame["wall_seconds"]],
             "Accuracy, %": ["diverged" if pd.isna(x) else f"{x:.2f}" for x in frame["test_accuracy"]],
         }
@@ -111,13 +110,19 @@ def outputs(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
         table = tables.html(tables.readable(settings), caption(name, str(dataset), str(model)))
         found.append({"text/html": f"<h3>{title}</h3>{table}"})
         if len(settings) > 1:
-            found.append(figures.bundle(figures.accuracy(part)))
+            text = f"{model} on {dataset}: test accuracy against density, a marker a run, all that there are."
+            found += _drawn(figures.accuracy(part), text)
         if moving := _moving(part):
             sized = f"density {moving[0].config.density:g}, seed {moving[0].config.seed}"
             heading = f"<h4>{title}: methods whose cost changes while they train, {sized}</h4>"
             found.append({"text/html": heading})
-            found.append(figures.bundle(figures.cost_over_time(*moving)))
+            text = f"{model} on {dataset}: forward FLOPs relative to dense at each step of these runs."
+            found += _drawn(figures.cost_over_time(*moving), text)
         listing = tables.html(provenance(part), f"Runs of {model} on {dataset}, protocol “{name}”.")
         summary = f"<summary>The runs behind these figures: {len(part)}</summary>"
         found.append({"text/html": f"<details>{summary}{listing}</details>"})
     return found
+
+
+def _drawn(fig: go.Figure, text: str) -> list[dict[str, Any]]:
+    return [figures.bundle(fig, text), {"text/html": figures.caption(fig, text)}]

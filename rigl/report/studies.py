@@ -28,7 +28,7 @@ def show(folder: Path, frame: pd.DataFrame) -> None:
         results.show_table(
             against_reference(study, frame), "Mean ± sample standard deviation over seeds, by the runs named."
         )
-        figures.show(space(study))
+        figures.show(space(study), seen(study))
         results.show_table(trials(study), caption(study))
 
 
@@ -94,6 +94,20 @@ def space(study: Study) -> go.Figure:
     """Where the trials lie, coloured by validation accuracy (percent), with the reference marked."""
     fig = go.Figure()
     complete, best, reference = study.complete, study.best, study.settings.config
+    if len(complete) > 3:
+        # Between trials, as straight as can be: a contour needs a value at every crossing.
+        fig.add_contour(
+            x=[trial.delta_t for trial in complete],
+            y=[trial.alpha for trial in complete],
+            z=[trial.value for trial in complete],
+            connectgaps=True,
+            colorscale="Cividis",
+            opacity=0.5,
+            showscale=False,
+            contours={"coloring": "heatmap"},
+            line={"width": 0.5, "color": figures.GREY},
+            hoverinfo="skip",
+        )
     fig.add_scatter(
         **_places(complete),
         mode="markers+text",
@@ -128,6 +142,20 @@ def space(study: Study) -> go.Figure:
     figures.styled(fig, height=420, xaxis_title="Delta-T, steps", yaxis_title="alpha")
     fig.update_xaxes(range=[first - step, last + step])
     return fig.update_yaxes(range=[low - 0.03, high + 0.03])
+
+
+def seen(study: Study) -> str:
+    """What one sees in `space`."""
+    complete, reference = study.complete, study.settings.config
+    if study.best is None:
+        return "The space searched; no trial is complete yet."
+    values = [trial.value for trial in complete if trial.value is not None]
+    return (
+        f"The {len(complete)} complete trials by Delta-T and alpha, coloured by validation accuracy, from "
+        f"{min(values):.2f} to {max(values):.2f} %; the best is circled, at {study.best.delta_t} and "
+        f"{study.best.alpha:.3f}, and a diamond marks the reference, {reference.delta_t} and "
+        f"{reference.alpha:g}."
+    )
 
 
 def caption(study: Study) -> str:

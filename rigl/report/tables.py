@@ -64,13 +64,43 @@ def accuracy(mean: float, std: float) -> str:
     return f"{mean:.2f}" if isnan(std) else f"{mean:.2f} ± {std:.2f}"
 
 
+class Markup(str):
+    """A cell that is HTML already, made of escaped text."""
+
+    __slots__ = ()
+
+
 def html(table: pd.DataFrame, caption: str) -> str:
-    """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped. Up to
-    three leading columns of words are aligned to the left, what comes after them to the right."""
+    """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped, but for
+    `Markup`. Up to three leading columns of words are aligned to the left, what comes after them to the
+    right."""
     words = [not table[name].astype(str).str.match(r"[-+]?\d|-$").all() for name in table.columns[:3]]
     labels = words.index(False) if False in words else len(words)
-    body = table.to_html(index=False, border=0, classes="table", escape=True, justify="left", na_rep="-")
+    body = plain(table)
     region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{body}</div>'
     return (
         f'<figure class="numbers labels-{labels}">{region}<figcaption>{escape(caption)}</figcaption></figure>'
     )
+
+
+def plain(table: pd.DataFrame) -> str:
+    """A table as HTML and no more; whatever stands in it is escaped, but for `Markup`."""
+    safe = table.map(_cell)
+    if isinstance(table.columns, pd.MultiIndex):
+        safe.columns = pd.MultiIndex.from_tuples([[escape(word) for word in name] for name in table.columns])
+    else:
+        safe.columns = pd.Index([escape(name) for name in table.columns])
+    with pd.option_context("display.max_colwidth", None):
+        return str(safe.to_html(index=False, border=0, classes="table", escape=False, justify="left"))
+
+
+def commit(run: pd.Series) -> str:
+    """The commit of a row of a `records.frame`, short, and whether the code had been changed since."""
+    name = run["commit"][:8] if isinstance(run["commit"], str) else "unknown"
+    return name + (" (changed)" if run["clean"] in (False,) else "")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Markup):
+        return value
+    return escape("-" if value is None or value != value else str(value))

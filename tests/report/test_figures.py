@@ -34,9 +34,10 @@ def test_flops_are_shares_of_dense() -> None:
 
 
 def test_output_serves_a_live_kernel_and_a_page() -> None:
-    output = figures.bundle(figures.history(record()))
+    output = figures.bundle(figures.history(record()), "what one sees")
     assert set(output) == {"application/vnd.plotly.v1+json", "text/html"}
     assert "plotly-graph-div" in output["text/html"]
+    assert 'aria-label="what one sees"' in output["text/html"]
     assert "http" not in output["text/html"]
     assert len(json.dumps(output)) < 50_000  # plotly.js itself would be 5 MB
 

@@ -2,18 +2,10 @@
 
 from typing import get_args
 
-import pytest
-
 from report.sample import record
 from rigl import records
 from rigl.config import Method, RunConfig
 from rigl.report import results
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
-    return tmp_path
 
 
 def shown(frame, name: str) -> str:

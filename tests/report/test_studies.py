@@ -116,7 +116,7 @@ def test_the_caption_names_protocol_seeds_and_sampler():
 def test_the_page_shows_every_study_and_its_trials_are_no_rows_of_the_results(tmp_path, monkeypatch, capsys):
     shown = []
     monkeypatch.setattr(figures, "emit", lambda output, **_: shown.append(output.get("text/html", "")))
-    monkeypatch.setattr(figures, "show", lambda figure: shown.append(figure.to_json()))
+    monkeypatch.setattr(figures, "show", lambda figure, text: shown.append(figure.to_json()))
     monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
     folder = tmp_path / "results"
     studies.show(folder, records.frame(folder))

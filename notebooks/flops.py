@@ -1,0 +1,58 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Parameters or FLOPs?
+#
+# At one number of weights ERK masks are more accurate than uniform ones, and they cost more FLOPs, since they keep the small
+# early layers full, whose weights are used at many positions (see {eq}`eq-flops`). Which distribution is better therefore
+# depends on what is scarce. The study's Figure 4 {cite}`sundar2021rigging` draws accuracy against FLOPs and finds uniform
+# masks ahead. Here the same: every marker is a run that says its name when pointed at.
+#
+# A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
+# nothing has been run it gives the command that would.
+
+# %% tags=["remove-cell"]
+from rigl.report import pages, plots
+
+before = set(globals())
+
+# %% tags=["parameters", "remove-input"]
+protocol: str = "laptop"  # paper, tenth or laptop: what the page opens with, and what run trains
+seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
+run: bool = False  # whether to train what is missing, through the campaign, before showing it
+
+# %% tags=["remove-cell"]
+page = pages.configure(globals(), before, "figure4")
+page.train()
+
+# %% tags=["remove-input"]
+page.choose()
+
+# %% [markdown]
+# ## Equal budgets
+#
+# RigL with uniform masks at a density, and with ERK masks at a budget of FLOPs of the same number. The study prints no
+# numbers for this figure.
+
+# %% tags=["remove-input"]
+page.table("figure4")
+
+# %% [markdown]
+# ## Accuracy against FLOPs
+#
+# First RigL alone; then every method, where the grey line is the Pareto front: the settings that no other beats for the same
+# training FLOPs or less. [A budget of FLOPs](budgets) asks for a distribution made for such a budget.
+
+# %% tags=["remove-input"]
+page.show(plots.at_equal_flops)

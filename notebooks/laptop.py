@@ -1,0 +1,81 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # On a laptop
+#
+# The study's experiments redone small, on Fashion-MNIST: a fully connected LeNet-300-100, whose run takes half a minute
+# on one processor core, and a WRN-10-1 on images mean-pooled to 14 x 14, which takes some minutes. Both are trained for
+# 20 epochs, with all schedules shortened alike. This is the part of the evidence that anybody can redo in an afternoon:
+#
+# ```bash
+# python -m rigl.campaign run table2 --protocol laptop --workers 2
+# ```
+#
+# These are not the study's networks or data, and no accuracy here should be held against one of its own. What can be
+# compared is order and distance: which method is ahead of which at one density, and how far each stays below the dense
+# network. LeNet-300-100 has no convolution, so a weight costs the same everywhere, and uniform and ERK masks cost alike; where
+# FLOPs and weights part ways, the WRN-10-1 is what to look at.
+#
+# A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
+# nothing has been run it gives the command that would.
+
+# %% tags=["remove-cell"]
+from rigl.report import pages, plots
+
+before = set(globals())
+
+# %% tags=["parameters", "remove-input"]
+protocol: str = "laptop"  # laptop: what the page opens with, and what run trains
+seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
+run: bool = False  # whether to train what is missing, through the campaign, before showing it
+
+# %% tags=["remove-cell"]
+page = pages.configure(globals(), before, "table2 table5 supplement-table2", datasets=("fashion-mnist",))
+page.train()
+
+# %% tags=["remove-input"]
+page.choose()
+
+# %% [markdown]
+# ## All methods
+#
+# Table 2 of the study in this form, with its figures for CIFAR-10.
+
+# %% tags=["remove-input"]
+page.table("table2")
+
+# %% [markdown]
+# ## Do they rank alike?
+#
+# At density 0.1, the one that both have:
+
+# %% tags=["remove-input"]
+page.rank("table2")
+
+# %% [markdown]
+# ## Accuracy against density
+
+# %% tags=["remove-input"]
+page.show(plots.by_density)
+
+# %% [markdown]
+# ## Redistribution and structure
+#
+# The settings of Table 5 and of the supplement's Table 2; [](redistribution) and [](structured) say what to make of them.
+
+# %% tags=["remove-input"]
+page.table("table5")
+
+# %% tags=["remove-input"]
+page.table("supplement-table2")

@@ -1,0 +1,57 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Redistribution
+#
+# RigL never moves weights from one layer to another. SNFS {cite}`dettmers2019sparse` does: at each update, what was
+# dropped anywhere is shared out among layers by the mean size of their momentum. The study {cite}`sundar2021rigging` adds
+# that to RigL in two ways, by the gradients of active weights (`rigl-sg`) and by their momentum (`rigl-sm`), and trains anew
+# from the masks that came out of the latter (`rigl-reinit`).
+#
+# A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
+# nothing has been run it gives the command that would.
+
+# %% tags=["remove-cell"]
+from rigl.report import pages, plots
+
+before = set(globals())
+
+# %% tags=["parameters", "remove-input"]
+protocol: str = "laptop"  # paper, tenth or laptop: what the page opens with, and what run trains
+seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
+run: bool = False  # whether to train what is missing, through the campaign, before showing it
+
+# %% tags=["remove-cell"]
+page = pages.configure(globals(), before, "table5 figure5")
+page.train()
+
+# %% tags=["remove-input"]
+page.choose()
+
+# %% [markdown]
+# ## Table 5
+
+# %% tags=["remove-input"]
+page.table("table5")
+
+# %% tags=["remove-input"]
+page.rank("table5")
+
+# %% [markdown]
+# ## Cost and layers
+#
+# Figure 5 of the study: what moving weights does to the cost of a step, and where the layers end.
+
+# %% tags=["remove-input"]
+page.show(plots.redistribution)

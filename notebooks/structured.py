@@ -1,0 +1,63 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Structured sparsity
+#
+# Masks save no time on hardware that multiplies by zero like by anything else. If whole output channels are dropped
+# and grown instead (`rigl-struct`), they can be cut out of the network, which is then small and plain. The
+# study's supplement {cite}`sundar2021rigging` compares that with a dense network that was narrow from the start
+# (`small-dense`).
+#
+# A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
+# nothing has been run it gives the command that would.
+
+# %% tags=["remove-cell"]
+from rigl.report import cost, pages, results
+
+before = set(globals())
+
+# %% tags=["parameters", "remove-input"]
+protocol: str = "laptop"  # paper, tenth or laptop: what the page opens with, and what run trains
+seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
+run: bool = False  # whether to train what is missing, through the campaign, before showing it
+
+# %% tags=["remove-cell"]
+page = pages.configure(globals(), before, "supplement-table2")
+page.train()
+
+# %% tags=["remove-input"]
+page.choose()
+
+# %% [markdown]
+# ## Table 2 of the supplement
+#
+# Its wall times are, for all these rows, the FLOPs of Tables 2 and 3: see [Discrepancies](discrepancies).
+
+# %% tags=["remove-input"]
+page.table("supplement-table2")
+
+# %% tags=["remove-input"]
+page.rank("supplement-table2")
+
+# %% [markdown]
+# ## Measured wall times
+#
+# Networks of these densities with their dead channels cut out by `rigl.compact`, against dense ones:
+
+# %% tags=["remove-input"]
+benchmark = cost.first()
+results.show_table(
+    cost.structured(benchmark),
+    f"At density 0.1, against dense, on {cost.name(benchmark)}: wall time of a training step and of inference.",
+)

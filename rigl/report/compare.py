@@ -1,0 +1,263 @@
+"""The report's tables beside ours: each row a setting, its figures in the report and the runs of it here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import combinations
+from math import isnan, nan, sqrt
+from typing import Any
+
+import pandas as pd
+
+from rigl import experiments
+from rigl.config import RunConfig
+from rigl.report import tables
+from rigl.report.published import published
+from rigl.report.tables import Markup
+
+REPORT_SEEDS = 3  # every mean of the report's is over three
+REPORTED = ("cifar10", "cifar100")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: its setting at one seed, its runs in a `results.runs` frame, and the report's row,
+    where it has one, for the data set that is compared with."""
+
+    config: RunConfig
+    runs: pd.DataFrame
+    report: pd.Series | None
+
+    @property
+    def accuracies(self) -> pd.Series:
+        """Test accuracies, percent, of the runs that finished."""
+        return self.runs["test_accuracy"].astype(float).dropna()
+
+    @property
+    def mean(self) -> float:
+        return float(self.accuracies.mean())
+
+    @property
+    def std(self) -> float:
+        return float(self.accuracies.std())
+
+    @property
+    def label(self) -> str:
+        """The row in words, as ``"rigl (erk), 2x, density 0.1"``."""
+        config = self.config
+        masks = f" ({config.distribution_name})" if config.distribution_name else ""
+        size = "" if config.method == "dense" else f", {config.size}"
+        return f"{config.method}{masks}{_longer(config)}{size}"
+
+    def reported(self, column: str) -> float:
+        """The report's figure; NaN where it has none."""
+        value = None if self.report is None else self.report.get(column)
+        return nan if value is None else float(value)
+
+
+def rows(
+    name: str,
+    frame: pd.DataFrame,
+    *,
+    protocol: str,
+    dataset: str,
+    model: str,
+    seeds: Sequence[int] | None = None,
+) -> list[Row]:
+    """The rows of a table or figure of `rigl.experiments`, by density and in its order, with the runs of
+    `frame` at `seeds` (None: at any).
+
+    A run belongs to a row if it has its very settings, hash and all. Rows are at the report's densities,
+    under ``"laptop"`` at all that the model has runs at; the report's figures are those for `dataset`, or
+    CIFAR-10 where it did not train on that.
+    """
+    densities = _densities(frame, dataset, model) if protocol == "laptop" else None
+    options: dict[str, Any] = {
+        "protocol": protocol,
+        "dataset": dataset,
+        "model": model,
+        "densities": densities,
+    }
+    found = [seed for seed in sorted(set(frame["seed"])) if seeds is None or seed in seeds]
+    reported = published(dataset=dataset if dataset in REPORTED else REPORTED[0], table=name)
+    made = []
+    for config in experiments.rows(name, **options):
+        names = [config.model_copy(update={"seed": seed}).name for seed in found]
+        made.append(Row(config, frame[frame["name"].isin(names)], _report(config, reported)))
+    return sorted(made, key=lambda row: row.config.density or row.config.flops or 1)
+
+
+def _densities(frame: pd.DataFrame, dataset: str, model: str) -> list[float]:
+    """The densities that small networks have plain runs of RigL at, or the ones that they are to have."""
+    mine = frame[(frame["dataset"] == dataset) & (frame["model"] == model) & (frame["protocol"] == "laptop")]
+    plain = mine[(mine["variant"] == "") & (mine["method"] == "rigl") & (mine["multiplier"] == 1)]
+    return sorted({*map(float, plain["density"])}) or list(experiments.LAPTOP_DENSITIES)
+
+
+def _report(config: RunConfig, frame: pd.DataFrame) -> pd.Series | None:
+    for _, row in frame.iterrows():
+        size = config.density if config.flops is None else None
+        same = (row["method"], row["density"], row["multiplier"]) == (config.method, size, config.multiplier)
+        masks = row["distribution"] if isinstance(row["distribution"], str) else None
+        knobs = row.get("alpha"), row.get("delta_t")
+        given = knobs[0] is None or isnan(knobs[0]) or knobs == (config.alpha, config.delta_t)
+        if same and masks == config.distribution_name and given:
+            return row
+    return None
+
+
+def table(name: str, found: Sequence[Row], place: str) -> pd.DataFrame:
+    """Rows in words, under two levels of headings: the report's figures, the original paper's, ours, and how
+    far ours are from the report's; a cell of ours opens its runs. `place` sets the page's cells apart from
+    those of other tables.
+
+    Differences, in points, are ours minus the report's, each with its standard error, and are given for the
+    report's data sets alone; "below dense" is how far each is below its own dense network.
+    """
+    dense = [row for row in found if row.config.method == "dense"]
+    tops = (dense[0].reported("accuracy"), dense[0].mean) if dense else (nan, nan)
+    lines = []
+    for row in found:
+        config = row.config
+        changed = config.changes("preset", *(["validation"] if name == "table1" else []))
+        variant = ", ".join(each for each in changed.split(", ") if not each.startswith("flops="))
+        density = "-" if config.density is None else f"{config.density:g}"
+        line: dict[tuple[str, str], object] = {
+            ("", "Method"): config.method + _longer(config) + (f", {variant}" if variant else ""),
+            ("", "Masks"): config.distribution_name or "-",
+            ("", "Density"): density,
+            ("", "Budget, x"): "-" if config.flops is None else f"{config.flops:g}",
+            ("Accuracy, %", "report"): tables.accuracy(row.reported("accuracy"), row.reported("std")),
+            ("Accuracy, %", "original"): tables.accuracy(row.reported("original"), nan),
+            ("Accuracy, %", "ours"): ours(row, f"{place}-{name}-{config.run_id}"),
+            ("Accuracy, %", "seeds"): _seeds(row),
+            ("Accuracy, %", "ours - report"): _difference(row) if config.dataset in REPORTED else "-",
+            ("Below dense, points", "report"): _below(row.reported("accuracy"), tops[0]),
+            ("Below dense, points", "ours"): _below(row.mean, tops[1]),
+            ("Training FLOPs, x", "report"): _ratio(row.reported("train_flops")),
+            ("Training FLOPs, x", "ours"): _ratio(float(row.runs["train_flops"].mean())),
+            ("Inference FLOPs, x", "report"): _ratio(row.reported("test_flops")),
+            ("Inference FLOPs, x", "ours"): _ratio(float(row.runs["test_flops"].mean())),
+            ("Wall time, x", "report"): _ratio(row.reported("wall_time")),
+        }
+        lines.append(line)
+    made = pd.DataFrame(lines)
+    empty = [column for column in made.columns[2:] if made[column].eq("-").all()]
+    made = made.drop(columns=[column for column in empty if column[1] != "ours"])
+    made.columns = pd.MultiIndex.from_tuples(made.columns)
+    return made
+
+
+def ours(row: Row, place: str) -> Markup:
+    """Mean and spread of a row's runs, as a button that opens them; without any, the command that makes
+    one."""
+    if row.runs.empty:
+        shown, content = "not run", f"<p>No run yet. To make one:</p><pre>{escape(command(row.config))}</pre>"
+    else:
+        shown = tables.accuracy(row.mean, row.std) if len(row.accuracies) else "diverged"
+        content = behind(row.runs)
+    return Markup(
+        f'<button type="button" class="runs" popovertarget="{escape(place)}">{escape(shown)}</button>'
+        f'<div popover id="{escape(place)}" class="runs-behind"><p>{escape(row.label)}, protocol '
+        f"“{escape(row.config.protocol)}”</p>{content}</div>"
+    )
+
+
+def behind(runs: pd.DataFrame) -> str:
+    """The runs behind a figure as an HTML table: seed, accuracy, device, commit, time, and a link to the
+    record, by its place beside the page's folder."""
+    lines = []
+    for _, run in runs.sort_values("seed").iterrows():
+        address = f"../results/{run['dataset']}/{run['name']}.json"
+        lines.append(
+            {
+                "Seed": run["seed"],
+                "Accuracy, %": "diverged" if pd.isna(run["test_accuracy"]) else f"{run['test_accuracy']:.2f}",
+                "Minutes": f"{run['wall_seconds'] / 60:.1f}",
+                "Device": f"{run['device']}, {run['precision']}",
+                "Commit": tables.commit(run),
+                "Record": Markup(f'<a href="{escape(address)}">{escape(run["name"])}</a>'),
+            }
+        )
+    # On one line: pandas keeps a cell's line breaks as text.
+    return "".join(line.strip() for line in tables.plain(pd.DataFrame(lines)).splitlines())
+
+
+def command(config: RunConfig) -> str:
+    """The shell command that makes a row's first run."""
+    names = ("method", "density", "distribution", "protocol", "dataset", "model", "multiplier", "flops")
+    usual = {"density": 0.1, "distribution": "erk", "multiplier": 1, "flops": None}
+    plain = RunConfig(
+        protocol=config.protocol, dataset=config.dataset, model=config.model, method=config.method
+    )
+    knobs = {key: getattr(config, key) for key in names if getattr(config, key) != usual.get(key)}
+    others = ("alpha", "delta_t", "learning_rate", "validation", "preset", "augmentation")
+    knobs |= {key: getattr(config, key) for key in others if getattr(config, key) != getattr(plain, key)}
+    given = " ".join(f"-p {key} {value}" for key, value in knobs.items() if value is not None)
+    return f"papermill notebooks/train.ipynb runs/{config.label}.ipynb {given}"
+
+
+def ranking(found: Sequence[Row]) -> str:
+    """How ours rank the settings of one density that the report tells apart: in how many pairs alike, and
+    each pair that comes out the other way. Two settings are told apart by more than twice the standard error
+    of their difference over seeds."""
+    alike, open_, other = 0, 0, []
+    usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
+    for a, b in combinations(usable, 2):
+        theirs, error = _apart(a.reported, b.reported)
+        if a.config.density != b.config.density or abs(theirs) <= 2 * error:
+            continue
+        mine, my_error = a.mean - b.mean, _error((a.std, len(a.accuracies)), (b.std, len(b.accuracies)))
+        if abs(mine) <= 2 * my_error:
+            open_ += 1
+        elif mine * theirs > 0:
+            alike += 1
+        else:
+            other.append(
+                f"- {a.label} against {b.label}: {mine:+.2f} points here (standard error {my_error:.2f}), "
+                f"{theirs:+.2f} in the report ({error:.2f})."
+            )
+    if not alike + open_ + len(other):
+        return "Too few settings have runs of two seeds here and figures in the report to compare ranks."
+    told = (
+        f"Of {alike + open_ + len(other)} pairs of settings of one density that the report tells apart, "
+        f"{alike} come out the same way here, {open_} are not told apart, and {len(other)} come out the "
+        "other way"
+    )
+    return f"{told}{':' if other else '.'}\n\n" + "\n".join(other)
+
+
+def _apart(a: Callable[[str], float], b: Callable[[str], float]) -> tuple[float, float]:
+    """The report's difference of two settings, and its standard error."""
+    return a("accuracy") - b("accuracy"), _error((a("std"), REPORT_SEEDS), (b("std"), REPORT_SEEDS))
+
+
+def _error(*sides: tuple[float, int]) -> float:
+    return sqrt(sum(std**2 / seeds for std, seeds in sides))
+
+
+def _longer(config: RunConfig) -> str:
+    return f", {config.multiplier}x" if config.multiplier > 1 else ""
+
+
+def _seeds(row: Row) -> str:
+    diverged = len(row.runs) - len(row.accuracies)
+    return str(len(row.accuracies)) + (f" ({diverged} diverged)" if diverged else "")
+
+
+def _difference(row: Row) -> str:
+    apart = row.mean - row.reported("accuracy")
+    if isnan(apart):
+        return "-"
+    error = _error((row.std, len(row.accuracies)), (row.reported("std"), REPORT_SEEDS))
+    return f"{apart:+.2f}" if isnan(error) else f"{apart:+.2f} ± {error:.2f}"
+
+
+def _below(value: float, dense: float) -> str:
+    return "-" if isnan(dense - value) else f"{dense - value:.2f}"
+
+
+def _ratio(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.2f}"

@@ -1,0 +1,89 @@
+"""Results pages: one protocol at a time, parameters checked, nothing of torch."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from report.sample import record
+from rigl import records
+from rigl.config import ConfigError
+from rigl.report import figures, pages
+
+
+@pytest.fixture
+def shown(project, monkeypatch):
+    """What a page displays, in a project with two runs."""
+    records.save(record(88.0, method="dense"), project / "results")
+    records.save(record(77.0, protocol="tenth", dataset="cifar10", method="dense"), project / "results")
+    found = []
+    monkeypatch.setattr(figures, "emit", lambda output, raw=False: found.append(output))
+    return found
+
+
+def page(names: str = "table2", **given) -> pages.Page:
+    return pages.configure({"protocol": "laptop", **given}, set(), names)
+
+
+def test_a_page_holds_each_protocol_apart(shown, monkeypatch) -> None:
+    monkeypatch.setenv("RIGL_BOOK", "1")
+    page().table("table2")
+    blocks = re.split(r'<div data-protocol="', shown[0]["text/html"])[1:]
+    assert [block.split('"')[0] for block in blocks] == ["paper", "tenth", "laptop"]
+    assert ["hidden>" in block[:20] for block in blocks] == [True, True, False]
+    assert ["88.00" in block for block in blocks] == [False, False, True]
+    assert ["77.00" in block for block in blocks] == [False, True, False]
+    assert "not the report&#x27;s protocol" in blocks[2]
+    assert len(set(re.findall(r'popovertarget="([^"]*)"', shown[0]["text/html"]))) == len(
+        re.findall(r" popover id=", shown[0]["text/html"])
+    )
+
+
+def test_the_control_names_every_protocol_and_its_runs(shown, monkeypatch) -> None:
+    monkeypatch.setenv("RIGL_BOOK", "1")
+    page().choose()
+    options = re.findall(r'<option value="(\w+)"( selected)?>[^(]*\((\d+) runs\)', shown[0]["text/html"])
+    assert options == [("paper", "", "0"), ("tenth", "", "1"), ("laptop", " selected", "1")]
+
+
+def test_a_live_kernel_shows_the_protocol_asked_for(shown, monkeypatch) -> None:
+    monkeypatch.delenv("RIGL_BOOK", raising=False)
+    page(protocol="tenth").table("table2")
+    text = "".join(each["text/html"] for each in shown)
+    assert "77.00" in text
+    assert "88.00" not in text
+
+
+def test_seeds_are_read_and_shown(shown) -> None:
+    assert page().seeds is None
+    assert page(seeds="1,2").seeds == (1, 2)
+    assert page(seeds=1).seeds == (1,)
+    assert page(seeds=1).setups("laptop")[0].own.empty
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"protocol": "papr"}, "protocol='papr' is not on this page: choose from paper, tenth, laptop"),
+        ({"run": "yes"}, "run='yes' is not right"),
+        ({"seeds": "a"}, "seeds 'a' is no list of numbers"),
+        ({"sedes": "1"}, "unknown parameter 'sedes' (did you mean 'seeds'?)"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(given, told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        page(**given)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_page_is_about_its_data_sets() -> None:
+    made = pages.configure({"protocol": "paper"}, set(), "table3", datasets=("cifar100",))
+    assert made.protocols == ["paper", "tenth"]
+    assert [setup.title for setup in made.setups("paper")] == ["resnet-50 on cifar100"]
+
+
+def test_reading_needs_no_torch() -> None:
+    code = "import sys, rigl.report.pages, rigl.report.plots; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,128 @@
+"""What results pages draw: the right runs, the front that is one, and sentences that follow the numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from report.sample import record
+from rigl import records
+from rigl.report import figures, plots, results
+from rigl.report.pages import Setup
+
+FRONT = [
+    "protocol",
+    "dataset",
+    "model",
+    "method",
+    "distribution",
+    "density",
+    "multiplier",
+    "preset",
+    "status",
+]
+
+
+@pytest.fixture
+def setup(project):
+    def make(*made: records.Record) -> Setup:
+        for each in made:
+            records.save(each, project / "results")
+        return Setup("laptop", "fashion-mnist", "lenet-300-100", None, results.runs())
+
+    return make
+
+
+def series(drawn: plots.Drawn) -> dict[str, list[float]]:
+    return {trace.name: list(trace.y) for trace in drawn[0].data if trace.hoverinfo != "skip"}
+
+
+def test_masks_and_lengths_have_panels_of_their_own(setup) -> None:
+    found = setup(
+        record(80.0, method="rigl", distribution="uniform"),
+        record(82.0, method="static", distribution="uniform"),
+        record(85.0, method="rigl", distribution="erk"),
+        record(86.0, method="rigl", distribution="erk", multiplier=2),
+        record(50.0, method="rigl", distribution="erk", alpha=0.5),
+    )
+    uniform, erk, longer = plots.by_density(found)
+    assert series(uniform) == {"rigl (uniform)": [80.0], "static (uniform)": [82.0]}
+    assert series(erk) == {"rigl (erk)": [85.0]}
+    assert series(longer) == {"rigl, 2x (erk)": [86.0]}
+    assert "at density 0.1 best static (uniform) 82.00 %, worst rigl (uniform) 80.00 %" in uniform[1]
+
+
+def test_nothing_to_draw_is_said(setup) -> None:
+    for draw in (plots.by_density, plots.at_equal_flops, plots.redistribution, plots.learning_rates):
+        (told,) = draw(setup())
+        assert told.startswith("<p><em>lenet-300-100 on fashion-mnist")
+
+
+COSTS = st.lists(
+    st.tuples(st.floats(0.01, 1), st.floats(50, 99), st.sampled_from("abcde")),
+    min_size=1,
+    unique_by=lambda x: x[2],
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(COSTS)
+def test_pareto_front(points) -> None:
+    plain = dict.fromkeys(FRONT, "x") | {"density": 0.1, "multiplier": 1, "test_flops": 0.1}
+    frame = pd.DataFrame(
+        [{**plain, "method": name, "train_flops": cost, "test_accuracy": y} for cost, y, name in points]
+    )
+    front = {(row["train_flops"], row["mean"]) for _, row in plots.pareto(frame).iterrows()}
+    beaten = {(x, y) for x, y, _ in points for a, b, _ in points if a <= x and b >= y and (a, b) != (x, y)}
+    assert front == {(x, y) for x, y, _ in points} - beaten
+
+
+def test_redistribution_draws_the_ends(setup) -> None:
+    moved = record(80.0, method="rigl-sg", distribution="uniform", density=0.05)
+    ends = [0.02, 0.3, 0.9]
+    for layer, end in zip(moved.layers, ends, strict=True):
+        layer.density[1] = end
+    kept = record(81.0, method="rigl", distribution="uniform", density=0.05)
+    cost, last = plots.redistribution(setup(moved, kept))
+    assert series(last)["rigl-sg-uniform"] == ends
+    assert series(last)["rigl-uniform"] == pytest.approx([0.05] * 3, rel=0.01)
+    assert len(series(cost)) == 2
+    assert "rigl-sg-uniform from epoch 20 of 20 on" in last[1]
+
+
+def test_settling_is_dated_by_the_last_step_out_of_bounds() -> None:
+    run = record(method="snfs", distribution="uniform", density=0.05)
+    run.density_steps = [0, 430, 860, 8600]
+    for layer in run.layers:
+        layer.density = [0.05, 0.2, 0.099, 0.1]
+    assert "snfs-uniform from epoch 2 of 20 on" in plots.settled([run])
+    assert plots.settled([run], within=1.5).count("epoch 0") == 1
+
+
+def test_learning_rates_are_mapped(setup) -> None:
+    runs = [
+        record(
+            rate * 100, method="rigl", distribution="erk", density=0.1, learning_rate=rate, alpha=a, delta_t=t
+        )
+        for rate in (0.1, 0.05)
+        for a, t in ((0.3, 100), (0.4, 200))
+        if (rate, a) != (0.05, 0.4)
+    ]
+    (drawn,) = plots.learning_rates(setup(*runs))
+    heat = drawn[0].data[0]
+    assert heat.z[list(heat.y).index("0.1")][list(heat.x).index("0.4, 200")] == 10.0
+    assert np.isnan(np.array(heat.z, dtype=float)).sum() == 13
+    assert "3 of 16 settings run. Best: learning rate 0.1" in drawn[1]
+
+
+def test_numbers_can_be_saved() -> None:
+    import io
+
+    run = record()
+    drawn = pd.read_csv(io.StringIO(figures.csv(figures.history(run))))
+    assert sorted(drawn["series"].unique()) == ["train loss", "validation accuracy", "validation loss"]
+    assert drawn[drawn["series"] == "train loss"]["y"].tolist() == [1.0, 0.5, 0.4]
+    caption = figures.caption(figures.history(run), '<i>"')
+    assert "&lt;i&gt;&quot;" in caption
+    assert 'href="data:text/csv' in caption
