@@ -28,7 +28,7 @@ from rigl.report import pages, plots
 before = set(globals())
 
 # %% tags=["parameters", "remove-input"]
-protocol: str = "paper"  # paper, tenth or laptop: what the page opens with, and what run trains
+protocol: str = "paper"  # paper, tenth, laptop or smoke: what the page opens with, and what run trains
 seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
 run: bool = False  # whether to train what is missing, through the campaign, before showing it
 

@@ -108,16 +108,20 @@ def _report(config: RunConfig, frame: pd.DataFrame) -> pd.Series | None:
     return None
 
 
-def table(name: str, found: Sequence[Row], place: str) -> pd.DataFrame:
+def top(found: Sequence[Row], otherwise: Row) -> Row:
+    """The dense network that a table's rows are held against: its own, as in Table 1, or else `otherwise`."""
+    return next((row for row in found if row.config.method == "dense"), otherwise)
+
+
+def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFrame:
     """Rows in words, under two levels of headings: the report's figures, the original paper's, ours, and how
     far ours are from the report's; a cell of ours opens its runs. `place` sets the page's cells apart from
     those of other tables.
 
     Differences, in points, are ours minus the report's, each with its standard error, and are given for the
-    report's data sets alone; "below dense" is how far each is below its own dense network.
+    report's data sets alone; "below dense" is how far each is below the row `dense`, in the report and here.
     """
-    dense = [row for row in found if row.config.method == "dense"]
-    tops = (dense[0].reported("accuracy"), dense[0].mean) if dense else (nan, nan)
+    tops = dense.reported("accuracy"), dense.mean
     lines = []
     for row in found:
         config = row.config
@@ -143,11 +147,10 @@ def table(name: str, found: Sequence[Row], place: str) -> pd.DataFrame:
             ("Wall time, x", "report"): _ratio(row.reported("wall_time")),
         }
         lines.append(line)
-    made = pd.DataFrame(lines)
-    empty = [column for column in made.columns[2:] if made[column].eq("-").all()]
-    made = made.drop(columns=[column for column in empty if column[1] != "ours"])
-    made.columns = pd.MultiIndex.from_tuples(made.columns)
-    return made
+    always = ("", "Method"), ("", "Masks"), ("Accuracy, %", "ours")
+    names = [name for name in lines[0] if name in always or any(line[name] != "-" for line in lines)]
+    cells = [[line[name] for name in names] for line in lines]
+    return pd.DataFrame(cells, columns=pd.MultiIndex.from_tuples(names))
 
 
 def ours(row: Row, place: str) -> Markup:

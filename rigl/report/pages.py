@@ -28,11 +28,13 @@ SETUPS = {
     "paper": (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50")),
     "tenth": (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50")),
     "laptop": (("fashion-mnist", "lenet-300-100"), ("fashion-mnist", "wrn-10-1"), ("cifar10", "wrn-10-1")),
+    "smoke": (("digits", "lenet-300-100"),),
 }
 WORDS = {
     "paper": "paper: the report's own",
     "tenth": "tenth: a tenth of its epochs",
     "laptop": "laptop: small networks, no GPU",
+    "smoke": "smoke: a first try, in seconds",
 }
 PARAMETERS = ("protocol", "seeds", "run")
 
@@ -67,6 +69,12 @@ class Setup:
         asked = {"protocol": self.protocol, "dataset": self.dataset, "model": self.model}
         return compare.rows(name, self.frame, seeds=self.seeds, **asked)
 
+    @property
+    def dense(self) -> Row:
+        """The dense network, as in the report's main table for the data set."""
+        main = "table3" if self.dataset == "cifar100" else "table2"
+        return next(row for row in self.rows(main) if row.config.method == "dense")
+
 
 @dataclass(frozen=True)
 class Page:
@@ -90,16 +98,16 @@ class Page:
 
     def setups(self, protocol: str) -> list[Setup]:
         """What the page shows of a protocol."""
-        return [
-            Setup(protocol, dataset, model, self.seeds, self.frame)
-            for dataset, model in SETUPS[protocol]
-            if self.datasets is None or dataset in self.datasets
-        ]
+        return [Setup(protocol, *pair, self.seeds, self.frame) for pair in self._networks(protocol)]
+
+    def _networks(self, protocol: str) -> list[tuple[str, str]]:
+        return [pair for pair in SETUPS[protocol] if self.datasets is None or pair[0] in self.datasets]
 
     @property
     def protocols(self) -> list[str]:
-        """Those that have anything to show on this page."""
-        return [name for name in SETUPS if self.setups(name)]
+        """Those that have anything to show on this page; ``"smoke"`` only where it was asked for."""
+        shown = (name for name in SETUPS if name != "smoke" or name == self.protocol)
+        return [name for name in shown if self._networks(name)]
 
     def train(self) -> None:
         """Train what the page's tables lack under its protocol, where that was asked for."""
@@ -108,8 +116,8 @@ class Page:
         from rigl.campaign import runner  # torch, which a page that only shows does without
 
         seeds = experiments.SEEDS if self.seeds is None else self.seeds
-        for setup in self.setups(self.protocol):
-            asked = {"protocol": self.protocol, "dataset": setup.dataset, "model": setup.model}
+        for dataset, model in self._networks(self.protocol):
+            asked: dict[str, Any] = {"protocol": self.protocol, "dataset": dataset, "model": model}
             outcome = runner.run(
                 experiments.runs(self.names, seeds=seeds, **asked), results=root() / "results"
             )
@@ -192,7 +200,7 @@ def _table(name: str, setup: Setup) -> str:
             f"--dataset {setup.dataset} --model {setup.model}"
         )
     place = f"{setup.protocol}-{setup.dataset}-{setup.model}"
-    return tables.html(compare.table(name, found, place), text)
+    return tables.html(compare.table(name, found, compare.top(found, setup.dense), place), text)
 
 
 def _ranking(name: str, setup: Setup) -> str:

@@ -87,7 +87,9 @@ def plain(table: pd.DataFrame) -> str:
     """A table as HTML and no more; whatever stands in it is escaped, but for `Markup`."""
     safe = table.map(_cell)
     if isinstance(table.columns, pd.MultiIndex):
-        safe.columns = pd.MultiIndex.from_tuples([[escape(word) for word in name] for name in table.columns])
+        safe.columns = pd.MultiIndex.from_tuples(
+            [tuple(escape(word) for word in name) for name in table.columns]
+        )
     else:
         safe.columns = pd.Index([escape(name) for name in table.columns])
     with pd.option_context("display.max_colwidth", None):
