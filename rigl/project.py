@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 from rigl.shapes import Layer, load_layers
@@ -29,4 +30,7 @@ def root() -> Path:
 
 def model_layers() -> dict[str, list[Layer]]:
     """The layers of the protocols' models, ``{"MODEL on DATASET": layers}``."""
-    return load_layers(root() / "results" / "layers.json")
+    return _load(root() / "results" / "layers.json")
+
+
+_load = cache(load_layers)

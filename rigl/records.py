@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -21,6 +21,7 @@ SCHEMA = 1
 MAX_BYTES = 100_000
 # Folders beside those of the data sets, with other files in them.
 OTHERS = ("bench", "studies")
+Content = TypeVar("Content", bound=BaseModel)
 
 
 class RecordError(OneLineError, ValueError):
@@ -163,14 +164,19 @@ def save(record: Record, root: str | Path = "results") -> Path:
 
 def load(path: str | Path) -> Record:
     """Read a record. Raises RecordError, naming the file, where it is not a valid one."""
-    try:
-        record = Record.model_validate_json(Path(path).read_bytes())
-    except (ValidationError, ValueError) as error:
-        reason = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
-        raise RecordError(f"{path}: not a valid record: {reason}") from None
+    record = read(Record, path)
     if Path(path).stem != record.name:
         raise RecordError(f"{path}: holds the record {record.name}")
     return record
+
+
+def read(model: type[Content], path: str | Path) -> Content:
+    """What a JSON file holds, checked as a `model`. Raises RecordError, naming the file."""
+    try:
+        return model.model_validate_json(Path(path).read_bytes())
+    except ValueError as error:
+        reason = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+        raise RecordError(f"{path}: not a valid {model.__name__.lower()}: {reason}") from None
 
 
 def records(root: str | Path = "results") -> Iterator[tuple[Path, Record]]:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from rigl.config import RunConfig
-from rigl.records import RecordError, write_whole
+from rigl.records import RecordError, read, write_whole
 
 
 class Settings(BaseModel):
@@ -103,11 +103,7 @@ def save(study: Study, root: str | Path = "results") -> Path:
 
 def load(path: str | Path) -> Study:
     """Read a study. Raises RecordError, naming the file, where it is not a valid one."""
-    try:
-        study = Study.model_validate_json(Path(path).read_bytes())
-    except (ValidationError, ValueError) as error:
-        reason = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
-        raise RecordError(f"{path}: not a valid study: {reason}") from None
+    study = read(Study, path)
     if not study.name == study.settings.name == Path(path).stem:
         raise RecordError(f"{path}: holds the study {study.settings.name}")
     return study

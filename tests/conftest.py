@@ -8,6 +8,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# What takes longest, to be begun first: two processes then end at about the same time.
+LONG = ("book", "test_campaign_cluster.py", "test_training.py", "test_campaign_runner.py", "test_tuning.py")
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        name = item.path.relative_to(ROOT / "tests").parts[0]
+        return LONG.index(name) if name in LONG else len(LONG)
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Of ``--dist loadfile``: files in this order, not by their number of tests, and all of the book's in one
+    process, which builds it once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            name = super()._split_scope(nodeid)
+            return "book" if name.startswith("tests/book/") else name
+
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -8,19 +8,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from campaigns import config, events, meanwhile, wait_for
 
 from rigl import archive, records, training
-from rigl.campaign import journal, overhead, plan, runner, store, where
+from rigl.campaign import overhead, plan, runner, store, where
 from rigl.campaign.cli import main
-from rigl.config import ConfigError, RunConfig
+from rigl.config import ConfigError
 from rigl.report import cluster as report
 
-SMALL = {"model": "lenet-300-100", "delta_t": 20, "density": 0.2}
 SLURM = """\
 jobs: 8
 queue: gpu
@@ -34,21 +33,6 @@ worker_extra_args: ["--resources", "GPU=1"]
 """
 
 
-def config(method="rigl", **knobs):
-    return RunConfig(**{**SMALL, "epochs": 1, "method": method, **knobs})
-
-
-def events(results, event, name=None):
-    return [e for e in journal.notes(results) if e["event"] == event and name in (None, e["run"])]
-
-
-def wait_for(what, seconds=120):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
 def alive(group):
     """Processes of a group that are more than an entry in a table."""
     found = []
@@ -57,15 +41,6 @@ def alive(group):
             state, _, its, *_ = path.read_text().rpartition(")")[2].split()
             found += [path] if int(its) == group and state != "Z" else []
     return found
-
-
-@contextmanager
-def meanwhile(do):
-    """Something that happens in a thread while the block runs."""
-    with ThreadPoolExecutor() as pool:
-        done = pool.submit(do)
-        yield
-        done.result()
 
 
 class Dask:

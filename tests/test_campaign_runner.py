@@ -10,21 +10,14 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
+from campaigns import config, events, meanwhile, wait_for
 
 from rigl import archive, records, training
 from rigl.campaign import journal, plan, processes, runner, work
 from rigl.campaign.clock import Expected
 from rigl.config import ConfigError, RunConfig
-
-SMALL = {"model": "lenet-300-100", "delta_t": 20, "density": 0.2}
-
-
-def config(method="rigl", **knobs):
-    return RunConfig(**{**SMALL, "epochs": 1, "method": method, **knobs})
 
 
 def campaign(configs, results, **options):
@@ -33,26 +26,6 @@ def campaign(configs, results, **options):
 
 def status_of(configs, results):
     return {state.config.name: state.status for state in plan.look(configs, results)}
-
-
-def events(results, event, name=None):
-    return [e for e in journal.notes(results) if e["event"] == event and name in (None, e["run"])]
-
-
-def wait_for(what, seconds=120):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-@contextmanager
-def meanwhile(do):
-    """Something that happens in a thread while the block runs."""
-    with ThreadPoolExecutor() as pool:
-        done = pool.submit(do)
-        yield
-        done.result()
 
 
 def gone(pid):

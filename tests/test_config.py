@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rigl import records
 from rigl.config import DISTRIBUTIONS, ConfigError, RunConfig, choose_protocol, parse_wrn, protocol
 from rigl.methods import METHODS
-from rigl.records import OTHERS
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_names_of_records_there_are(name, knobs):
 
 
 def test_records_in_the_repository_have_their_configs_names(root):
-    paths = [path for path in (root / "results").glob("*/*.json") if path.parent.name not in OTHERS]
+    paths = records.paths(root / "results")
     assert len(paths) > 30
     for path in paths:
         config = json.loads(path.read_text())["config"]

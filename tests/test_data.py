@@ -32,6 +32,8 @@ def test_digits():
     training, validation = found.split(150)
     assert torch.equal(torch.cat((training.y, validation.y)), found.train.y)
     assert len(validation) == 150
+    # As sklearn.datasets.load_digits has them.
+    assert found.sha256 == "e5c1791a808563768db6389e4a7537d00275a100b028bbe54b374fd2a37858bf"
 
 
 def test_pooling_averages_and_rounds():

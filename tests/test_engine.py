@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rigl import engines
-from rigl.bench.steps import noise, prepared
+from rigl.bench.subject import noise, prepared
 from rigl.capture import WARM_UP, Captured, Repeats
 from rigl.config import ConfigError, RunConfig
 from rigl.engine import Engine

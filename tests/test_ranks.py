@@ -11,52 +11,71 @@ from rigl import records
 from rigl.config import RunConfig
 from rigl.training import train
 
+# Runs one after another in the same two processes: to start these takes longer than all that they do.
 SCRIPT = """
 import json, os, sys
 from rigl import RunConfig, train
 from rigl.training import Interrupted
-config = RunConfig(**json.loads(sys.argv[1]))
-until = int(sys.argv[3])
-try:
-    record = train(config, device="cpu", results=sys.argv[2], stop=lambda done, total: done == until)
-    said = record.state_sha256
-except (Interrupted, ValueError) as error:
-    said = f"{type(error).__name__}: {error}"
-# In one piece: both write into one pipe.
-os.write(1, (json.dumps([int(os.environ["RANK"]), said]) + "\\n").encode())
+for knobs, results, until in json.loads(sys.argv[1]):
+    try:
+        stop = lambda done, total: done == until
+        said = train(RunConfig(**knobs), device="cpu", results=results, stop=stop).state_sha256
+    except (Interrupted, ValueError) as error:
+        said = f"{type(error).__name__}: {error}"
+    # In one piece: both write into one pipe.
+    os.write(1, (json.dumps([int(os.environ["RANK"]), said]) + "\\n").encode())
 """
+LENET = {"model": "lenet-300-100", "epochs": 2, "batch_size": 32, "delta_t": 10}
+WRN = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 2, "batch_size": 125, "delta_t": 4}
+UNKNOWN = {"model": "lenet-300-100", "distribution": "rigl-erk_d0.1_lenet_smoke_s0_00000000"}
 
 
-def torchrun(tmp_path, knobs, results, until=-1):
-    """What each of two processes said, by rank."""
-    script = tmp_path / "script.py"
+def torchrun(folder, *jobs):
+    """What two processes said of each job, (knobs, name of its folder, epoch to stop at), by rank."""
+    script = folder / "script.py"
     script.write_text(SCRIPT)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    asked = [(knobs, str(folder / name), until) for knobs, name, until in jobs]
     done = subprocess.run(
-        [*launch, str(script), json.dumps(knobs), str(results), str(until)],
+        [*launch, str(script), json.dumps(asked)],
         capture_output=True,
         text=True,
         timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    said = dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
-    assert set(said) == {0, 1}
-    return said
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    by_rank = [[words for rank, words in said if rank == each] for each in (0, 1)]
+    return list(zip(*by_rank, strict=True))
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """A folder, and what was said of what is trained there, by name."""
+    folder = tmp_path_factory.mktemp("ranks")
+    jobs = [
+        ({**LENET, "method": "rigl"}, "rigl", -1),
+        ({**LENET, "method": "lottery"}, "lottery", -1),
+        (WRN, "whole", -1),
+        (WRN, "parts", 1),
+        (UNKNOWN, "unknown", -1),
+    ]
+    said = torchrun(folder, *jobs)
+    return folder, {name: words for (_, name, _), words in zip(jobs, said, strict=True)}
 
 
 @pytest.mark.parametrize("method", ["rigl", "lottery"])
-def test_two_processes_make_one_record(tmp_path, method):
+def test_two_processes_make_one_record(told, tmp_path, method):
     """Without batch norm, two processes with half of every batch take the same steps as one, up to
     rounding."""
-    knobs = {"model": "lenet-300-100", "method": method, "epochs": 2, "batch_size": 32, "delta_t": 10}
-    said = torchrun(tmp_path, knobs, tmp_path / "two")
-    found = [record for _, record in records.records(tmp_path / "two")]
+    folder, said = told
+    config = RunConfig(**LENET, method=method)
+    found = [record for _, record in records.records(folder / method)]
     assert len(found) == (2 if method == "lottery" else 1)
-    record = records.load(records.path_of(RunConfig(**knobs), tmp_path / "two"))
-    assert said == {0: record.state_sha256, 1: record.state_sha256}
+    record = records.load(records.path_of(config, folder / method))
+    assert said[method] == (record.state_sha256, record.state_sha256)
     assert record.provenance.processes == 2
-    alone = train(RunConfig(**knobs), device="cpu", results=tmp_path / "one")
+    alone = train(config, device="cpu", results=tmp_path)
     for name, values in alone.history.items():
         assert record.history[name] == pytest.approx(values, rel=0.05), name
     assert record.history["train_loss"][0] == pytest.approx(alone.history["train_loss"][0], rel=1e-3)
@@ -65,18 +84,15 @@ def test_two_processes_make_one_record(tmp_path, method):
     assert record.active_parameters == alone.active_parameters
 
 
-def test_two_processes_stop_together_and_go_on_bit_for_bit(tmp_path):
-    knobs = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 2, "batch_size": 125, "delta_t": 4}
-    whole = torchrun(tmp_path, knobs, tmp_path / "whole")
-    stopped = torchrun(tmp_path, knobs, tmp_path / "parts", until=1)
-    assert all("Interrupted" in text and "after 1 epochs" in text for text in stopped.values())
-    assert torchrun(tmp_path, knobs, tmp_path / "parts") == whole
-    record = records.load(records.path_of(RunConfig(**knobs), tmp_path / "parts"))
+def test_two_processes_stop_together_and_go_on_bit_for_bit_in_others(told):
+    folder, said = told
+    assert all("Interrupted" in text and "after 1 epochs" in text for text in said["parts"])
+    assert torchrun(folder, (WRN, "parts", -1)) == [said["whole"]]
+    record = records.load(records.path_of(RunConfig(**WRN), folder / "parts"))
     assert (record.provenance.resumed, record.provenance.processes) == (1, 2)
 
 
-def test_what_one_process_finds_wrong_all_say(tmp_path):
-    knobs = {"model": "lenet-300-100", "distribution": "rigl-erk_d0.1_lenet_smoke_s0_00000000"}
-    said = torchrun(tmp_path, knobs, tmp_path / "results")
-    assert said[0] == said[1]
-    assert said[0].startswith("ConfigError: distribution=")
+def test_what_one_process_finds_wrong_all_say(told):
+    first, second = told[1]["unknown"]
+    assert first == second
+    assert first.startswith("ConfigError: distribution=")

@@ -6,12 +6,12 @@ import shutil
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from campaigns import events, meanwhile, wait_for
 
 from rigl import records, studies, training
-from rigl.campaign import journal, processes
+from rigl.campaign import processes
 from rigl.config import ConfigError, RunConfig
 from rigl.tuning import cli, work
 from rigl.tuning.request import request, settings
@@ -29,18 +29,11 @@ def run(asked, results, **options):
 
 
 def trained(results):
-    return [each["run"] for each in journal.notes(results) if each["event"] == "finish"]
+    return [each["run"] for each in events(results, "finish")]
 
 
 def tried(study):
     return [(trial.number, trial.alpha, trial.delta_t, trial.value) for trial in study.trials]
-
-
-def wait_for(what, seconds=120):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +136,7 @@ def another(asked, results):
 
 def test_after_kill_9_the_same_trial_goes_on(tmp_path):
     asked = small(trials=2, epochs=8)
-    processes.warm(digits=True)
+    processes.warm()
     process = multiprocessing.get_context("forkserver").Process(
         target=another, args=(asked.model_dump_json(), tmp_path)
     )
@@ -174,10 +167,8 @@ def test_told_to_stop_it_ends_after_an_epoch_and_goes_on_with_the_same_trial(tmp
         wait_for(lambda: list(tmp_path.glob(".checkpoints/*.pt")))
         os.kill(os.getpid(), signal.SIGTERM)
 
-    with ThreadPoolExecutor() as pool:
-        told = pool.submit(tell)
+    with meanwhile(tell):
         outcome = run(asked, tmp_path, workers=workers)
-        told.result()
     assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
     assert (outcome.counts.begun, outcome.counts.running) == (1, 0)
     outcome = run(asked, tmp_path)
@@ -193,16 +184,14 @@ def test_two_workers_share_a_study_and_one_is_killed(tmp_path, capsys):
         started = []
 
         def look():
-            started[:] = [e for e in journal.notes(tmp_path) if e["event"] == "start"]
+            started[:] = events(tmp_path, "start")
             return len({each["pid"] for each in started}) == 2
 
         wait_for(look)
         os.kill(started[-1]["pid"], signal.SIGKILL)
 
-    with ThreadPoolExecutor() as pool:
-        killed = pool.submit(kill)
+    with meanwhile(kill):
         outcome = run(asked, tmp_path, workers=2)
-        killed.result()
     assert outcome.status == 0, outcome.lines()
     assert (outcome.counts.complete, outcome.counts.failed, outcome.counts.running) == (5, 0, 0)
     assert len(outcome.study.trials) == 5

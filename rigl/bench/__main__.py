@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--verify", action="store_true", help="only check captured steps against eager ones, and remember it"
     )
     parser.add_argument(
-        "--compile", action="store_true", help="also with torch.compile: a C++ compiler's work, half a minute"
+        "--compile", action="store_true", help="also with torch.compile: which needs a C++ compiler, and time"
     )
     parser.add_argument("--model", default="wrn-22-2", help="wrn-22-2 (default) or resnet-50")
     options = parser.parse_args(arguments)

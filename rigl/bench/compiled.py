@@ -7,26 +7,18 @@ from typing import Any
 
 import torch
 
-from rigl.augmentation import draw
-from rigl.bench.steps import config, noise, prepared
+from rigl.bench.subject import Subject
 from rigl.bench.timing import ratio, times
-from rigl.engine import Engine
 
 
 def measure(device: torch.device, *, model: str, rounds: int, batch: int) -> dict[str, Any]:
     """A dense step with the network compiled against one without; the first step compiles it."""
-    eager, compiled = (Engine(prepared(config(model, batch), device)) for _ in range(2))
-    images = noise(eager.run.config, batch, device)
-    x, y = eager.batch(images, draw(images.x, batch))
-    compiled.network = torch.compile(compiled.run.model)  # type: ignore[assignment]
-    for engine in (eager, compiled):
-        engine.run.model.train()
+    eager, compiled = (Subject(device, model=model, batch=batch) for _ in range(2))
+    compiled.engine.network = torch.compile(compiled.run.model)  # type: ignore[assignment]
     begin = time.perf_counter()
-    float(compiled.step(x, y))
+    float(compiled.step())
     seconds = time.perf_counter() - begin
-    found = times(
-        {"eager": lambda: eager.step(x, y), "compiled": lambda: compiled.step(x, y)}, rounds, device
-    )
+    found = times({"eager": eager.step, "compiled": compiled.step}, rounds, device)
     return {
         "ratios": {
             "compiled against eager, dense, images a second": ratio(found["eager"], found["compiled"])

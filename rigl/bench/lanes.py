@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import torch
 
-from rigl.bench.steps import config, noise, prepared
+from rigl.bench.subject import Subject
 from rigl.bench.timing import ratio, spread, times
-from rigl.engine import Engine
-from rigl.engines import choose
 
 LANES = (1, 2, 4, 8)
 
@@ -19,20 +18,14 @@ def measure(
     device: torch.device, *, model: str, rounds: int, batch: int, steps: int, engine: str
 ) -> dict[str, Any]:
     """Images a second of 1, 2, 4 and 8 RigL runs together, and that against one alone."""
-    engines = [choose(prepared(config(model, batch, "rigl"), device), name=engine) for _ in range(max(LANES))]
-    images = noise(config(model, batch), steps * batch, device)
-
-    def epoch(each: Engine) -> None:
-        each.run.sparsifier.step_count = 0
-        with each:
-            each.epoch(images, 0)
-
+    size: dict[str, Any] = {"model": model, "batch": batch, "steps": steps, "engine": engine}
+    lanes = [Subject(device, method="rigl", **size) for _ in range(max(LANES))]
     with ThreadPoolExecutor(max(LANES)) as pool:
-        found = times(
-            {str(count): lambda count=count: [*pool.map(epoch, engines[:count])] for count in LANES},  # type: ignore[misc]
-            rounds,
-            device,
-        )
+
+        def together(count: int) -> None:
+            list(pool.map(Subject.epoch, lanes[:count]))
+
+        found = times({str(count): partial(together, count) for count in LANES}, rounds, device)
     rates = {count: [count * steps * batch / seconds for seconds in found[str(count)]] for count in LANES}
     return {
         "rates": {f"{count} lanes, images/s": spread(values) for count, values in rates.items()},

@@ -11,10 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rigl.augmentation import draw
-from rigl.bench.steps import config, noise, prepared
+from rigl.bench.subject import Subject
 from rigl.bench.timing import ratio, spread, times
-from rigl.engines import choose
 from rigl.flops import forward_flops
 from rigl.run import full_layers
 
@@ -43,25 +41,15 @@ def measure(
 ) -> dict[str, Any]:
     """FLOP/s and bytes/s of a dense step, and the share of the device's own that these are. Captured steps
     are timed as an epoch of `steps`."""
-    ours = choose(prepared(config(model, batch), device), name=engine)
-    images = noise(ours.run.config, steps * batch, device)
-    x, y = ours.batch(images, draw(images.x[:batch], batch))
-    ours.run.model.train()
+    ours = Subject(device, model=model, batch=batch, steps=steps, engine=engine)
     with Traffic() as traffic:
-        ours.step(x, y)
+        ours.step()
     flops = 3 * forward_flops(full_layers(ours.run.config)) * batch
     product, product_flops = _product(device, ours.run.precision)
     copy, copy_bytes = _copy(device)
 
-    def epoch() -> None:
-        with ours:
-            ours.epoch(images, 0)
-
-    one = epoch if engine == "captured" else lambda: ours.step(x, y)
-    found = times({"dense": one, "matrix product": product, "copy": copy}, rounds, device)
-    if engine == "captured":
-        found["dense"] = [value / steps for value in found["dense"]]
-    seconds = found["dense"]
+    found = times({"dense": ours.timed, "matrix product": product, "copy": copy}, rounds, device)
+    seconds = ours.per_step(found["dense"])
     rates = {
         "a step, FLOP/s": [flops / s for s in seconds],
         "a matrix product, FLOP/s": [product_flops / s for s in found["matrix product"]],

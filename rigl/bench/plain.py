@@ -11,11 +11,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from rigl.augmentation import draw
-from rigl.bench.steps import config, noise, prepared
+from rigl.bench.subject import Subject
 from rigl.bench.timing import ratio, spread, times
 from rigl.config import DATASETS
-from rigl.engines import choose
 from rigl.models import build
 
 
@@ -48,12 +46,9 @@ def measure(
     """A step of the engine against one of the plain loop, on a batch that is there; and `steps` of them with
     each one's own way to fetch batches: torchvision's PIL pipeline in worker processes, as the published code
     trains. Captured steps are timed as an epoch."""
-    ours = choose(prepared(config(model, batch), device), name=engine)
-    facts = DATASETS[ours.run.config.dataset]
-    images = noise(ours.run.config, steps * batch, device)
-    x, y = ours.batch(images, draw(images.x[:batch], batch))
-    ours.run.model.train()
-    take, plain_x = _taker(model, device), x.contiguous()
+    ours = Subject(device, model=model, batch=batch, steps=steps, engine=engine)
+    facts, images = DATASETS[ours.run.config.dataset], ours.images
+    take, plain_x = _taker(model, device), ours.x.contiguous()
     workers = min(8, torch.get_num_threads())
     loader = DataLoader(
         Pictures(images.x.cpu(), images.y.cpu(), facts.mean, facts.std),
@@ -64,19 +59,13 @@ def measure(
         pin_memory=device.type == "cuda",
     )
 
-    def epoch() -> None:
-        with ours:
-            ours.epoch(images, 0)
-
     def pictures() -> None:
         for some, labels in loader:
             take(some.to(device, non_blocking=True), labels.to(device, non_blocking=True))
 
-    one = epoch if engine == "captured" else lambda: ours.step(x, y)
-    found = times({"plain loop": lambda: take(plain_x, y), "dense": one}, rounds, device)
-    if engine == "captured":
-        found["dense"] = [seconds / steps for seconds in found["dense"]]
-    whole = times({"plain loop": pictures, "dense": epoch}, min(rounds, 3), device)
+    found = times({"plain loop": lambda: take(plain_x, ours.y), "dense": ours.timed}, rounds, device)
+    found["dense"] = ours.per_step(found["dense"])
+    whole = times({"plain loop": pictures, "dense": ours.epoch}, min(rounds, 3), device)
     each = {name: [seconds / steps for seconds in values] for name, values in whole.items()}
     return {
         "seconds": {

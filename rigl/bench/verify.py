@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from rigl.bench.steps import noise
+from rigl.bench.subject import noise, start_of
 from rigl.config import RunConfig
 from rigl.data import Images
 from rigl.engine import Engine
 from rigl.engines import choose
 from rigl.methods import METHODS
-from rigl.run import Start, build_run
+from rigl.run import build_run
 
 # Of a mean loss over an epoch, in float32; kernels are the same, so that it should be 0.
 TOLERANCE = 1e-4
@@ -50,7 +50,7 @@ def _lanes(device: torch.device, batch: int, model: str, steps: int) -> dict[str
     with ThreadPoolExecutor(2) as pool:
         both = [*pool.map(lambda config: _train(config, images, device, "captured"), configs)]
     pairs = [*zip(alone, both, strict=True)]
-    moved = sum(int((one["masks"][n] != two["masks"][n]).sum()) for one, two in pairs for n in one["masks"])
+    moved = sum(_moved(one, two) for one, two in pairs)
     gap = max(abs(one["loss"] - two["loss"]) for one, two in pairs)
     return {
         "method": "two lanes",
@@ -68,7 +68,7 @@ def _compare(config: RunConfig, images: Images, device: torch.device) -> dict[st
     other = RunConfig(**{**config.model_dump(), "seed": 1})
     eager, captured = _train(config, images, device, "eager"), _train(config, images, device, "captured")
     gap = abs(eager["loss"] - captured["loss"])
-    moved = sum(int((eager["masks"][name] != mask).sum()) for name, mask in captured["masks"].items())
+    moved = _moved(eager, captured)
     if config.precision == "float32":
         passed = moved == 0 and gap <= TOLERANCE
         allowed = TOLERANCE
@@ -87,12 +87,13 @@ def _compare(config: RunConfig, images: Images, device: torch.device) -> dict[st
     }
 
 
+def _moved(one: dict[str, Any], two: dict[str, Any]) -> int:
+    """Mask positions in which two runs differ."""
+    return sum(int((mask != two["masks"][name]).sum()) for name, mask in one["masks"].items())
+
+
 def _train(config: RunConfig, images: Images, device: torch.device, name: str) -> dict[str, Any]:
-    start = Start()
-    if METHODS[config.method].source:
-        other = RunConfig(**{**config.model_dump(), "method": "static", "distribution": "erk"})
-        start = Start(masks=build_run(other, device).sparsifier.masks)
-    engine: Engine = choose(build_run(config, device, start), name=name)
+    engine: Engine = choose(build_run(config, device, start_of(config, device)), name=name)
     if engine.run.sparsifier.method.prunes:  # the paper's run begins to prune only after 700 steps
         engine.run.sparsifier.prune_from = 0
     with engine:

@@ -32,7 +32,7 @@ for seed in sys.argv[4:]:
 MEMORY = """
 import sys, time, torch
 from rigl import provenance
-from rigl.bench.steps import config
+from rigl.bench.subject import config
 from rigl.data import load
 from rigl.engines import choose
 from rigl.run import build_run

@@ -5,34 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
-from typing import NoReturn
 
+from rigl.campaign.command import HELP, Parser, add_device, add_results, add_run, execute, positive
 from rigl.campaign.request import Request, request, seconds
-from rigl.config import ConfigError, OneLineError
-
-HELP = """\
-exit status:
-  0 all done, 3 some left, 1 some failed or damaged, 2 a wrong command
-"""
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+from rigl.config import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; its exit status."""
-    begun = time.monotonic()
-    options = _parser().parse_args(arguments)
-    try:
-        return int(options.do(options, begun))
-    except (OneLineError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+    return execute(_parser(), arguments)
 
 
 def _plan(options: argparse.Namespace, _: float) -> int:
@@ -61,7 +42,7 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     if options.cluster is None:
         from rigl.campaign import processes
 
-        processes.warm(any(config.dataset == "digits" for config in asked.runs()))
+        processes.warm()
     elif options.workers or options.lanes:
         raise ConfigError(
             "--workers and --lanes go without --cluster: --cluster local:N is N workers here, a run each"
@@ -167,19 +148,15 @@ def _parser() -> Parser:
         command.add_argument("--densities", help="default: the report's; under laptop 0.02,0.05,0.1")
         command.add_argument("--dataset", help="default: the report's; under laptop fashion-mnist")
         command.add_argument("--model", help="default: the protocol's own")
-        _add_results(command)
+        add_results(command)
         if name in ("plan", "run"):
             command.add_argument("--workers", type=positive, help="processes, one run each; default: 1")
-            command.add_argument(
-                "--device", default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1"
-            )
+            add_device(command)
         if name == "run":
             command.add_argument(
                 "--lanes", type=positive, help="runs at a time in each process, to fill a GPU; default: 1"
             )
-            command.add_argument("--time-limit", help="stop cleanly before this: 90s, 9m, 1h30m")
-            command.add_argument("--tracker", help="tensorboard or wandb: watch the runs live")
-            command.add_argument("--data", help="folder of the data sets; default: RIGL_DATA")
+            add_run(command)
             command.add_argument(
                 "--cluster", help="run on Dask: local:N, tcp://SCHEDULER:PORT or a file such as slurm.yaml"
             )
@@ -187,20 +164,10 @@ def _parser() -> Parser:
             command.add_argument("--output", help=".csv or .parquet; default: csv to standard output")
     command = commands.add_parser("verify", help=_verify.__doc__, description=_verify.__doc__)
     command.set_defaults(do=_verify)
-    _add_results(command)
+    add_results(command)
     command = commands.add_parser("overhead", help=_overhead.__doc__, description=_overhead.__doc__)
     command.set_defaults(do=_overhead)
     return parser
-
-
-def _add_results(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--results", default="results", help="folder of the records; default: results")
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
-    return int(text)
 
 
 def _request(options: argparse.Namespace) -> Request:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -16,11 +17,10 @@ from typing import Any
 HAS_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
 
 
-def warm(digits: bool) -> None:
-    """Let the server begin to import, also what the data set digits needs, while this process goes on."""
+def warm() -> None:
+    """Let the server begin to import, while this process goes on."""
     if HAS_SERVER:
-        modules = ["rigl.campaign.work", *["sklearn.datasets"] * digits]
-        multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["rigl.campaign.work"])
         _ensure_server()
 
 
@@ -60,3 +60,17 @@ def held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def heard(do: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM call `do` in place of killing; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: do()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,11 +7,8 @@ run holds, which the system takes from a process that dies. A runner only rememb
 from __future__ import annotations
 
 import itertools
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +99,9 @@ class Campaign:
     stillborn: int = 0
     waited: set[str] = field(default_factory=set)
 
+    def interrupt(self) -> None:
+        self.interrupts += 1
+
 
 def run(
     configs: Sequence[RunConfig],
@@ -143,7 +143,7 @@ def run(
     begin = time.monotonic() if begun is None else begun
     crew: Crew
     if cluster is None:
-        processes.warm(any(config.dataset == "digits" for config in configs))
+        processes.warm()
         crew = Local(workers, str(results), device.split(","), str(data_root(data)), lanes)
     else:
         from rigl.campaign.cluster import join  # Dask is there only where it was asked for
@@ -161,7 +161,7 @@ def run(
         lanes=lanes,
     )
     try:
-        with _signals(campaign):
+        with processes.heard(campaign.interrupt):
             while _go_on(campaign):
                 pass
     finally:
@@ -413,21 +413,3 @@ def _short(config: RunConfig) -> str:
     return f"{config.label} {config.size} s{config.seed}" + (
         f" {config.multiplier}x" * (config.multiplier > 1)
     )
-
-
-@contextmanager
-def _signals(campaign: Campaign) -> Iterator[None]:
-    """Count Ctrl-C and SIGTERM in place of dying of them; only a main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def count(*_: Any) -> None:
-        campaign.interrupts += 1
-
-    before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

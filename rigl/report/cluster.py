@@ -6,7 +6,6 @@ import heapq
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -17,8 +16,7 @@ import pandas as pd
 from rigl import experiments
 from rigl.config import DATASETS, RunConfig
 from rigl.flops import forward_flops
-from rigl.project import root
-from rigl.shapes import load_layers
+from rigl.project import model_layers, root
 
 GPUS = (1, 8, 64)
 
@@ -35,7 +33,7 @@ class Task:
 def flops(config: RunConfig) -> float:
     """FLOPs of a run on a machine that masks save nothing: ``3 f_d`` a training image, epoch by epoch, with
     f_d from ``results/layers.json``; a small dense network costs its share of the weights."""
-    layers = _layers(root() / "results" / "layers.json")[f"{config.model} on {config.dataset}"]
+    layers = model_layers()[f"{config.model} on {config.dataset}"]
     images = DATASETS[config.dataset].train - config.validation
     share = (config.density or 1.0) if config.method == "small-dense" else 1.0
     return 3 * forward_flops(layers) * share * images * config.total_epochs
@@ -103,7 +101,7 @@ def is_gpu(benchmark: dict[str, Any]) -> bool:
 
 def rate(benchmark: dict[str, Any]) -> float:
     """FLOPs a second in dense training, of the model that was measured."""
-    layers = _layers(root() / "results" / "layers.json")[f"{benchmark['model']} on cifar10"]
+    layers = model_layers()[f"{benchmark['model']} on cifar10"]
     return float(benchmark["images_per_second"]["dense"] * 3 * forward_flops(layers))
 
 
@@ -147,7 +145,7 @@ def costs() -> pd.DataFrame:
     rows = []
     for dataset in experiments.BOTH:
         config = RunConfig(protocol="paper", dataset=dataset)
-        layers = _layers(root() / "results" / "layers.json")[f"{config.model} on {dataset}"]
+        layers = model_layers()[f"{config.model} on {dataset}"]
         rows.append(
             {
                 "Model": config.model,
@@ -192,9 +190,6 @@ def verdict(benchmark: dict[str, Any]) -> str:
     if pause():
         text += f" A run is then given out every {1 / asked:,.0f} seconds; the scheduler needs {pause():.2g}."
     return text
-
-
-_layers = cache(load_layers)
 
 
 def _stored() -> list[dict[str, Any]]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 
-from rigl.campaign.cli import HELP, Parser, positive
+from rigl.campaign.command import HELP, Parser, add_device, add_results, add_run, execute, positive
 from rigl.campaign.request import seconds
-from rigl.config import ConfigError, OneLineError
 from rigl.experiments import TUNING
 from rigl.studies import Settings
 from rigl.tuning.request import ASKED, request
@@ -16,13 +13,7 @@ from rigl.tuning.request import ASKED, request
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; its exit status."""
-    begun = time.monotonic()
-    options = _parser().parse_args(arguments)
-    try:
-        return int(options.do(options, begun))
-    except (OneLineError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+    return execute(_parser(), arguments)
 
 
 def _run(options: argparse.Namespace, begun: float) -> int:
@@ -95,15 +86,11 @@ def _parser() -> Parser:
         command.add_argument(
             "--storage", help="URL of a database that Optuna knows; default: SQLite in the folder of results"
         )
-        command.add_argument("--results", default="results", help="folder of the records; default: results")
+        add_results(command)
         if name == "run":
             command.add_argument("--workers", type=positive, default=1, help="processes, one trial each")
-            command.add_argument(
-                "--device", default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1"
-            )
-            command.add_argument("--time-limit", help="stop cleanly before this: 90s, 9m, 1h30m")
-            command.add_argument("--tracker", help="tensorboard or wandb: watch the runs live")
-            command.add_argument("--data", help="folder of the data sets; default: RIGL_DATA")
+            add_device(command)
+            add_run(command)
     return parser
 
 

@@ -8,8 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from statistics import mean
@@ -93,7 +92,7 @@ def run(settings: Settings, options: Options) -> Outcome:
     store = Store(settings, options.results, options.storage)
     errors: list[str] = []
     stopping = Event()
-    with _signals(stopping):
+    with processes.heard(lambda: _ask(stopping)):
         if options.workers == 1 or store.is_over():
             stop = Stop(settings, options, stopping)
             errors += _try(lambda: _trials(store, options, stop))
@@ -220,7 +219,7 @@ def _try(do: Any) -> list[str]:
 
 def _together(settings: Settings, options: Options, stopping: Event) -> list[str]:
     """Several processes on one study; what each that did not end well says."""
-    processes.warm(settings.config.dataset == "digits")
+    processes.warm()
     devices = options.device.split(",")
     lines: dict[Connection, Any] = {}
     errors: list[str] = []
@@ -278,22 +277,9 @@ def _listen(line: Connection, stopping: Event) -> None:
         stopping.set()
 
 
-@contextmanager
-def _signals(stopping: Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM say stop in place of killing; only a main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(*_: Any) -> None:
-        if stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()
-        print("stopping after the epochs that are on: once more to stop at once", flush=True)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _ask(stopping: Event) -> None:
+    """Say stop; a second time, die of it."""
+    if stopping.is_set():
+        raise KeyboardInterrupt
+    stopping.set()
+    print("stopping after the epochs that are on: once more to stop at once", flush=True)

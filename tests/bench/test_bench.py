@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from rigl.bench import limits, plain, steps, structured, verify, whole
+from rigl.bench import limits, plain, steps, structured, subject, verify, whole
 from rigl.bench.__main__ import main
 from rigl.engines import Captured
 from rigl.methods import METHODS
@@ -32,12 +32,12 @@ def test_every_method_against_dense():
 
 @pytest.mark.parametrize("method", [*steps.METHODS_TIMED, "rigl-reinit"])
 def test_the_update_that_is_timed_is_one(method):
-    run = steps.prepared(steps.config("wrn-10-1", 8, method), CPU)
+    run = subject.prepared(subject.config("wrn-10-1", 8, method), CPU)
     assert run.sparsifier.update_count == 0
     moves = run.sparsifier.method.grow is not None or run.sparsifier.method.prunes
-    steps.optimise(run)()
+    subject.optimise(run)()
     assert run.sparsifier.update_count == 0
-    one = steps.optimise(run, update=True)
+    one = subject.optimise(run, update=True)
     one(), one()
     assert run.sparsifier.update_count == (2 if moves else 0)
 
@@ -73,7 +73,7 @@ def test_the_plain_loop_sees_the_same_images():
         found = plain.measure(CPU, **SIZE, steps=2, engine=engine)
         assert all(row["median"] > 0 for row in spreads(found))
         assert found["images_per_second"]["dense"] > 0
-    images = steps.noise(steps.config("wrn-10-1", 8), 6, CPU)
+    images = subject.noise(subject.config("wrn-10-1", 8), 6, CPU)
     pictures = plain.Pictures(images.x, images.y, (0.0,) * 3, (1 / 255,) * 3)
     window, label = pictures[3]
     assert label == int(images.y[3])

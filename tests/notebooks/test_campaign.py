@@ -1,28 +1,11 @@
 """The campaign notebook, run by papermill as a user runs it: from another folder, in a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 from rigl import records
 from rigl.campaign import notebook
 from rigl.config import RunConfig
 from rigl.experiments import rows
-
-
-def papermill(root, folder, *arguments):
-    return subprocess.run(
-        [Path(sys.executable).with_name("papermill"), *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def shown(executed):
@@ -31,7 +14,7 @@ def shown(executed):
     return "\n".join("".join(text) for text in found)
 
 
-def test_it_trains_what_is_asked_and_shows_plan_and_status(root, tmp_path):
+def test_it_trains_what_is_asked_and_shows_plan_and_status(root, papermill, tmp_path):
     options = {"protocol": "smoke", "model": "lenet-300-100", "densities": [0.2], "seed": 0}
     configs = rows("figure5", **options)
     # All but one run are there, so that only that one is trained.
@@ -40,7 +23,7 @@ def test_it_trains_what_is_asked_and_shows_plan_and_status(root, tmp_path):
         record = records.load(known).model_copy(update={"config": config, "name": config.name})
         records.save(record, tmp_path / "results")
     done = papermill(
-        root, tmp_path, root / "notebooks" / "campaign.ipynb", "out.ipynb", "-p", "tables", "figure5",
+        tmp_path, root / "notebooks" / "campaign.ipynb", "out.ipynb", "-p", "tables", "figure5",
         "-p", "protocol", "smoke", "-p", "model", "lenet-300-100", "-p", "densities", "0.2",
         "-p", "seeds", "0", "-p", "run", "True", "-p", "device", "cpu", "-p", "time_limit", "10m",
         "-p", "results", tmp_path / "results",
@@ -57,8 +40,8 @@ def test_it_trains_what_is_asked_and_shows_plan_and_status(root, tmp_path):
     )
 
 
-def test_help_lists_every_parameter(root, tmp_path):
-    done = papermill(root, tmp_path, "--help-notebook", root / "notebooks" / "campaign.ipynb")
+def test_help_lists_every_parameter(root, papermill, tmp_path):
+    done = papermill(tmp_path, "--help-notebook", root / "notebooks" / "campaign.ipynb")
     assert done.returncode == 0
     for name in notebook.PARAMETERS:
         assert f"  {name}: " in done.stdout, name

@@ -1,10 +1,6 @@
 """The training notebook, run by papermill as a user runs it: from another folder, in a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,26 +10,12 @@ from rigl.config import ConfigError, RunConfig
 FAST = ("-p", "model", "lenet-300-100", "-p", "epochs", "2", "-p", "device", "cpu")
 
 
-def papermill(root, tmp_path, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    return subprocess.run(
-        [Path(sys.executable).with_name("papermill"), *map(str, arguments)],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def success(root, tmp_path_factory):
+def success(root, papermill, tmp_path_factory):
     folder = tmp_path_factory.mktemp("papermill")
     source = root / "notebooks" / "train.ipynb"
     done = papermill(
-        root, folder, source, "out.ipynb", "-p", "method", "rigl", "-p", "density", "0.2", *FAST,
+        folder, source, "out.ipynb", "-p", "method", "rigl", "-p", "density", "0.2", *FAST,
         "-p", "results", folder / "results",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -87,16 +69,16 @@ def test_the_closing_lines(success, tmp_path):
         (("density", "ten"), "ConfigError: density='ten' is not right: it should be a valid number"),
     ],
 )
-def test_a_wrong_parameter_is_one_line_and_exit_1(root, tmp_path, wrong, line):
+def test_a_wrong_parameter_is_one_line_and_exit_1(root, papermill, tmp_path, wrong, line):
     source = root / "notebooks" / "train.ipynb"
-    done = papermill(root, tmp_path, source, "out.ipynb", "-p", *wrong, "-p", "results", tmp_path / "results")
+    done = papermill(tmp_path, source, "out.ipynb", "-p", *wrong, "-p", "results", tmp_path / "results")
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith(line)
     assert not list(tmp_path.glob("results/*/*.json"))
 
 
-def test_help_lists_every_parameter_with_its_meaning(root, tmp_path):
-    done = papermill(root, tmp_path, "--help-notebook", root / "notebooks" / "train.ipynb")
+def test_help_lists_every_parameter_with_its_meaning(root, papermill, tmp_path):
+    done = papermill(tmp_path, "--help-notebook", root / "notebooks" / "train.ipynb")
     assert done.returncode == 0
     words = done.stdout.replace("\n", " ")
     for name in notebook.PARAMETERS:

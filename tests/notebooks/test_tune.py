@@ -1,10 +1,6 @@
 """The tuning notebook, run by papermill as a user runs it: from another folder, in a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,22 +9,9 @@ from rigl.config import ConfigError
 from rigl.tuning import notebook
 
 
-def papermill(root, folder, *arguments):
-    return subprocess.run(
-        [Path(sys.executable).with_name("papermill"), *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def test_it_does_a_study_and_shows_it(root, tmp_path):
+def test_it_does_a_study_and_shows_it(root, papermill, tmp_path):
     done = papermill(
-        root, tmp_path, root / "notebooks" / "tune.ipynb", "out.ipynb", "-p", "epochs", "2",
+        tmp_path, root / "notebooks" / "tune.ipynb", "out.ipynb", "-p", "epochs", "2",
         "-p", "seeds", "0", "-p", "trials", "2", "-p", "device", "cpu", "-p", "results", tmp_path / "results",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -47,8 +30,8 @@ def test_it_does_a_study_and_shows_it(root, tmp_path):
     assert sum("application/vnd.plotly.v1+json" in each for each in data) == 1
 
 
-def test_help_lists_every_parameter_with_its_meaning(root, tmp_path):
-    done = papermill(root, tmp_path, "--help-notebook", root / "notebooks" / "tune.ipynb")
+def test_help_lists_every_parameter_with_its_meaning(root, papermill, tmp_path):
+    done = papermill(tmp_path, "--help-notebook", root / "notebooks" / "tune.ipynb")
     assert done.returncode == 0
     for name in notebook.PARAMETERS:
         assert f"  {name}: " in done.stdout, name
