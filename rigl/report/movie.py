@@ -14,6 +14,7 @@ from html import escape
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, TypedDict
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,8 @@ CLASSES = {  # what the outputs stand for, where the layer shown is the last one
 }
 CELL = 10  # units of the pictures' coordinates; a path's letters are relative to a cell's middle
 SECONDS_A_FRAME = 0.5
+GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(6.6rem,1fr));gap:.9rem 1.1rem"
+SQUARE = "display:block;width:100%;border:1px solid rgba(128,128,128,.4)"
 Film = Mapping[str, Any]
 
 
@@ -177,22 +180,22 @@ def picture(film: Film, frame: Frame) -> str:
         drawn = "".join(f'<path data-kind="{k}" {KINDS[k]["look"]} d="{paths[k]}"/>' for k in KINDS)
         squares.append(
             f'<div><div style="display:flex;justify-content:space-between"><span>{escape(name)}</span>'
-            f'<b>{active}</b></div><svg viewBox="0 0 {width} {width}" style="display:block;width:100%">'
+            f'<b>{active}</b></div><svg viewBox="0 0 {width} {width}" style="{SQUARE}">'
             f'<path {IDLE["look"]} d="{idle}"/>{drawn}</svg></div>'
         )
-    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(6.6rem,1fr));gap:.9rem 1.1rem"
-    return f'<div role="img" aria-label="{escape(frame["text"])}" style="{grid}">{"".join(squares)}</div>'
+    return f'<div role="img" aria-label="{escape(frame["text"])}" style="{GRID}">{"".join(squares)}</div>'
 
 
 def legend() -> str:
     """What the marks mean, as HTML."""
     marks = [
-        f'<span style="white-space:nowrap"><svg viewBox="-5 -5 10 10" width="14" height="14" aria-hidden="true" '
-        f'style="vertical-align:-2px"><path {kind["look"]} d="{kind["path"](0, 0)}"/></svg> '
+        '<span style="white-space:nowrap"><svg viewBox="-5 -5 10 10" width="14" height="14" '
+        f'style="vertical-align:-2px" aria-hidden="true"><path {kind["look"]} '
+        f'd="{kind["path"](0, 0)}"/></svg> '
         f"{kind['text']}</span>"
         for kind in (*KINDS.values(), IDLE)
     ]
-    return '<p style="display:flex;flex-wrap:wrap;gap:.2rem 1.2rem">' + "".join(marks) + "</p>"
+    return '<p style="display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.9rem 0">' + "".join(marks) + "</p>"
 
 
 def story(film: Film, found: list[Frame]) -> str:
@@ -232,21 +235,27 @@ def html(film: Film) -> str:
     data = [{"text": frame["text"], "active": frame["active"], "paths": frame["paths"]} for frame in found]
     safe = json.dumps(data).replace("<", "\\u003c")  # no text of a record's ends the script
     script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-    rows = tables.html(table(found), f"Every update of {film['layer']}, in weights.")
+    numbers = table(found)
+    rows = tables.html(numbers, f"Every update of {film['layer']}, in weights.")
+    csv = f"data:text/csv;charset=utf-8,{quote(numbers.to_csv(index=False))}"
     return f"""<div class="movie">
 <div class="explorer-controls">
-<label>Update <input name="update" type="range" min="0" max="{len(found) - 1}" value="0"></label>
+<label class="explorer-wide">Update
+<input name="update" type="range" min="0" max="{len(found) - 1}" value="0"></label>
+<span class="explorer-buttons">
 <button type="button" name="previous">Previous</button>
 <button type="button" name="next">Next</button>
 <button type="button" name="play" data-seconds="{SECONDS_A_FRAME}">Play</button>
+</span>
 </div>
 <p class="explorer-summary" aria-live="polite">{escape(found[0]["text"])}</p>
-<figure>
+<figure class="numbers">
 {picture(film, found[0])}
 {legend()}
 <figcaption>{escape(story(film, found))}</figcaption>
 </figure>
-<details><summary>The same as a table</summary>{rows}</details>
+<details><summary>The same as a table</summary>{rows}
+<p><a download="movie.csv" href="{csv}">Data as csv</a></p></details>
 <script type="application/json">{safe}</script>
 <script>{script}</script>
 </div>"""
