@@ -34,9 +34,9 @@ def film(
 
     Returns plain data: the config, where the run comes from, `state_sha256` as in a record, and `frames`,
     one for the mask at first and one for each update. A frame has the steps taken, `kept`, the positions
-    that the update's drop left active, and `mask`, those active after it: bits in the order of the flattened
-    weight, as base64. `data` and `device` as in `train`; raises what it raises, and KeyError for an unknown
-    layer.
+    that the update left active with their weight, and `mask`, those active after it: bits in the order of
+    the flattened weight, as base64. `data` and `device` as in `train`; raises what it raises, and KeyError
+    for an unknown layer.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     commit, clean = provenance.commit()
