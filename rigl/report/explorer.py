@@ -1,4 +1,5 @@
-"""The density explorer: which layer keeps how many weights, for a model, a distribution and a density.
+"""The density explorer: which layer keeps how many weights, for a model, a distribution and a budget, which
+is a density or a share of the dense network's FLOPs.
 
 One data function, `density_table`, feeds both forms: a page that needs no Python any more (`html`) and
 ipywidgets in a live kernel (`widget`).
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,18 +23,17 @@ from rigl.flops import forward_flops
 from rigl.report import figures
 from rigl.shapes import Layer
 
-GRID = (
-    *(0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25),
-    *(0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-)
-START = ("erk", 0.1)
+GRID = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+BUDGETS = {"density": "weights (density)", "flops": "FLOPs, relative to dense"}
+UNITS = {"density": "density {:g}", "flops": "{:g} of the dense FLOPs"}
+START = ("erk", "density", 0.1)
 
 
 class Point(TypedDict):
-    """A distribution at one target density: each layer's density, active weights in all, forward FLOPs
-    relative to dense, and all that in a sentence."""
+    """A distribution under one budget: each layer's density (none where the budget cannot be met), active
+    weights in all, forward FLOPs relative to dense, and all that in a sentence."""
 
-    density: float
+    value: float
     densities: list[float]
     active: int
     flops: float
@@ -41,52 +41,68 @@ class Point(TypedDict):
 
 
 class Model(TypedDict):
-    """A model's layers, its maskable weights in all, and its points by distribution."""
+    """A model's layers (name, shape, weights, forward FLOPs when dense), its maskable weights in all, and its
+    points by distribution and kind of budget."""
 
-    layers: list[tuple[str, str]]
+    layers: list[tuple[str, str, int, float]]
     weights: int
-    points: dict[str, list[Point]]
+    points: dict[str, dict[str, list[Point]]]
 
 
 def density_table(
     models: Mapping[str, Sequence[Layer]],
     distributions: Sequence[str] = DISTRIBUTIONS,
-    densities: Sequence[float] = GRID,
+    values: Sequence[float] = GRID,
 ) -> dict[str, Model]:
-    """Every model under every distribution at every density, as plain JSON-able numbers.
+    """Every model under every distribution at every density, and at every budget of FLOPs, of `values`, as
+    plain JSON-able numbers.
 
-    A layer stands as its name and its shape, in the order of `models`' own layers. Raises what
-    `layer_densities` and `forward_flops` raise.
+    Layers stand in the order of `models`' own. Raises what `layer_densities` and `forward_flops` raise, but
+    for a budget that is too low.
     """
     return {
         name: {
-            "layers": [(layer.name, " x ".join(map(str, layer.shape))) for layer in layers],
+            "layers": [
+                (layer.name, " x ".join(map(str, layer.shape)), layer.numel, forward_flops([layer]))
+                for layer in layers
+            ],
             "weights": sum(layer.numel for layer in layers),
             "points": {
-                kind: [_point(layers, kind, density) for density in densities] for kind in distributions
+                kind: {
+                    budget: [_point(layers, kind, budget, value) for value in values] for budget in BUDGETS
+                }
+                for kind in distributions
             },
         }
         for name, layers in models.items()
     }
 
 
-def _point(layers: Sequence[Layer], distribution: str, density: float) -> Point:
-    shares = layer_densities(layers, density, distribution)
+def _point(layers: Sequence[Layer], distribution: str, budget: str, value: float) -> Point:
+    asked = f"{distribution} at {UNITS[budget].format(value)}"
+    try:
+        if budget == "density":
+            shares = layer_densities(layers, value, distribution)
+        else:
+            shares = layer_densities(layers, distribution=distribution, flops=value)
+    except ValueError as error:
+        if budget == "density":
+            raise
+        return {"value": value, "densities": [], "active": 0, "flops": 0.0, "text": f"{asked}: {error}."}
     active = sum(active_counts(layers, shares).values())
     weights = sum(layer.numel for layer in layers)
-    dense = forward_flops(layers)
-    ratio = forward_flops(layers, shares) / dense
+    cost, dense = forward_flops(layers, shares), forward_flops(layers)
     full = sum(share == 1 for share in shares.values())
     text = (
-        f"{distribution} at density {density:g}: {active:,} of {weights:,} weights active "
-        f"({active / weights:.2%}); a forward pass costs {ratio:.3f} times the dense {dense:.3g} FLOPs; "
+        f"{asked}: {active:,} of {weights:,} weights active ({active / weights:.2%}); a forward pass costs "
+        f"{cost:.3g} FLOPs, {cost / dense:.3f} times the dense {dense:.3g}; "
         f"{full} of {len(layers)} layers fully dense."
     )
     return {
-        "density": density,
+        "value": value,
         "densities": [shares[layer.name] for layer in layers],
         "active": active,
-        "flops": ratio,
+        "flops": cost / dense,
         "text": text,
     }
 
@@ -98,7 +114,9 @@ def flops_table(table: Mapping[str, Model], densities: Sequence[float]) -> pd.Da
         for density in densities:
             row: dict[str, Any] = {"Model": name, "Density": f"{density:g}"}
             for kind, points in model["points"].items():
-                row[kind] = next(f"{point['flops']:.3f}" for point in points if point["density"] == density)
+                row[kind] = next(
+                    f"{point['flops']:.3f}" for point in points["density"] if point["value"] == density
+                )
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -118,45 +136,53 @@ def figure(model: Model, point: Point) -> go.Figure:
     return fig.update_yaxes(range=[0, 1])
 
 
-def _start(model: Model) -> tuple[str, int]:
-    """The distribution, and the position on its grid, that an explorer opens with."""
+def _start(model: Model) -> tuple[str, str, int]:
+    """The distribution, the kind of budget and the position on its grid that an explorer opens with."""
     kind = START[0] if START[0] in model["points"] else next(iter(model["points"]))
-    grid = [point["density"] for point in model["points"][kind]]
-    return kind, min(range(len(grid)), key=lambda index: abs(grid[index] - START[1]))
+    grid = [point["value"] for point in model["points"][kind][START[1]]]
+    return kind, START[1], min(range(len(grid)), key=lambda index: abs(grid[index] - START[2]))
 
 
 def html(table: Mapping[str, Model]) -> str:
     """The explorer as a fragment of HTML that works by itself wherever plotly.js is loaded before it."""
     model = next(iter(table.values()))
-    kind, at = _start(model)
-    point = model["points"][kind][at]
+    kind, budget, at = _start(model)
+    points = model["points"][kind][budget]
+    point = points[at]
     data = {"models": table, "figure": json.loads(figure(model, point).to_json()), "config": figures.CONFIG}
     safe = json.dumps(data).replace("<", "\\u003c")  # no text of a model's ends the script
     script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     return f"""<div class="explorer">
 <div class="explorer-controls">
-<label>Model <select name="model">{_options(table, next(iter(table)))}</select></label>
-<label>Distribution <select name="distribution">{_options(model["points"], kind)}</select></label>
-<label>Density <input name="density" type="range" min="0" max="{len(model["points"][kind]) - 1}" value="{at}">
-<output>{point["density"]:g}</output></label>
+<label>Model <select name="model">{options(table, next(iter(table)))}</select></label>
+<label>Distribution <select name="distribution">{options(model["points"], kind)}</select></label>
+<label>Budget of <select name="budget">{options(BUDGETS, budget, BUDGETS.values())}</select></label>
+<label>at <input name="value" type="range" min="0" max="{len(points) - 1}" value="{at}">
+<output>{point["value"]:g}</output></label>
 <label><input name="log" type="checkbox"> logarithmic axis</label>
 </div>
 <p class="explorer-summary" aria-live="polite">{escape(point["text"])}</p>
 <div class="plotly-graph-div" role="img" aria-label="Density of each layer; the table has the numbers"></div>
 <details><summary>The same as a table</summary>
-<div class="scroll" tabindex="0" role="region" aria-label="Density of each layer">
+<figure class="numbers labels-2">
+<div class="scroll" tabindex="0" role="region" aria-label="Density and cost of each layer">
 <table class="table">
-<thead><tr><th>Layer</th><th>Shape</th><th>Density</th></tr></thead><tbody></tbody></table>
-</div></details>
+<thead><tr><th>Layer</th><th>Shape</th><th>Density</th><th>Active weights</th><th>Forward FLOPs</th></tr>
+</thead>
+<tbody></tbody></table>
+</div></figure>
+<p><a download="densities.csv">Data as csv</a></p></details>
 <script type="application/json">{safe}</script>
 <script>{script}</script>
 </div>"""
 
 
-def _options(names: Mapping[str, Any], chosen: str) -> str:
+def options(values: Iterable[str], chosen: str, texts: Iterable[str] | None = None) -> str:
+    """The choices of a <select>, as HTML; `texts` where they read otherwise than their values."""
+    values = list(values)
     return "".join(
-        f'<option value="{escape(name)}"{" selected" if name == chosen else ""}>{escape(name)}</option>'
-        for name in names
+        f'<option value="{escape(value)}"{" selected" if value == chosen else ""}>{escape(text)}</option>'
+        for value, text in zip(values, texts or values, strict=True)
     )
 
 
@@ -165,28 +191,29 @@ def widget(table: Mapping[str, Model]) -> Any:
     import ipywidgets as ipw
 
     first = next(iter(table.values()))
-    kind, at = _start(first)
-    grid = [point["density"] for point in first["points"][kind]]
+    kind, start, at = _start(first)
+    grid = [point["value"] for point in first["points"][kind][start]]
     model = ipw.Dropdown(options=list(table), description="Model")
     distribution = ipw.Dropdown(options=list(first["points"]), value=kind, description="Distribution")
-    density = ipw.SelectionSlider(options=grid, value=grid[at], description="Density")
+    budget = ipw.Dropdown(options=[(text, name) for name, text in BUDGETS.items()], description="Budget of")
+    value = ipw.SelectionSlider(options=grid, value=grid[at], description="at")
     summary, plot = ipw.HTML(), ipw.Output()
 
     def draw(*_: object) -> None:
-        point = table[model.value]["points"][distribution.value][grid.index(density.value)]
+        point = table[model.value]["points"][distribution.value][budget.value][grid.index(value.value)]
         summary.value = escape(point["text"])
         data = figures.bundle(figure(table[model.value], point), point["text"])
         plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
-    for control in (model, distribution, density):
+    for control in (model, distribution, budget, value):
         control.observe(draw, names="value")
     draw()
-    return ipw.VBox([ipw.HBox([model, distribution, density]), summary, plot])
+    return ipw.VBox([ipw.HBox([model, distribution, budget, value]), summary, plot])
 
 
-def show(models: Mapping[str, Sequence[Layer]]) -> None:
-    """Display the explorer: in a page of the book the static form, in a live kernel the widgets."""
-    table = density_table(models)
+def show(table: Mapping[str, Model]) -> None:
+    """Display the explorer of a `density_table`: in a page of the book the static form, in a live kernel the
+    widgets."""
     if os.environ.get("RIGL_BOOK"):
         figures.emit({"text/html": html(table)}, raw=True)
     else:

@@ -60,8 +60,10 @@ def copy_sources(target: Path) -> None:
     for name in ("book", "notebooks", "rigl"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     (target / "results").mkdir()
-    for name in ("_config.yml", "_toc.yml", "results/layers.json", "results/published.json"):
+    for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, target / name)
+    for path in (ROOT / "results").glob("*.json"):
+        shutil.copy(path, target / "results")
     for hidden in (".pytest_cache", ".venv"):  # no page, though there are readmes in it
         (target / hidden).mkdir()
         (target / hidden / "README.md").write_text("# No page\n")

@@ -7,13 +7,15 @@ import nbformat
 import pytest
 
 from book.conftest import ROOT, build, command, copy_sources
-from rigl.distributions import layer_densities
-from rigl.report.explorer import GRID
+from rigl.distributions import active_counts, layer_densities
+from rigl.flops import forward_flops
+from rigl.report import movie, schedule, worked
+from rigl.report.explorer import BUDGETS, GRID, UNITS
 from rigl.shapes import load_layers
 
 PLOTS = {
-    "book/intro": 0,
-    "notebooks/masks": 1,
+    "notebooks/start": 0,
+    "notebooks/method": 2,
     "book/own-loop": 0,
     "runs/train": 4,
     "notebooks/results": 1,
@@ -69,10 +71,11 @@ def test_builds_with_no_record_and_no_run(tmp_path: Path) -> None:
 
 def test_a_live_kernel_shows_widgets(tmp_path: Path) -> None:
     copy_sources(tmp_path)
-    command("papermill", "notebooks/masks.ipynb", "live.ipynb", "--no-progress-bar", cwd=tmp_path)
+    command("papermill", "notebooks/method.ipynb", "live.ipynb", "--no-progress-bar", cwd=tmp_path)
     cells = nbformat.read(tmp_path / "live.ipynb", as_version=4).cells
     outputs = [output for cell in cells for output in cell.get("outputs", ())]
-    assert any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in outputs)
+    found = ["application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in outputs]
+    assert sum(found) == 3
 
 
 @pytest.mark.browser
@@ -84,7 +87,7 @@ def test_page_reads_well(read, name: str) -> None:
     assert reader.overflow() <= 0
     reader.page.set_viewport_size({"width": 1280, "height": 900})
     assert reader.overflow() <= 0
-    if name == "notebooks/masks":
+    if name == "notebooks/method":
         reader.page.wait_for_selector("mjx-container")
     assert reader.errors == []
     assert reader.outside == []
@@ -95,7 +98,8 @@ STATE = """() => {
   const value = (name) => root.querySelector(`[name="${name}"]`).value;
   const plot = root.querySelector(".plotly-graph-div");
   return {
-    model: value("model"), distribution: value("distribution"), at: Number(value("density")),
+    model: value("model"), distribution: value("distribution"), budget: value("budget"),
+    at: Number(value("value")),
     shown: root.querySelector("output").value, text: root.querySelector(".explorer-summary").textContent,
     bars: [...plot.data[0].y], drawn: plot.querySelectorAll(".bars .point").length,
     rows: [...root.querySelectorAll("tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent)),
@@ -105,23 +109,33 @@ STATE = """() => {
 
 @pytest.mark.browser
 def test_explorer_by_keyboard_shows_what_the_package_computes(read) -> None:
-    reader = read("notebooks/masks")
+    reader = read("notebooks/method")
     page, models = reader.page, load_layers(ROOT / "results" / "layers.json")
 
-    def check() -> tuple[str, str, float]:
+    def check() -> tuple[str, str, str, float]:
         state = page.evaluate(STATE)
-        density, layers = GRID[state["at"]], models[state["model"]]
-        expected = layer_densities(layers, density, state["distribution"])
+        value, layers = GRID[state["at"]], models[state["model"]]
+        assert state["shown"] == f"{value:g}"
+        assert state["text"].startswith(f"{state['distribution']} at {UNITS[state['budget']].format(value)}:")
+        asked = {"distribution": state["distribution"], state["budget"]: value}
+        expected: dict[str, float] = {}
+        if state["bars"]:
+            expected = layer_densities(layers, **asked)
+        else:
+            with pytest.raises(ValueError, match="too low"):
+                layer_densities(layers, **asked)
+            assert "too low" in state["text"]
         assert state["bars"] == list(expected.values())
-        assert state["drawn"] == len(layers)
-        assert state["shown"] == f"{density:g}"
-        assert state["text"].startswith(f"{state['distribution']} at density {density:g}:")
-        for (name, _, text), layer in zip(state["rows"], layers, strict=True):
+        assert state["drawn"] == len(state["rows"]) == len(expected)
+        for (name, _, density, active, flops), layer in zip(state["rows"], layers, strict=bool(expected)):
             assert name == layer.name
-            assert float(text) == pytest.approx(expected[name], rel=1e-3)
-        return state["model"], state["distribution"], density
+            assert float(density) == pytest.approx(expected[name], rel=1e-3)
+            count = active_counts([layer], expected)[name]
+            assert int(active.replace(",", "")) == pytest.approx(count, abs=1)
+            assert float(flops) == pytest.approx(forward_flops([layer], expected), rel=6e-3)
+        return state["model"], state["distribution"], state["budget"], value
 
-    assert check() == (next(iter(models)), "erk", 0.1)
+    assert check() == (next(iter(models)), "erk", "density", 0.1)
     page.locator('.explorer [name="model"]').focus()
     seen = set()
     for _ in models:
@@ -130,13 +144,119 @@ def test_explorer_by_keyboard_shows_what_the_package_computes(read) -> None:
             page.keyboard.press(key)
             seen.add(check())
         page.keyboard.press("Tab")
+        page.keyboard.press("ArrowDown")
+        seen.add(check())
+        page.keyboard.press("Tab")
         for key in ("Home", "ArrowRight", "End", "ArrowLeft"):
             page.keyboard.press(key)
             seen.add(check())
         page.keyboard.press("Shift+Tab")
+        page.keyboard.press("ArrowUp")
+        seen.add(check())
+        page.keyboard.press("Shift+Tab")
         page.keyboard.press("Shift+Tab")
         page.keyboard.press("ArrowDown")
-    assert {model for model, _, _ in seen} == set(models)
-    assert {kind for _, kind, _ in seen} >= {"uniform", "er"}
-    assert {density for _, _, density in seen} >= {GRID[0], GRID[1], GRID[-2], GRID[-1]}
+    assert {model for model, _, _, _ in seen} == set(models)
+    assert {kind for _, kind, _, _ in seen} >= {"uniform", "er"}
+    assert {budget for _, _, budget, _ in seen} == set(BUDGETS)
+    assert {value for _, _, _, value in seen} >= {GRID[0], GRID[1], GRID[-2], GRID[-1]}
+    assert reader.errors == []
+
+
+DRAWN = """kinds => [...document.querySelectorAll('.movie [role="img"] svg')].map(
+  (square) => kinds.map((kind) => square.querySelector(`[data-kind="${kind}"]`).getAttribute("d")))"""
+
+
+@pytest.mark.browser
+def test_film_by_keyboard_shows_the_run(read) -> None:
+    reader = read("notebooks/start")
+    page, kinds = reader.page, list(movie.KINDS)
+    frames = movie.frames(movie.film())
+    update, play = page.locator('.movie [name="update"]'), page.locator('.movie [name="play"]')
+
+    def check(number: int) -> None:
+        frame = frames[number]
+        assert page.locator(".movie .explorer-summary").text_content() == frame["text"]
+        assert page.locator('.movie [role="img"]').get_attribute("aria-label") == frame["text"]
+        assert page.evaluate(DRAWN, kinds) == [[paths[kind] for kind in kinds] for paths in frame["paths"]]
+        counts = page.locator('.movie [role="img"] b').all_text_contents()
+        assert list(map(int, counts)) == frame["active"]
+
+    check(0)
+    update.focus()
+    for key, number in (("ArrowRight", 1), ("End", len(frames) - 1), ("Home", 0), ("ArrowLeft", 0)):
+        page.keyboard.press(key)
+        check(number)
+    for number in (0, 1):  # there is none before the first
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        check(number)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_function("Number(document.querySelector('.movie [name=update]').value) > 1")
+    page.keyboard.press("Enter")
+    check(int(update.input_value()))
+    assert play.text_content() == "Play"
+    page.emulate_media(reduced_motion="reduce")
+    play.wait_for(state="hidden")
+    assert reader.errors == []
+
+
+LOOKS = """() => [...document.querySelectorAll(".worked td")].map((cell) => {
+  const style = getComputedStyle(cell);
+  return [style.borderTopStyle, style.borderTopColor, style.borderTopLeftRadius].join();
+})"""
+
+
+@pytest.mark.browser
+def test_worked_update_by_keyboard_shows_each_stage(read) -> None:
+    reader = read("notebooks/method")
+    page, table = reader.page, worked.stage_table(worked.example())
+
+    def check(method: str, fraction: str, number: int) -> None:
+        stage = table[method][fraction][number]
+        assert page.locator(".worked .explorer-summary").text_content() == stage["text"]
+        assert page.locator(".worked td").all_text_contents() == stage["cells"]
+        pairs = set(zip(stage["kinds"], page.evaluate(LOOKS), strict=True))
+        assert len(pairs) == len(set(stage["kinds"])) == len({look for _, look in pairs})
+
+    check("rigl", "0.3", 0)
+    page.locator('.worked [name="method"]').focus()
+    page.keyboard.press("ArrowUp")
+    check("set", "0.3", 0)
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    check("set", "0.5", 0)
+    page.keyboard.press("Tab")
+    for number in (1, 2, 3, 3):
+        page.keyboard.press("ArrowRight")
+        check("set", "0.5", number)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    check("set", "0.5", 2)
+    assert reader.errors == []
+
+
+@pytest.mark.browser
+def test_schedule_by_keyboard_shows_what_the_package_computes(read) -> None:
+    reader = read("notebooks/method")
+    page, curves = reader.page, schedule.curves()
+    alpha, end = schedule.ALPHAS.index(0.3), schedule.ENDS.index(0.75)
+
+    def check() -> None:
+        found = curves[alpha][end]
+        assert page.locator(".schedule .explorer-summary").text_content() == found["text"]
+        assert page.locator(".schedule .plotly-graph-div").evaluate("p => p.data[0].y") == found["values"]
+        shown = page.locator(".schedule output").evaluate_all("found => found.map((output) => output.value)")
+        assert shown == [f"{schedule.ALPHAS[alpha]:g}", f"{schedule.ENDS[end]:g}"]
+
+    check()
+    page.locator('.schedule [name="alpha"]').focus()
+    page.keyboard.press("End")
+    alpha = len(schedule.ALPHAS) - 1
+    check()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowLeft")
+    end -= 1
+    check()
     assert reader.errors == []

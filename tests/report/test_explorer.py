@@ -27,13 +27,27 @@ def test_grid_holds_the_densities_people_ask_for() -> None:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_table_is_what_the_package_computes(model: str, kind: str) -> None:
-    layers, points = MODELS[model], TABLE[model]["points"][kind]
-    assert [point["density"] for point in points] == list(explorer.GRID)
+    layers, points = MODELS[model], TABLE[model]["points"][kind]["density"]
+    assert [point["value"] for point in points] == list(explorer.GRID)
     for point in points:
-        shares = layer_densities(layers, point["density"], kind)
+        shares = layer_densities(layers, point["value"], kind)
         assert point["densities"] == list(shares.values())
         assert point["flops"] == forward_flops(layers, shares) / forward_flops(layers)
         assert f"{point['active']:,} of {TABLE[model]['weights']:,}" in point["text"]
+
+
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
+def test_a_budget_of_flops_is_kept_or_refused(kind: str) -> None:
+    points = TABLE["conv"]["points"][kind]["flops"]
+    assert [point["value"] for point in points] == list(explorer.GRID)
+    met = [point for point in points if point["densities"]]
+    for point in met:
+        assert point["flops"] == pytest.approx(point["value"], rel=1e-6)
+        shares = dict(zip((layer.name for layer in CONV), point["densities"], strict=True))
+        assert point["flops"] == forward_flops(CONV, shares) / forward_flops(CONV)
+    assert len(met) == len(points) if kind != "uniform" else 0 < len(met) < len(points)
+    for point in points[: len(points) - len(met)]:
+        assert "too low" in point["text"]
 
 
 @given(
@@ -44,7 +58,7 @@ def test_table_is_what_the_package_computes(model: str, kind: str) -> None:
 def test_points_are_shares(density: float, kind: str, widths: list[int]) -> None:
     layers = [Layer(f"l{i}", "linear", (b, a), 1) for i, (a, b) in enumerate(pairwise(widths))]
     model = explorer.density_table({"m": layers}, [kind], [density])["m"]
-    (point,) = model["points"][kind]
+    (point,) = model["points"][kind]["density"]
     assert all(0 < share <= 1 + 1e-9 for share in point["densities"])
     assert 0 < point["flops"] <= 1 + 1e-9
     assert abs(point["active"] - density * model["weights"]) <= len(layers) + 1e-6
@@ -52,9 +66,10 @@ def test_points_are_shares(density: float, kind: str, widths: list[int]) -> None
 
 def test_full_density_is_the_dense_network() -> None:
     for model in TABLE.values():
-        for points in model["points"].values():
-            assert points[-1]["active"] == model["weights"]
-            assert points[-1]["flops"] == 1
+        for budgets in model["points"].values():
+            for points in budgets.values():
+                assert points[-1]["active"] == model["weights"]
+                assert points[-1]["flops"] == pytest.approx(1)
 
 
 def test_page_holds_the_table_and_opens_drawn() -> None:
@@ -62,9 +77,9 @@ def test_page_holds_the_table_and_opens_drawn() -> None:
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
     assert data["models"] == json.loads(json.dumps(TABLE))
     assert data["figure"]["data"][0]["y"]
-    assert page.count("<label>") == 4
+    assert page.count("<label>") == 5
     assert 'aria-live="polite"' in page
-    assert TABLE["conv"]["points"]["erk"][explorer.GRID.index(0.1)]["text"] in page
+    assert TABLE["conv"]["points"]["erk"]["density"][explorer.GRID.index(0.1)]["text"] in page
 
 
 def test_names_are_escaped() -> None:
@@ -77,10 +92,10 @@ def test_names_are_escaped() -> None:
 def test_widgets_say_what_the_page_says() -> None:
     pytest.importorskip("ipywidgets")
     box = explorer.widget(TABLE)
-    (model, distribution, density), summary, plot = box.children[0].children, *box.children[1:]
-    assert summary.value == TABLE["conv"]["points"]["erk"][explorer.GRID.index(0.1)]["text"]
-    model.value, distribution.value, density.value = "lenet", "uniform", 0.2
-    point = TABLE["lenet"]["points"]["uniform"][explorer.GRID.index(0.2)]
+    (model, distribution, budget, value), summary, plot = box.children[0].children, *box.children[1:]
+    assert summary.value == TABLE["conv"]["points"]["erk"]["density"][explorer.GRID.index(0.1)]["text"]
+    model.value, distribution.value, budget.value, value.value = "lenet", "uniform", "flops", 0.2
+    point = TABLE["lenet"]["points"]["uniform"]["flops"][explorer.GRID.index(0.2)]
     assert summary.value == point["text"]
     (output,) = plot.outputs
     assert output["data"]["application/vnd.plotly.v1+json"]["data"][0]["y"] == point["densities"]

@@ -1,0 +1,110 @@
+"""``python -m rigl.movie``: how one layer's mask moves in a real run, as ``results/movie.json``."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rigl import engines, provenance
+from rigl.config import RunConfig
+from rigl.data import shared
+from rigl.devices import device_name, isolated, resolve_device
+from rigl.records import write_whole
+from rigl.run import Run, build_run, fingerprint
+from rigl.training import threads
+
+PATH = Path(__file__).parents[1] / "results" / "movie.json"
+SHOWN = RunConfig(
+    protocol="laptop", dataset="fashion-mnist", method="rigl", distribution="uniform", density=0.1
+)
+LAYER = "fc3.weight"  # 10 x 100: a screen shows each of its weights
+
+
+def film(
+    config: RunConfig, layer: str, data: str | Path | None = None, device: str = "auto"
+) -> dict[str, Any]:
+    """Train `config` as `rigl.training.train` does, without a record, and note the mask of `layer`.
+
+    Returns plain data: the config, where the run comes from, `state_sha256` as in a record, and `frames`,
+    one for the mask at first and one for each update. A frame has the steps taken, `kept`, the positions
+    that the update left active with their weight, and `mask`, those active after it: bits in the order of
+    the flattened weight, as base64. `data` and `device` as in `train`; raises what it raises, and KeyError
+    for an unknown layer.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    commit, clean = provenance.commit()
+    where = resolve_device(device)
+    dataset = shared(config.dataset, data, config.pool, where)
+    training, _ = dataset.split(config.validation)
+    with isolated(where, threads(config)):
+        run = build_run(config, where)
+        camera = _Camera(run, layer)
+        with engines.choose(run) as engine:
+            for epoch in range(config.total_epochs):
+                engine.epoch(training, epoch, camera.look)
+            _, accuracy = engine.evaluate(dataset.test)
+        count = torch.get_num_threads()
+    return {
+        "name": config.name,
+        "config": config.model_dump(mode="json"),
+        "total_steps": config.total_steps,
+        "test_accuracy": accuracy,
+        "state_sha256": fingerprint(run.state_dict()),
+        "provenance": {
+            **{"commit": commit, "clean": clean, "versions": provenance.versions(), "threads": count},
+            **{"device": device_name(where), "precision": run.precision, "started": started},
+            "data_sha256": dataset.sha256,
+        },
+        "layer": layer,
+        "shape": list(camera.mask.shape),
+        "frames": camera.frames,
+    }
+
+
+class _Camera:
+    """Looks at a layer after every step, and keeps what an update did to it."""
+
+    def __init__(self, run: Run, layer: str) -> None:
+        self.sparsifier, self.layer = run.sparsifier, layer
+        self.live = dict(run.model.named_parameters())[layer]
+        self.updates, self.weight, self.mask = 0, self.live.detach().clone(), self._mask()
+        self.frames = [_frame(0, self.mask, self.mask)]
+
+    def look(self) -> None:
+        if self.sparsifier.update_count > self.updates:
+            # An update changes no weight but those that it drops, which it sets to 0.
+            kept = self.mask & (self.live == self.weight)
+            self.updates, self.mask = self.sparsifier.update_count, self._mask()
+            self.frames.append(_frame(self.sparsifier.step_count, kept, self.mask))
+        self.weight = self.live.detach().clone()
+
+    def _mask(self) -> Tensor:
+        return self.sparsifier.masks[self.layer].clone()
+
+
+def _frame(step: int, kept: Tensor, mask: Tensor) -> dict[str, Any]:
+    return {"step": step, "kept": _bits(kept), "mask": _bits(mask)}
+
+
+def _bits(mask: Tensor) -> str:
+    return b64encode(np.packbits(mask.cpu().numpy().ravel())).decode()
+
+
+def save(found: dict[str, Any], path: str | Path) -> None:
+    """Write what `film` gave, a field or a frame a line."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in found.items() if key != "frames"]
+    frames = ",\n".join("  " + json.dumps(frame) for frame in found["frames"])
+    text = "{\n" + ",\n".join([*lines, f' "frames": [\n{frames}\n ]']) + "\n}\n"
+    write_whole(Path(path), text.encode())
+
+
+if __name__ == "__main__":
+    save(film(SHOWN, LAYER, device="cpu"), PATH)
+    print(PATH)

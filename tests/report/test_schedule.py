@@ -1,0 +1,47 @@
+"""The schedule's explorer against rigl.schedules."""
+
+import json
+import re
+
+import pytest
+
+from rigl.report import schedule
+from rigl.schedules import drop_fraction
+
+TABLE = schedule.curves()
+
+
+@pytest.mark.parametrize(("alpha", "end"), [(0.3, 0.75), (0.05, 0.25), (0.6, 1.0)])
+def test_curves_are_what_the_package_computes(alpha: float, end: float) -> None:
+    found = TABLE[schedule.ALPHAS.index(alpha)][schedule.ENDS.index(end)]
+    expected = [drop_fraction(step, end * 88_000, alpha) for step in schedule.SHOWN_STEPS]
+    assert found["values"] == pytest.approx(expected, abs=1e-5)
+    assert f"T_end = {end * 88_000:,.0f} of 88,000 steps: {end * 880:.0f} updates" in found["text"]
+    assert f"first drops {alpha:.1%}" in found["text"]
+
+
+def test_what_moves_in_all_is_the_area_under_the_curve() -> None:
+    # Half a cosine has half the area of its rectangle: 660 updates of 0.15 on average.
+    text = TABLE[schedule.ALPHAS.index(0.3)][schedule.ENDS.index(0.75)]["text"]
+    assert int(re.search(r"(\d+) times as many", text)[1]) == round(660 * 0.15)
+
+
+def test_page_opens_at_the_recommended_knobs() -> None:
+    page = schedule.html()
+    data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
+    assert data["curves"] == TABLE
+    chosen, usual = data["figure"]["data"]
+    assert chosen["y"] == usual["y"]
+    assert "<output>0.3</output>" in page
+    assert "<output>0.75</output>" in page
+
+
+def test_widgets_say_what_the_page_says() -> None:
+    pytest.importorskip("ipywidgets")
+    controls, summary, plot = schedule.widget().children
+    alpha, end = controls.children
+    alpha.value, end.value = 0.6, 0.5
+    found = TABLE[schedule.ALPHAS.index(0.6)][schedule.ENDS.index(0.5)]
+    assert summary.value == found["text"]
+    (output,) = plot.outputs
+    assert output["data"]["application/vnd.plotly.v1+json"]["data"][0]["y"] == found["values"]

@@ -1,0 +1,9 @@
+"""The worked update in results/ is what the package does now."""
+
+import json
+
+from rigl import worked
+
+
+def test_worked_update_is_up_to_date() -> None:
+    assert json.loads(worked.PATH.read_text()) == worked.worked(), "python -m rigl.worked"
