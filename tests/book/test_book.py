@@ -23,6 +23,7 @@ PLOTS = {
     "notebooks/hyperparameters": 0,
     "notebooks/cost": 1,
     "notebooks/discrepancies": 0,
+    "notebooks/claims": 0,
     "notebooks/cluster": 0,
     "book/references": 0,
     "search": 0,

@@ -1,0 +1,224 @@
+"""The claims' verdicts as pages show them: one table of all, each by itself, and text for prose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from math import isfinite
+from pathlib import Path
+
+import pandas as pd
+
+from rigl.report import figures, results, tables
+from rigl.report.claims import CLAIMS, Claim, Finding, findings, tally
+from rigl.report.evidence import REPORT, Cell, Source
+from rigl.report.statistics import LEVEL, Effect
+from rigl.studies import studies
+
+# A sign for each, so that no verdict is told by its colour.
+SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "-"}
+UNITS = {"points": ("{:+.2f}", " points"), "times": ("{:.2f}", " times"), "%": ("{:.1f}", " %")}
+SHARE = ("{:.2f}", " of the runs")
+CIFAR = (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50"))
+# What prose can name whether or not it has been run.
+PLACES = {
+    "laptop": (("fashion-mnist", "lenet-300-100"), ("fashion-mnist", "wrn-10-1"), ("cifar10", "wrn-10-1")),
+    "tenth": CIFAR,
+    "paper": CIFAR,
+    REPORT: CIFAR,
+}
+
+
+def load(frame: pd.DataFrame | None = None, folder: Path | None = None) -> list[Finding]:
+    """Every finding by the records in `folder`, the project's own unless said; `frame` is its `results.runs`,
+    where that is at hand."""
+    folder = folder or results.folder()
+    return findings(results.runs() if frame is None else frame, list(studies(folder)), folder)
+
+
+def scoreboard(found: Iterable[Finding]) -> pd.DataFrame:
+    """One row for each claim and source: `claim`, `protocol`, `dataset`, `model`, `verdict`, then `effect`
+    with `low` and `high` in `unit`, `how` the interval was made, and the numbers of `settings` and `runs`."""
+    rows = [
+        {
+            "claim": each.claim.key,
+            "protocol": each.source.protocol,
+            "dataset": each.source.dataset,
+            "model": each.source.model,
+            "verdict": each.verdict,
+            "effect": each.effect.value if each.effect else None,
+            "low": each.effect.low if each.effect else None,
+            "high": each.effect.high if each.effect else None,
+            "unit": each.claim.unit,
+            "how": each.effect.how if each.effect else None,
+            "settings": sum(cell.verdict != "not tested" for cell in each.cells),
+            "runs": len(each.runs),
+        }
+        for each in found
+    ]
+    return pd.DataFrame(rows)
+
+
+def place(source: Source) -> str:
+    """A source in words."""
+    return f"{source.protocol}: {source.model} on {source.dataset}"
+
+
+def signed(verdict: str) -> str:
+    """A verdict with its sign."""
+    return f"{SIGNS[verdict]} {verdict}"
+
+
+def figure(effect: Effect, unit: str) -> str:
+    """An effect with its unit and interval: ``"+0.31 points, 95 % interval +0.10 to +0.52 (Welch)"``."""
+    form, words = UNITS.get(unit, SHARE)
+    text = form.format(effect.value) + words
+    if not (isfinite(effect.low) and isfinite(effect.high)):
+        return f"{text}, no interval"
+    bounds = f"{form.format(effect.low)} to {form.format(effect.high)}"
+    if effect.how == "range":
+        return f"{text}, range {bounds}"
+    return f"{text}, {100 * LEVEL:g} % interval {bounds} ({effect.how})"
+
+
+def sentence(found: Finding, where: str = "") -> str:
+    """The verdict, `where`, and the effect that it rests on with the number of settings behind it."""
+    verdict = f"{found.verdict} for {where}" if where else found.verdict
+    if found.effect is None:
+        return f"{verdict}: {found.why}"
+    counts = tally(cell for cell in found.cells if cell.verdict != "not tested")
+    parts = [f"{words} {counts[words]}" for words in SIGNS if counts[words]]
+    total = counts.total()
+    alone = f"{total} settings, by themselves: {', '.join(parts)}" if total > 1 else "1 setting"
+    reason = f"; {found.why}" if found.why else ""
+    return f"{verdict}: {figure(found.effect, found.claim.unit)}; {alone}{reason}"
+
+
+def show(found: Sequence[Finding]) -> None:
+    """Display every claim's verdict by every source that says anything, a column a source."""
+    figures.emit({"text/html": html(found)}, raw=True)
+
+
+def html(found: Sequence[Finding], page: str = "claims.html") -> str:
+    """`show`'s table; a claim links to its section of `page`."""
+    decided = {place(each.source) for each in found if each.verdict != "not tested" and not each.why}
+    every = list(dict.fromkeys(place(each.source) for each in found))
+    sources = [name for name in every if name in decided]
+    cells = {(each.claim.key, place(each.source)): each for each in found}
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in sources)
+    body = "".join(
+        f'<tr><th scope="row"><a href="{page}#claim-{claim.key}">{escape(claim.text)}</a></th>'
+        + "".join(_verdict(cells.get((claim.key, name))) for name in sources)
+        + "</tr>"
+        for claim in CLAIMS
+    )
+    run = {each.source.protocol for each in found}
+    silent = [f"{name} (too few runs)" for name in every if name not in decided]
+    silent += [f"{name} (not run)" for name in PLACES if name not in run]
+    caption = (
+        "Verdicts by protocol, model and data set, each from its own runs; columns that begin with “the "
+        "report” judge its printed means and standard deviations by the same rule. In brackets: the "
+        f"{100 * LEVEL:g} % interval over seeds, or the range of what is counted."
+        + (f" Left out: {'; '.join(silent)}." if silent else "")
+    )
+    return (
+        '<figure class="numbers labels-1"><div class="scroll" tabindex="0" role="region" '
+        'aria-label="Verdicts on the claims"><table class="table scoreboard">'
+        f'<thead><tr><th scope="col">Claim</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _verdict(found: Finding | None) -> str:
+    if found is None or found.effect is None:
+        return f"<td>{signed('not tested')}</td>"
+    form, words = UNITS.get(found.claim.unit, SHARE)
+    effect = found.effect
+    text = form.format(effect.value) + words
+    if isfinite(effect.low) and isfinite(effect.high):
+        text += f"<br>[{form.format(effect.low)}, {form.format(effect.high)}]"
+    return f"<td><strong>{signed(found.verdict)}</strong><br><small>{text}</small></td>"
+
+
+def show_claim(key: str, found: Sequence[Finding]) -> None:
+    """Display one claim: its text, the comparison, and by every source the verdict, its settings and runs.
+
+    Raises ValueError for a claim that is not there.
+    """
+    figures.emit({"text/html": claim_html(key, found)}, raw=True)
+
+
+def claim_html(key: str, found: Sequence[Finding]) -> str:
+    """`show_claim`'s page."""
+    mine = [each for each in found if each.claim.key == key]
+    if not mine:
+        raise ValueError(f"{key!r} is no claim: choose from {', '.join(claim.key for claim in CLAIMS)}")
+    claim = mine[0].claim
+    tested = [each for each in mine if each.effect or each.cells]
+    rest = [f"{place(each.source)} ({each.why})" for each in mine if each not in tested]
+    parts = [f"<p><strong>Claim.</strong> {escape(claim.text)}<br>Compared: {escape(claim.compared)}.</p>"]
+    parts += [_finding(claim, each) for each in tested]
+    parts += [f"<p>{signed('not tested')}: {escape('; '.join(rest))}.</p>"] if rest else []
+    return "".join(parts)
+
+
+def _finding(claim: Claim, found: Finding) -> str:
+    rest = sentence(found).removeprefix(found.verdict)
+    text = f"{escape(place(found.source))}: <strong>{signed(found.verdict)}</strong>{escape(rest)}."
+    table = pd.DataFrame([_row(claim, cell) for cell in found.cells])
+    listing = tables.html(table, f"{place(found.source)}, a row a setting.")
+    if found.source.protocol == REPORT:
+        behind = f"<p>From the report: {escape(', '.join(found.runs))}.</p>" if found.runs else ""
+    else:
+        names = "".join(f"<li>{escape(name)}</li>" for name in found.runs)
+        behind = f"<details><summary>The runs behind: {len(found.runs)}</summary><ul>{names}</ul></details>"
+    summary = f"<summary>Setting by setting: {escape(place(found.source))}</summary>"
+    return f"<p>{text}</p><details>{summary}{listing}{behind}</details>"
+
+
+def _row(claim: Claim, cell: Cell) -> dict[str, str]:
+    form, words = UNITS.get(claim.unit, SHARE)
+    effect = cell.effect
+    bounded = effect is not None and isfinite(effect.low)
+    return {
+        "Setting": cell.where,
+        claim.sides[0]: cell.one,
+        claim.sides[1]: cell.other,
+        f"Effect,{words}": form.format(effect.value) if effect else "-",
+        "From": form.format(effect.low) if effect and bounded else "-",
+        "To": form.format(effect.high) if effect and bounded else "-",
+        "Seeds": cell.seeds or "-",
+        "Verdict": signed(cell.verdict) + (f" ({cell.note})" if cell.note else ""),
+    }
+
+
+def glue(found: Sequence[Finding]) -> None:
+    """Leave every verdict where prose can quote it, under the names of `texts`."""
+    from myst_nb import glue as leave
+
+    for name, text in texts(found).items():
+        leave(name, text, display=False)
+
+
+def texts(found: Sequence[Finding]) -> dict[str, str]:
+    """Every verdict by name, those not tested too.
+
+    ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models, ``claim-KEY-PROTOCOL-DATASET-MODEL``
+    one, and ``verdict-...`` the verdict alone; the report's own figures are protocol ``report``.
+    """
+    known = {
+        (each.claim.key, each.source.protocol, each.source.dataset, each.source.model): each for each in found
+    }
+    made = {}
+    for claim in CLAIMS:
+        for protocol, usual in PLACES.items():
+            others = [key[2:] for key in known if key[:2] == (claim.key, protocol)]
+            name, parts = f"{claim.key}-{protocol.removeprefix('the ')}", []
+            for dataset, model in dict.fromkeys([*usual, *others]):
+                each = known.get((claim.key, protocol, dataset, model))
+                made[f"claim-{name}-{dataset}-{model}"] = sentence(each) if each else "not tested: not run"
+                made[f"verdict-{name}-{dataset}-{model}"] = each.verdict if each else "not tested"
+                if each and each.verdict != "not tested":
+                    parts.append(sentence(each, f"{model} on {dataset}"))
+            made[f"claim-{name}"] = "; ".join(parts) or "not tested"
+    return made

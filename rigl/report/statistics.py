@@ -1,0 +1,138 @@
+"""What a handful of seeds can say: effects, their intervals, and what an interval says of a claim.
+
+Every figure here comes from summaries (mean, standard deviation, number), so that printed tables are judged
+by the very functions that judge records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, isnan, sqrt
+from statistics import median_low
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+WILD = 4
+Verdict = Literal["holds", "does not hold", "undecided", "not tested"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One setting's runs: mean, sample standard deviation (n - 1; NaN below two), and how many."""
+
+    name: str
+    mean: float
+    std: float
+    n: int
+
+
+Terms = tuple[tuple[float, Sample], ...]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A figure with its interval, which is unbounded where the data give none.
+
+    how     ``"Welch"``, ``"range"`` (smallest and largest of what was measured) or ``"Clopper-Pearson"``
+    source  what it was made from: weighted samples, values, or (hits, tries), for `pool`
+    """
+
+    value: float
+    low: float
+    high: float
+    how: str
+    source: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Region:
+    """The effects for which a claim is true: those between `low` and `high`. Where the interval lies below
+    `least`, or above `high`, it is false; `least` is `low` unless said."""
+
+    low: float = -inf
+    high: float = inf
+    least: float | None = None
+
+
+def sample(name: str, values: Sequence[float]) -> Sample:
+    """The summary of at least one value."""
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return Sample(name, float(np.mean(values)), std, len(values))
+
+
+def welch(terms: Terms, offset: float = 0.0) -> Effect:
+    """The weighted sum of means, less `offset`, with the interval of Welch and Satterthwaite at `LEVEL`.
+
+    For weights 1 and -1 it is Welch's t interval of a difference. A sample that comes twice is one sample.
+    Fewer than two runs on a side, or no spread on any, give an unbounded interval.
+    """
+    weights: dict[Sample, float] = {}
+    for weight, each in terms:
+        weights[each] = weights.get(each, 0.0) + weight
+    used = {each: weight for each, weight in weights.items() if weight}
+    value = sum(weight * each.mean for each, weight in used.items()) - offset
+    if not used or any(each.n < 2 or isnan(each.std) for each in used):
+        return Effect(value, -inf, inf, "Welch", terms)
+    parts = [(weight * each.std) ** 2 / each.n for each, weight in used.items()]
+    if sum(parts) == 0:
+        return Effect(value, -inf, inf, "Welch", terms)
+    # Shares of the variance: squares of variances themselves can fall below the smallest double.
+    shares = [part / sum(parts) for part in parts]
+    freedom = 1 / sum(share**2 / (each.n - 1) for share, each in zip(shares, used, strict=True))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * sqrt(sum(parts))
+    return Effect(value, value - half, value + half, "Welch", terms)
+
+
+def extent(values: Sequence[float]) -> Effect:
+    """The mean of at least one value, and their range: for what is counted, not sampled, such as FLOPs."""
+    return Effect(float(np.mean(values)), min(values), max(values), "range", tuple(values))
+
+
+def share(hits: int, tries: int) -> Effect:
+    """The share of `hits` with Clopper and Pearson's interval at `LEVEL`."""
+    tail = (1 - LEVEL) / 2
+    low = float(stats.beta.ppf(tail, hits, tries - hits + 1)) if hits else 0.0
+    high = float(stats.beta.ppf(1 - tail, hits + 1, tries - hits)) if hits < tries else 1.0
+    return Effect(hits / tries, low, high, "Clopper-Pearson", (hits, tries))
+
+
+def pool(effects: Sequence[Effect]) -> Effect:
+    """One effect for several settings; all must be of one kind.
+
+    Ranges are joined and shares are added up. Differences are averaged, each setting counting as much as any
+    other unless its variance is more than `WILD` times the median one, where it counts by the inverse of its
+    variance: a setting in which a seed collapsed then does not drown the others. (Weights by the variance
+    alone make the interval too short with three seeds; the tests measure both.) Settings without an interval
+    are left out unless none has one.
+    """
+    how = effects[0].how
+    if how == "range":
+        return extent([value for each in effects for value in each.source])
+    if how == "Clopper-Pearson":
+        return share(sum(each.source[0] for each in effects), sum(each.source[1] for each in effects))
+    known = [each for each in effects if isfinite(each.low)]
+    if not known:
+        return Effect(float(np.mean([each.value for each in effects])), -inf, inf, "Welch")
+    variances = [sum((w * x.std) ** 2 / x.n for w, x in each.source) for each in known]
+    floor = WILD * median_low(variances)
+    raw = [1 / max(variance, floor) for variance in variances]
+    weights = [each / sum(raw) for each in raw]
+    pairs = list(zip(weights, known, strict=True))
+    terms = tuple((weight * w, x) for weight, each in pairs for w, x in each.source)
+    # An offset, where a setting is held against a constant, is what its terms do not explain.
+    offset = sum(weight * (sum(w * x.mean for w, x in each.source) - each.value) for weight, each in pairs)
+    return welch(terms, offset)
+
+
+def judge(effect: Effect, region: Region) -> Verdict:
+    """Whether a claim holds whose effect has to lie in `region`, by the effect's interval."""
+    if region.low < effect.low and effect.high < region.high:
+        return "holds"
+    least = region.low if region.least is None else region.least
+    if effect.high <= least or effect.low >= region.high:
+        return "does not hold"
+    return "undecided"

@@ -1,0 +1,333 @@
+"""Verdicts follow the records: every kind of verdict, every claim, and the page that shows them."""
+
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from report.sample import CONV, record
+from rigl import records
+from rigl.config import RunConfig
+from rigl.distributions import layer_densities
+from rigl.project import root
+from rigl.records import LayerRecord
+from rigl.report import claims, results, scoreboard
+from rigl.report.claims import CLAIMS
+from rigl.report.evidence import REPORT
+from rigl.studies import Settings, Study, Trial
+
+ORDER = ["does not hold", "undecided", "holds"]
+KEYS = [claim.key for claim in CLAIMS]
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """Saves `made` records and judges a claim by all that were saved."""
+
+    def judge(key, *made, studies=()):
+        for each in made:
+            records.save(each, tmp_path)
+        claim = next(each for each in CLAIMS if each.key == key)
+        sources = claims.gather(results.runs(str(tmp_path)), studies, tmp_path)
+        mine = [claims.finding(claim, each) for each in sources]
+        return mine[0] if len(mine) == 1 else mine
+
+    return judge
+
+
+def seeds(accuracies, **knobs):
+    return [record(accuracy, seed=seed, **knobs) for seed, accuracy in enumerate(accuracies)]
+
+
+def changed(one, density=None, ratio=None, shapes=CONV):
+    """A record of a network with convolutions: its layers' densities over time, its training FLOPs."""
+    steps = [0, 4300, 8600]
+    density = density or [[0.1] * len(steps)] * len(shapes)
+    layers = [
+        LayerRecord(name=x.name, shape=x.shape, density=d) for x, d in zip(shapes, density, strict=True)
+    ]
+    cost = one.flops.model_copy(update={"train_ratio": ratio or one.flops.train_ratio})
+    return one.model_copy(update={"layers": layers, "density_steps": steps, "flops": cost})
+
+
+def pair(one, other, **knobs):
+    first = {"method": "rigl", **knobs}
+    return [*seeds(one, **first), *seeds(other, **{**first, "method": "set"})]
+
+
+@pytest.mark.parametrize(
+    ("rigl", "others", "verdict"),
+    [
+        ((88.0, 88.1, 88.2), (86.0, 86.1, 86.2), "holds"),
+        ((86.0, 86.1, 86.2), (88.0, 88.1, 88.2), "does not hold"),
+        ((87.0, 88.0, 89.0), (87.1, 88.0, 88.7), "undecided"),
+        ((99.0,), (10.0, 10.1, 10.2), "undecided"),
+        ((99.0, 98.0), (), "not tested"),
+    ],
+)
+def test_every_verdict_can_be_reached(judged, rigl, others, verdict):
+    found = judged("rigl-beats-set", *pair(rigl, others))
+    assert found.verdict == verdict
+    assert bool(found.runs) == (verdict != "not tested")
+    page = scoreboard.claim_html("rigl-beats-set", [found])
+    assert scoreboard.signed(verdict).split(" ", 1)[1] in page
+    assert all(name in page for name in found.runs)
+
+
+def test_a_change_in_a_record_changes_verdict_and_page(judged):
+    runs = pair((88.0, 88.1, 88.2), (86.0, 86.1, 86.2))
+    before = judged("rigl-beats-set", *runs)
+    after = judged("rigl-beats-set", *seeds((88.0, 88.1, 60.0), method="rigl"))
+    assert (before.verdict, after.verdict) == ("holds", "undecided")
+    pages = [scoreboard.claim_html("rigl-beats-set", [each]) for each in (before, after)]
+    assert "✓ holds</strong>: +2.00 points" in pages[0]
+    assert "? undecided</strong>: -7.40 points" in pages[1]
+    tables = [scoreboard.html([each]) for each in (before, after)]
+    assert "+2.00 points" in tables[0]
+    assert "-7.40 points" in tables[1]
+
+
+def test_protocols_data_sets_models_and_variants_are_never_mixed(judged):
+    elsewhere = [
+        {"model": "wrn-10-1"},
+        {"protocol": "smoke", "dataset": "digits"},
+        {"dataset": "cifar10"},
+        {"protocol": "tenth", "dataset": "cifar10"},
+        {"preset": "google"},
+        {"alpha": 0.5},
+        {"density": None, "flops": 0.1},
+        {"multiplier": 2},
+        {"density": 0.2},
+        {"distribution": "uniform"},
+    ]
+    rivals = [run for knobs in elsewhere for run in seeds((80.0, 80.1), **{"method": "set", **knobs})]
+    found = judged("rigl-beats-set", *seeds((88.0, 88.1), method="rigl"), *rivals)
+    assert {each.verdict for each in found} == {"not tested"}
+    assert len({scoreboard.place(each.source) for each in found}) == len(found) == 5
+
+
+def test_a_run_that_diverged_counts_as_guessing(judged):
+    found = judged("rigl-beats-set", *pair((88.0, None), (87.0, 87.1)))
+    assert found.cells[0].one.startswith("49.00 ±")
+    assert found.verdict == "undecided"
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(up=st.floats(0, 5), spread=st.floats(0.01, 1))
+def test_raising_one_side_never_takes_a_verdict_back(up, spread):
+    rows = [
+        {"method": method, "distribution": "erk", "density": density, "dataset": "fashion-mnist"}
+        | {"model": "lenet-300-100", "protocol": "laptop", "multiplier": 1, "seed": seed, "variant": ""}
+        | {"preset": "repro2021", "test_accuracy": 88 + seed * spread, "validation_accuracy": 88.0}
+        | {"train_flops": 0.1, "name": f"{method}{density}{seed}", "path": "none"}
+        for method in ("rigl", "set")
+        for density in (0.05, 0.1)
+        for seed in range(3)
+    ]
+    frame = pd.DataFrame(rows)
+    raised = frame.assign(test_accuracy=frame["test_accuracy"] + up * frame["method"].eq("rigl"))
+    claim = next(each for each in CLAIMS if each.key == "rigl-beats-set")
+    verdicts = [claims.finding(claim, claims.gather(each)[0]).verdict for each in (frame, raised)]
+    assert ORDER.index(verdicts[1]) >= ORDER.index(verdicts[0])
+
+
+def test_pruning_is_reached_within_the_margin_at_like_cost_only(judged):
+    longer = seeds((88.0, 88.02), method="rigl", multiplier=2)
+    pruned = seeds((88.2, 88.22), method="pruning")
+    assert judged("rigl-2x-erk-reaches-pruning", *longer, *pruned).verdict == "holds"
+    found = judged("rigl-2x-erk-reaches-pruning", *(changed(each, ratio=0.15) for each in longer))
+    assert (found.verdict, found.why) == ("not tested", "rigl costs 1.5 times as much to train")
+
+
+def test_structured_is_held_against_networks_of_like_cost_only(judged):
+    struct = seeds((85.0, 85.1), method="rigl-struct")
+    small = seeds((85.1, 85.2), method="small-dense")
+    assert judged("structured-no-better", *struct, *small).verdict == "holds"
+    dear = [changed(each, ratio=0.3) for each in small]
+    found = judged("structured-no-better", *dear)
+    assert found.verdict == "not tested"
+    assert "small-dense costs 3 times as much" in found.why
+
+
+def test_equal_flops_need_convolutions_and_prefer_equal_budgets(judged):
+    budget = {"method": "rigl", "density": None, "flops": 0.1}
+    runs = [
+        *seeds((90.0, 90.1), distribution="uniform", **budget),
+        *seeds((88.0, 88.1), distribution="erk", **budget),
+    ]
+    found = judged("uniform-at-equal-flops", *runs)
+    assert found.verdict == "not tested"
+    assert "without convolutions" in found.why
+    found = judged("uniform-at-equal-flops", *map(changed, runs))
+    assert (found.verdict, found.cells[0].where) == ("holds", "budget 0.1")
+
+
+def test_without_budgets_uniform_masks_are_read_off_between_two_densities(judged):
+    runs = [
+        *(changed(x, ratio=0.1) for x in seeds((88.0, 88.1), method="rigl", distribution="uniform")),
+        *(changed(x, ratio=0.4) for x in seeds((90.0, 90.1), distribution="uniform", density=0.4)),
+        *(changed(x, ratio=0.2) for x in seeds((87.0, 87.1), method="rigl", distribution="erk")),
+    ]
+    found = judged("uniform-at-equal-flops", *runs)
+    assert found.effect.value == pytest.approx(2.0)  # half way, in the logarithm, from 88 to 90
+    assert "interpolated" in found.cells[0].where
+
+
+def test_redistribution_costs_and_snfs_costs_are_ratios_of_training_flops(judged):
+    runs = [changed(x, ratio=0.1) for x in seeds((88.0, 88.1), method="rigl")]
+    runs += [
+        changed(x, ratio=0.3) for method in ("rigl-sg", "snfs") for x in seeds((88.0, 88.1), method=method)
+    ]
+    for key in ("redistribution-costs", "snfs-costs"):
+        found = judged(key, *runs)
+        assert (found.verdict, found.effect.how) == ("holds", "range")
+        assert found.effect.low == pytest.approx(3)
+    one = changed(record(88.0, seed=0, method="rigl-sg"), ratio=0.1)
+    assert judged("redistribution-costs", one).verdict == "undecided"
+
+
+def test_costs_that_change_are_not_constant(judged):
+    still = [changed(x) for x in seeds((88.0, 88.1), method="rigl")]
+    assert judged("constant-flops", *still).verdict == "holds"
+    moving = [x.model_copy(update={"forward_ratio": [0.1, 0.11, 0.1]}) for x in still]
+    found = judged("constant-flops", *moving)
+    assert (found.verdict, round(found.effect.value)) == ("does not hold", 10)
+
+
+@pytest.mark.parametrize(
+    ("early", "settles"), [([0.1, 0.2, 0.2], "does not hold"), ([0.2, 0.2, 0.2], "holds")]
+)
+def test_settling_is_the_last_step_that_is_far_from_the_end(judged, early, settles):
+    moving = [[0.1, 0.1, 0.1], early, [0.1, 0.1, 0.1]]
+    runs = [changed(x, density=moving) for x in seeds((88.0, 88.1), method="rigl-sg")]
+    assert judged("densities-settle", *runs).verdict == settles
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.5, "holds"), (0.5, "does not hold")])
+def test_beyond_erk_is_on_its_own_side(judged, factor, verdict):
+    erk = layer_densities(CONV, 0.1, "erk")
+    ends = [min(1.0, max(0.0, 0.1 + factor * (erk[x.name] - 0.1))) for x in CONV]
+    assert sum(value < 1 for value in erk.values()) > 1
+    runs = [changed(x, density=[[d] * 3 for d in ends]) for x in seeds((88.0, 88.1), method="rigl-sm")]
+    assert judged("densities-more-extreme", *runs).verdict == verdict
+
+
+def test_one_collapse_shows_that_set_is_unstable_and_many_runs_that_it_is_not(judged):
+    knobs = {"method": "set", "multiplier": 2}
+    assert judged("set-unstable", *seeds((88.0, 88.1, 88.2), **knobs)).verdict == "undecided"
+    assert judged("set-unstable", *seeds((88.0,) * 12, **knobs)).verdict == "does not hold"
+    assert judged("set-unstable", *seeds((88.0, 60.0, 88.2), **knobs)).verdict == "holds"
+    found = judged("set-unstable", *seeds((88.0, None), **knobs))
+    assert found.cells[0].one == "1 of 12"
+
+
+def test_tuned_runs_come_from_the_study_and_the_reports_own_search(judged):
+    config = RunConfig(protocol="laptop", dataset="fashion-mnist", density=0.05)
+    search = Settings(config=config, seeds=(0, 1), alpha=(0.1, 0.6), delta_t=(50, 1000, 50), trials=1)
+    runs = search.runs(0.4, 200)
+    best = Trial(number=0, state="complete", alpha=0.4, delta_t=200, value=88.0, runs=[x.name for x in runs])
+    made = {"sampler": "TPESampler", "optuna": "5", "commit": None, "clean": None}
+    study = Study(name=search.name, settings=search, trials=[best], **made)
+    usual = seeds((88.0, 88.01), density=0.05)
+    tuned = seeds((88.1, 88.11), density=0.05, alpha=0.4, delta_t=200)
+    found = judged("reference-hyperparameters", *usual, *tuned, studies=[study])
+    assert (found.verdict, found.effect.value) == ("holds", pytest.approx(-0.1))
+    assert set(found.runs) == {x.name for x in (*usual, *tuned)}
+    theirs = seeds((89.0, 89.01), density=0.1, alpha=0.416, delta_t=200)
+    found = judged("reference-hyperparameters", *seeds((88.0, 88.01), density=0.1), *theirs)
+    assert (found.verdict, found.effect.value) == ("does not hold", pytest.approx(-1.0))
+
+
+def test_the_usual_learning_rate_is_held_against_the_best_other_one(judged):
+    usual = seeds((88.0, 88.01), method="rigl")
+    slow = seeds((80.0, 80.01), learning_rate=0.005)
+    near = seeds((88.1, 88.11), learning_rate=0.05)
+    assert judged("one-learning-rate", *usual).verdict == "not tested"
+    found = judged("one-learning-rate", *slow, *near)
+    assert (found.verdict, found.effect.value) == ("holds", pytest.approx(-0.1))
+    assert "0.05" in found.cells[0].where
+
+
+def test_table_1_needs_the_reports_protocol_and_all_images(judged):
+    knobs = {"protocol": "paper", "dataset": "cifar10", "method": "rigl", "density": 0.1}
+    assert judged("within-the-original", *seeds((93.1, 93.12), **knobs)).verdict == "not tested"
+    found = judged("within-the-original", *seeds((93.1, 93.12), validation=0, **knobs))
+    assert (found.verdict, found.effect.value) == ("holds", pytest.approx(0.01))
+    assert found.cells[0].other == "93.1"
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other", "verdicts"),
+    [
+        ("rigl-beats-static", {"method": "rigl"}, {"method": "static"}, ORDER),
+        ("snfs-better", {"method": "snfs"}, {"method": "rigl"}, ORDER),
+        ("erk-at-equal-parameters", {}, {"distribution": "uniform"}, ORDER),
+        ("longer-rigl-reaches-pruning", {"multiplier": 3, "distribution": "uniform"},
+         {"method": "pruning"}, ORDER),
+        ("redistribution-lifts-uniform", {"method": "rigl-sg", "distribution": "uniform"},
+         {"distribution": "uniform"}, ORDER),
+        ("redistribution-reaches-erk", {"method": "rigl-sm", "distribution": "uniform"}, {}, ORDER),
+        ("redistribution-no-help-to-erk", {"method": "rigl-sg"}, {}, ORDER[::-1]),
+        ("reinit-hurts", {"method": "rigl-reinit"}, {"method": "rigl-sm"}, ORDER[::-1]),
+        ("rigl-2x-erk-reaches-pruning", {"multiplier": 2, "density": 0.1}, {"method": "pruning"}, ORDER),
+    ],
+)  # fmt: skip
+def test_differences_are_taken_the_right_way_round(judged, key, one, other, verdicts):
+    for accuracies, verdict in zip(((50.0, 50.1), (80.0, 94.0), (99.0, 99.1)), verdicts, strict=True):
+        left = [changed(x, ratio=0.1) for x in seeds(accuracies, **one)]
+        right = [changed(x, ratio=0.1) for x in seeds((88.0, 88.1), **other)]
+        assert judged(key, *left, *right).verdict == verdict
+
+
+def report(key):
+    claim = next(each for each in CLAIMS if each.key == key)
+    return {x.dataset: claims.finding(claim, x) for x in claims.reported(*claim.tables)}
+
+
+def test_the_reports_printed_figures_are_judged_by_the_same_rule():
+    assert report("reinit-hurts")["cifar100"].verdict == "holds"
+    assert report("set-unstable")["cifar10"].cells[0].one == "1 of 3"
+    assert report("within-the-original")["cifar10"].why == "no spread printed"
+    assert {each.verdict for each in report("one-learning-rate").values()} == {"not tested"}
+    row = next(
+        x for x in report("reference-hyperparameters")["cifar10"].cells if x.where == "erk, density 0.5"
+    )
+    # 93.4 ± 0.14 and 93.8 ± 0.06, three seeds each, by a hand's calculation of Welch's interval.
+    assert (row.effect.low, row.effect.high) == pytest.approx((-0.693, -0.107), abs=0.02)
+
+
+def test_every_claim_has_a_finding_a_section_and_texts_with_no_run_at_all(tmp_path):
+    found = scoreboard.load(results.runs(str(tmp_path)), tmp_path)
+    assert {each.claim.key for each in found} == set(KEYS)
+    assert {each.source.protocol for each in found} == {REPORT}
+    source = (root() / "notebooks" / "claims.py").read_text()
+    assert re.findall(r"^# \(claim-(.*)\)=$", source, re.M) == re.findall(r'show_claim\("(.*?)"', source)
+    assert sorted(re.findall(r"^# \(claim-(.*)\)=$", source, re.M)) == sorted(KEYS)
+    texts = scoreboard.texts(found)
+    assert texts["claim-rigl-beats-set-laptop"] == "not tested"
+    assert texts["verdict-rigl-beats-set-laptop-fashion-mnist-lenet-300-100"] == "not tested"
+    assert texts["claim-rigl-beats-static-report"].startswith("holds for wrn-22-2 on cifar10: +")
+    with pytest.raises(ValueError, match="is no claim"):
+        scoreboard.show_claim("rigl-beats-all", found)
+
+
+def test_the_board_is_a_row_a_claim_and_source(judged, tmp_path):
+    judged("rigl-beats-set", *pair((88.0, 88.1, 88.2), (86.0, 86.1, 86.2)))
+    found = scoreboard.load(results.runs(str(tmp_path)), tmp_path)
+    board = scoreboard.scoreboard(found)
+    assert len(board) == 3 * len(KEYS)
+    row = board[(board["claim"] == "rigl-beats-set") & (board["protocol"] == "laptop")].iloc[0]
+    assert (row["verdict"], row["effect"], row["runs"]) == ("holds", pytest.approx(2.0), 6)
+    assert row["low"] < 2 < row["high"]
+
+
+def test_names_are_escaped(judged):
+    evil = "<script>alert(1)</script>"
+    found = judged("rigl-beats-set", *pair((88.0, 88.1), (86.0, 86.1)))
+    cell = replace(found.cells[0], where=evil, note=evil, runs=(evil,))
+    found = replace(found, source=replace(found.source, model=evil), cells=(cell,), why=evil)
+    assert "<script" not in scoreboard.claim_html("rigl-beats-set", [found])
+    assert "<script" not in scoreboard.html([replace(found, why="")])
