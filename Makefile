@@ -9,7 +9,7 @@ SOURCES := _config.yml _toc.yml $(shell find book notebooks rigl results runs -t
 	-o -path 'runs/*.ipynb' \) -not -path '*/.*' -not -name '* *' 2>/dev/null)
 
 .DEFAULT_GOAL := all
-.PHONY: all setup book test lint format lock layers clean help
+.PHONY: all setup book pdf test lint format lock layers clean help
 .DELETE_ON_ERROR:
 
 all: runs/train.ipynb ## Set up, train one sparse network, build the book with it
@@ -44,6 +44,12 @@ $(HTML)/.done: .venv/.done $(SOURCES)
 	@rm -rf _build  # Sphinx keeps pages of runs that are gone, and sidebars without those that came
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-book build . -W -n --keep-going -q
 	@touch $@
+
+pdf: _build/rigl-book.pdf ## Print the book to _build/rigl-book.pdf
+
+_build/rigl-book.pdf: .venv/.tests $(HTML)/.done
+	@sh tests/get_chromium.sh $(BIN)
+	@$(BIN)/python -m rigl.report.pdf $(HTML) $@
 
 test: .venv/.tests ## Set up and run all tests
 	@sh tests/get_chromium.sh $(BIN)

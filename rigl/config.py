@@ -207,19 +207,37 @@ class RunConfig(BaseModel):
     multiplier: int = Field(1, ge=1)
     seed: int = Field(0, ge=0, lt=2**31)
     epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1, description="images in an optimiser step")
     learning_rate: float = Field(0.1, gt=0)
-    lr_drop_share: float = Field(gt=0)
-    lr_factor: float = Field(0.2, gt=0, le=1)
-    warmup_share: float = Field(0.0, ge=0, lt=1)
-    prune_start_share: float = Field(PRUNE_START, ge=0, lt=1)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    lr_drop_share: float = Field(
+        gt=0, description="share of a run's steps from one drop of the learning rate to the next"
+    )
+    lr_factor: float = Field(0.2, gt=0, le=1, description="what a drop multiplies the learning rate by")
+    warmup_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps in which the learning rate rises linearly to its start",
+    )
+    prune_start_share: float = Field(
+        PRUNE_START, ge=0, lt=1, description="share of the steps before gradual pruning begins"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD, in Nesterov's form")
+    weight_decay: float = Field(ge=0, description="on weights, not on biases or normalisation")
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability taken from the right class and shared among all, in training only",
+    )
     validation: int = Field(ge=0)
     augmentation: Augmentation
-    dropout: float = Field(0.0, ge=0, lt=1)
-    pool: int = Field(1, ge=1)
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="between the two convolutions of a wide residual network's block"
+    )
+    pool: int = Field(
+        1, ge=1, description="side of the squares of pixels that are averaged into one, before all else"
+    )
     precision: Precision = "auto"
 
     def __init__(self, **knobs: Any) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from rigl.config import SOURCES
 
 State = Mapping[str, Any]
-Score = Callable[[Tensor, State, torch.Generator], Tensor | None]
+Score = Callable[[Tensor, State, torch.Generator], "Tensor | None"]
 
 
 def gradient_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor | None:

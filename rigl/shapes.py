@@ -15,7 +15,7 @@ class Layer:
 
     name       the parameter's name in its model, e.g. ``"stem.weight"``
     kind       ``"conv"`` or ``"linear"``
-    shape      the weight's shape: (out, in) or (out, in / groups, *kernel)
+    shape      the weight's shape: ``(out, in)`` or ``(out, in / groups, *kernel)``
     positions  how often one sample uses each weight: the output's height times width for a
                convolution, 1 for a linear layer on a vector; 0 where no input shape was given
     """

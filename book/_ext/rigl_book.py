@@ -1,8 +1,9 @@
 """What the book asks of Sphinx beyond `_config.yml`.
 
-Kernels find the package and the project; plotly.js is served from the book itself, and only to pages
-with a plot; scripts that Jupyter Book adds twice or for a service elsewhere are left out, and so are
-widgets, which do nothing without a kernel. Run records are served beside the pages that link to them.
+Pages are read on all cores; kernels find the package and the project; plotly.js is served from the book
+itself, and only to pages with a plot; scripts that Jupyter Book adds twice or for a service elsewhere are
+left out, and so are widgets, which do nothing without a kernel. Run records are served beside the pages that
+link to them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from docutils import nodes
 from plotly.offline import get_plotlyjs
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,9 @@ PLOT = 'class="plotly-graph-div'
 # Thebe points at a CDN; both scripts are declared twice, which is an error in the console; a widget's
 # state is of no use without a kernel.
 UNWANTED = ("thebe", "toggle", "widget-state")
+# Sphinx would read page by page because of these, which do not say whether they are safe in parallel: both
+# act before pages are read or after.
+SILENT = ("sphinx-mathjax-offline", "sphinx_multitoc_numbering")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -33,6 +38,13 @@ def prepare_kernels(app: Sphinx) -> None:
     os.environ["RIGL_ROOT"] = root
     os.environ["RIGL_BOOK"] = "1"
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
+def read_in_parallel(app: Sphinx, env: BuildEnvironment, names: list[str]) -> None:
+    """Each core executes its share of the notebooks; jupyter-book itself has no option for that."""
+    app.parallel = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for name in set(SILENT) & set(app.extensions):
+        app.extensions[name].parallel_read_safe = True
 
 
 def write_plotly(app: Sphinx) -> None:
@@ -80,6 +92,11 @@ def choose_outputs(app: Sphinx, doctree: nodes.document) -> None:
             bundle.parent.remove(bundle)
 
 
+def name_citations(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Docutils gives citations a role that a list may not hold: a screen reader would find the list empty."""
+    context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def choose_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     if PLOT in context.get("body", ""):
         app.add_js_file(PLOTLY, priority=100)  # before the plots' own inline scripts
@@ -94,8 +111,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", prepare_kernels)
     app.connect("builder-inited", write_plotly)
     app.connect("config-inited", leave_out_failed_runs)
+    app.connect("env-before-read-docs", read_in_parallel)
     app.connect("source-read", name_run)
     app.connect("doctree-read", choose_outputs)
     app.connect("build-finished", copy_records)
+    app.connect("html-page-context", name_citations)
     app.connect("html-page-context", choose_scripts, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import jupytext
 import pytest
+from filelock import FileLock
 from report.sample import record
 
 from rigl import records
+from rigl.report import pdf
 
 ROOT = Path(__file__).parents[2]
+WITHOUT_TORCH = Path(__file__).with_name("without_torch")  # a sitecustomize that hides torch
 RUN = """
 # # One training run
 
@@ -31,17 +34,18 @@ for _ in tqdm(range(3)):
 record = next(found for _, found in records.records(root() / "results"))
 
 # +
-figures.show(figures.history(record))
-figures.show(figures.densities(record))
-figures.show(figures.flops(record))
-figures.show(figures.cost_over_time(record))
+figures.show(figures.history(record), "what one sees")
+figures.show(figures.densities(record), "what one sees")
+figures.show(figures.flops(record), "what one sees")
+figures.show(figures.cost_over_time(record), "what one sees")
 """
 
 
 def command(name: str, *arguments: object, cwd: Path) -> str:
-    """Run a program of this environment's; what it printed. Fails the test where it fails."""
+    """Run a program of this environment's as if torch were not installed; what it printed. Fails the test
+    where it fails."""
     program = Path(sys.executable).with_name(name)
-    environment = {**os.environ, "PYTHONPATH": str(cwd)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(WITHOUT_TORCH), str(cwd)])}
     done = subprocess.run(
         [program, *map(str, arguments)],
         cwd=cwd,
@@ -77,7 +81,19 @@ def build(source: Path, output: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = tmp_path_factory.mktemp("source")
+    """The book with known records and one run, built once for all of xdist's processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "site.lock"):
+        if not (folder / "site").exists():
+            make_site(folder / "source", folder / "making")
+            (folder / "making").rename(folder / "site")
+    return folder / "site" / "_build" / "html"
+
+
+def make_site(source: Path, output: Path) -> None:
+    source.mkdir()
     copy_sources(source)
     for method, base in (("static", 80.0), ("rigl", 85.0)):
         for density in (0.02, 0.1):
@@ -95,7 +111,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed[0] = str(Path(sys.executable).with_name(failed[0]))
     assert subprocess.run(failed, cwd=source, capture_output=True, check=False).returncode == 1
     assert (source / "runs" / "failed.ipynb").exists()
-    return build(source, tmp_path_factory.mktemp("site"))
+    build(source, output)
 
 
 @pytest.fixture(scope="session")
@@ -104,12 +120,8 @@ def browser() -> Iterator[object]:
     try:
         from playwright.sync_api import sync_playwright
 
-        found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-        path = next(filter(None, found), None)  # None: playwright's own
         with sync_playwright() as playwright:
-            flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-            flags += ["--disable-background-networking", "--disable-component-update"]
-            chromium = playwright.chromium.launch(executable_path=path, args=flags)
+            chromium = pdf.launch(playwright)
             yield chromium
             chromium.close()
     except Exception as error:

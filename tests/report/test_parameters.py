@@ -1,0 +1,50 @@
+"""Tables of what can be set, from where it is defined."""
+
+import pytest
+
+from rigl import notebook
+from rigl.campaign.notebook import PARAMETERS as CAMPAIGN
+from rigl.config import Protocol, RunConfig, protocol
+from rigl.report import parameters
+from rigl.tuning.notebook import PARAMETERS as TUNING
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("train", notebook.PARAMETERS), ("campaign", CAMPAIGN), ("tune", TUNING)]
+)
+def test_every_parameter_of_a_notebook_is_listed_with_its_meaning(name, known):
+    table = parameters.of_notebook(name)
+    assert sorted(table["Parameter"]) == sorted(known)
+    assert not (table[["Type", "Default", "Meaning"]] == "").any(axis=None)
+    assert not table["Type"].eq("None").any()
+
+
+def test_every_knob_of_a_run_is_told_once_and_has_a_meaning():
+    given, others = parameters.of_notebook("train"), parameters.of_python()
+    knobs = [*given["Parameter"], *others["Knob"]]
+    assert set(RunConfig.model_fields) <= set(knobs)
+    assert len(set(knobs)) == len(knobs)
+    assert not others["Meaning"].eq("").any()
+    assert others.set_index("Knob").loc["momentum", "Default"] == "0.9"
+    assert others.set_index("Knob").loc["weight_decay", "Default"] == "the protocol's"
+
+
+def test_defaults_follow_the_protocols():
+    table = parameters.by_protocol().set_index("Knob")
+    assert list(table.columns) == [
+        *("smoke, digits", "laptop, fashion-mnist", "laptop, cifar10"),
+        *("tenth, cifar10", "tenth, cifar100", "paper, cifar10", "paper, cifar100"),
+    ]
+    assert set(table.index) == {*Protocol.model_fields, "optimiser steps"}
+    assert table.loc["optimiser steps", "paper, cifar10"] == "88,000"
+    assert table.loc["optimiser steps", "paper, cifar100"] == "78,250"
+    assert float(table.loc["dropout", "paper, cifar10"]) == protocol("paper", "cifar10").dropout == 0.3
+
+
+def test_what_stands_in_a_table_is_escaped(monkeypatch):
+    shown = []
+    monkeypatch.setattr(parameters.figures, "emit", lambda output, raw: shown.append(output["text/html"]))
+    parameters.show(parameters.of_python().assign(Meaning="<i>"), 'a "caption" <b>')
+    assert "<i>" not in shown[0]
+    assert "<b>" not in shown[0]
+    assert 'aria-label="a &quot;caption&quot; &lt;b&gt;"' in shown[0]
