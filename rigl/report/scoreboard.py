@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from math import isfinite
@@ -193,7 +194,9 @@ def _row(claim: Claim, cell: Cell) -> dict[str, str]:
 
 
 def glue(found: Sequence[Finding]) -> None:
-    """Leave every verdict where prose can quote it, under the names of `texts`."""
+    """Leave every verdict where the book's prose can quote it, under the names of `texts`."""
+    if not os.environ.get("RIGL_BOOK"):
+        return  # nothing but the book reads them
     from myst_nb import glue as leave
 
     for name, text in texts(found).items():

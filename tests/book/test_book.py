@@ -65,6 +65,16 @@ def test_results_follow_the_records_and_are_escaped(site: Path) -> None:
     assert "rigl-erk_d0.02_lenet-300-100_laptop_s1" in page
 
 
+def test_verdicts_follow_the_records_in_tables_and_in_prose(site: Path) -> None:
+    page = (site / "notebooks/claims.html").read_text()
+    board = page[page.index("scoreboard") : page.index("</figure>")]
+    row = board[board.index("#claim-rigl-beats-static") :]
+    assert row.index("✓ holds") < row.index("+5.00 points") < row.index("</tr>")
+    quoted = page[page.index("In short, on a laptop") :]
+    assert "holds for lenet-300-100 on fashion-mnist: +5.00 points" in quoted[: quoted.index("</p>")]
+    assert "rigl-erk_d0.02_lenet-300-100_laptop_s1" in page
+
+
 def test_builds_with_no_record_and_no_run(tmp_path: Path) -> None:
     copy_sources(tmp_path / "source")
     page = (build(tmp_path / "source", tmp_path / "site") / "notebooks/results.html").read_text()
