@@ -167,7 +167,7 @@ def _finding(claim: Claim, found: Finding) -> str:
     rest = sentence(found).removeprefix(found.verdict)
     text = f"{escape(place(found.source))}: <strong>{signed(found.verdict)}</strong>{escape(rest)}."
     table = pd.DataFrame([_row(claim, cell) for cell in found.cells])
-    listing = tables.html(table, f"{place(found.source)}, a row a setting.")
+    listing = tables.html(table, f"{claim.text} A row a setting, {place(found.source)}.")
     if found.source.protocol == REPORT:
         behind = f"<p>From the report: {escape(', '.join(found.runs))}.</p>" if found.runs else ""
     else:
