@@ -60,6 +60,10 @@ scoreboard.show(found)
 
 # %% [markdown]
 # ## RigL and its rivals
+#
+# In short, on a laptop. RigL against SET: {glue:text}`claim-rigl-beats-set-laptop`. Against a fixed mask:
+# {glue:text}`claim-rigl-beats-static-laptop`. By the report's own figures, against SET:
+# {glue:text}`claim-rigl-beats-set-report`.
 
 # %% [markdown]
 # (claim-rigl-beats-set)=

@@ -18,13 +18,51 @@
 # weight is multiplied like any other, so a sparse step takes as long as a dense one, and what counts is that masking
 # adds next to nothing to it, and that the step itself is close to what the machine can do. This page says how close,
 # from the records that `python -m rigl.bench` leaves: every ratio is measured within one run, variants taking turns,
-# and stands with its quartiles.
+# and stands with its quartiles. FLOPs come first.
 #
+# ## The FLOP rules
+#
+# Convolutions and linear layers count, at two FLOPs a multiply-add; normalisation, pooling, additions and biases do
+# not. A layer of $n_l$ weights, each used at $p_l$ positions of an image, costs its dense count times its density
+# $d_l$, so a forward pass of one sample takes
+#
+# $$f_s = \sum_l 2\, n_l\, p_l\, d_l, \qquad f_d = \sum_l 2\, n_l\, p_l.$$ (eq-cost-forward)
+#
+# The backward pass takes as much for the gradients of the activations and as much again for those of the weights, so
+# that a training step of a dense network costs $3 f_d$, and one of a network that needs no gradient of an absent
+# weight (static, SET, small-dense)
+#
+# $$c = 3 f_s.$$ (eq-cost-sparse)
+#
+# RigL needs the gradients of all weights at its updates, one step in $\Delta T + 1$:
+#
+# $$c = \frac{3\,\Delta T f_s + 2 f_s + f_d}{\Delta T + 1}.$$ (eq-cost-rigl)
+#
+# Where layers' densities move, $f_s$ is averaged over the steps of the run, written $\mathrm{E}[f]$. RigL-SG and RigL-SM
+# cost {eq}`eq-cost-rigl` with $\mathrm{E}[f]$ for $f_s$; SNFS, with dense gradients at every step, and pruning cost
+#
+# $$c_\text{SNFS} = 2\,\mathrm{E}[f] + f_d, \qquad c_\text{pruning} = 3\,\mathrm{E}[f].$$ (eq-cost-moving)
+#
+# A lottery ticket costs $3 f_s$ after its pruning run's $c_\text{pruning}$. Training $k$ times longer costs $k$ times as
+# much, and inference costs $f_s$ of the last mask. Figures “relative to dense” are training over $3 f_d$ and inference
+# over $f_d$.
+#
+# ## Calculator
+#
+# $\mathrm{E}[f]$ follows from a run, not from these rules, and so do the densities that re-initialised and structured
+# networks have: there the figures come from the records of such runs, where there are any. Nothing is taken from
+# another network.
+
+# %% tags=["remove-input"]
+from rigl.project import model_layers
+from rigl.report import calculator, cost, figures, results
+
+calculator.show(model_layers(), results.runs())
+
+# %% [markdown]
 # ## Aims, and what was measured
 
 # %% tags=["remove-input"]
-from rigl.report import cost, figures, results
-
 results.show_table(
     cost.aims(),
     "The plain loop is eager float32 with torchvision's PIL pipeline in worker processes, as the published code "

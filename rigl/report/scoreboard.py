@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from math import isfinite
@@ -166,7 +167,7 @@ def _finding(claim: Claim, found: Finding) -> str:
     rest = sentence(found).removeprefix(found.verdict)
     text = f"{escape(place(found.source))}: <strong>{signed(found.verdict)}</strong>{escape(rest)}."
     table = pd.DataFrame([_row(claim, cell) for cell in found.cells])
-    listing = tables.html(table, f"{place(found.source)}, a row a setting.")
+    listing = tables.html(table, f"{claim.text} A row a setting, {place(found.source)}.")
     if found.source.protocol == REPORT:
         behind = f"<p>From the report: {escape(', '.join(found.runs))}.</p>" if found.runs else ""
     else:
@@ -193,7 +194,9 @@ def _row(claim: Claim, cell: Cell) -> dict[str, str]:
 
 
 def glue(found: Sequence[Finding]) -> None:
-    """Leave every verdict where prose can quote it, under the names of `texts`."""
+    """Leave every verdict where the book's prose can quote it, under the names of `texts`."""
+    if not os.environ.get("RIGL_BOOK"):
+        return  # nothing but the book reads them
     from myst_nb import glue as leave
 
     for name, text in texts(found).items():

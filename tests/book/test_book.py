@@ -1,14 +1,16 @@
 """The book as its readers meet it: built without a warning, read in a browser without a network."""
 
+import json
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from book.conftest import ROOT, build, command, copy_sources
+from rigl import records
 from rigl.distributions import active_counts, layer_densities
 from rigl.flops import forward_flops
-from rigl.report import movie, schedule, worked
+from rigl.report import calculator, movie, schedule, worked
 from rigl.report.explorer import BUDGETS, GRID, UNITS
 from rigl.shapes import load_layers
 
@@ -40,6 +42,16 @@ def test_results_follow_the_records_and_are_escaped(site: Path) -> None:
     assert "81.00 ± 1.00" in page
     assert page.count("No runs yet") == 3
     assert "<b>chip" not in page
+    assert "rigl-erk_d0.02_lenet-300-100_laptop_s1" in page
+
+
+def test_verdicts_follow_the_records_in_tables_and_in_prose(site: Path) -> None:
+    page = (site / "notebooks/claims.html").read_text()
+    board = page[page.index("scoreboard") : page.index("</figure>")]
+    row = board[board.index("#claim-rigl-beats-static") :]
+    assert row.index("✓ holds") < row.index("+5.00 points") < row.index("</tr>")
+    quoted = page[page.index("In short, on a laptop") :]
+    assert "holds for lenet-300-100 on fashion-mnist: +5.00 points" in quoted[: quoted.index("</p>")]
     assert "rigl-erk_d0.02_lenet-300-100_laptop_s1" in page
 
 
@@ -224,4 +236,60 @@ def test_schedule_by_keyboard_shows_what_the_package_computes(read) -> None:
     page.keyboard.press("ArrowLeft")
     end -= 1
     check()
+    assert reader.errors == []
+
+
+COST = """() => {
+  const root = document.querySelector(".calculator");
+  const value = (name) => root.querySelector(`[name="${name}"]`).value;
+  return {
+    setting: ["model", "method", "distribution", "density", "delta_t", "multiplier"].map(value),
+    cells: [...root.querySelectorAll("tbody td")].map((cell) => cell.textContent),
+    origin: root.querySelector(".origin").textContent,
+    printed: root.querySelector(".printed").textContent,
+  };
+}"""
+
+
+@pytest.mark.browser
+def test_calculator_shows_what_the_package_computes(read, site: Path) -> None:
+    reader = read("notebooks/cost")
+    page = reader.page
+    data = page.evaluate(
+        "JSON.parse(document.querySelector('.calculator script[type=\"application/json\"]').textContent)"
+    )
+    table = {"models": data["models"], "steps": data["steps"]}
+    layers = load_layers(ROOT / "results" / "layers.json")
+    rules = calculator.table(layers, records.tabulate([]).assign(variant=""))
+    assert table["steps"] == json.loads(json.dumps(rules["steps"]))
+
+    def check() -> dict[str, list[str]]:
+        state = page.evaluate(COST)
+        model, method, masks, density, delta_t, length = state["setting"]
+        setting = GRID[int(density)], calculator.DELTA_TS[int(delta_t)], int(length)
+        cost = calculator.cost(table, model, method, masks, *setting)
+        by_rules = calculator.cost(rules, model, method, masks, *setting)
+        assert by_rules["training"] in (cost["training"], None)
+        assert state["cells"] == [text for row in calculator.rows(cost) for text in row[1:]]
+        assert (state["origin"], state["printed"]) == (cost["origin"], cost["printed"][2])
+        return state
+
+    assert check()["cells"][2::3] == ["0.17", "0.17"]
+    page.locator('.calculator [name="density"]').focus()
+    for key in ("ArrowRight", "End", "Home", "ArrowRight"):
+        page.keyboard.press(key)
+        check()
+    page.keyboard.press("Tab")
+    page.keyboard.press("End")
+    assert check()["setting"][4] == str(len(calculator.DELTA_TS) - 1)
+    for model in layers:
+        page.locator('.calculator [name="model"]').select_option(model)
+        for method in calculator.METHODS:
+            page.locator('.calculator [name="method"]').select_option(method)
+            check()
+    page.locator('.calculator [name="multiplier"]').select_option("2")
+    page.locator('.calculator [name="model"]').select_option("lenet-300-100 on fashion-mnist")
+    page.locator('.calculator [name="method"]').select_option("set")
+    page.locator('.calculator [name="distribution"]').select_option("uniform")
+    assert check()["cells"][1] == "0.0300"  # 2 x 0.015
     assert reader.errors == []
