@@ -113,7 +113,7 @@ def widget() -> Any:
     def draw(*_: object) -> None:
         shown = table[ALPHAS.index(alpha.value)][ENDS.index(end.value)]
         summary.value = shown["text"]
-        data = figures.bundle(figure(shown))
+        data = figures.bundle(figure(shown), shown["text"])
         plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
     for control in (alpha, end):
