@@ -35,7 +35,7 @@ from rigl.report import movie, scoreboard
 movie.show()
 
 # %% [markdown]
-# ## What the report claims, and what comes of it here
+# ## What the report claims
 #
 # This book redoes a reproduction study of RigL {cite}`sundar2021rigging`, "the report". Each of its claims is
 # a function of the records of our runs, and has a verdict: it holds (✓), does not hold (✗), is undecided (?) or not
