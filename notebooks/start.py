@@ -26,32 +26,48 @@
 #
 # A network with two hidden layers learns to tell ten kinds of clothing apart from small grey pictures. Its last
 # layer could join each of 100 hidden units to each of the ten kinds; one connection in ten is active. Below is what
-# RigL did to that layer in a real run. Move the slider, or let it play: connections leave units that are of no use
-# for those that are, and as the run goes on, less and less moves.
+# RigL did to that layer in a real run. Move the slider, or let it play: connections gather on fewer and fewer of the
+# hidden units, and as the run goes on, less and less moves.
 
 # %% tags=["remove-input"]
-from rigl.report import movie
+from rigl.report import movie, scoreboard
 
 movie.show()
 
 # %% [markdown]
+# ## What the report claims
+#
+# This book redoes a reproduction study of RigL {cite}`sundar2021rigging`, "the report". Each of its claims is
+# a function of the records of our runs, and has a verdict: it holds (✓), does not hold (✗), is undecided (?) or not
+# tested (-). A claim leads to the comparison behind it, and from there to the runs. The
+# {doc}`page on claims <claims>` says how a verdict is reached.
+
+# %% tags=["remove-input"]
+scoreboard.show(scoreboard.load())
+
+# %% [markdown]
 # ## How to read this book
 #
-# This book redoes a reproduction study of RigL {cite}`sundar2021rigging`, "the report", so that you can run it. Every
-# table and plot is computed from records of training runs, and every record says which code, settings, seed and
-# device made it. Where a result has no runs yet, the book says so.
+# Every table and plot is computed from records of training runs when the book is built, and every record says which
+# code, settings, seed and device made it. A result that has no runs yet says so.
+#
+# A **protocol** says how long and on what a run trains. `paper` is the report's own and wants a GPU, `tenth` is a
+# tenth of it, `laptop` takes two processor cores minutes, `smoke` seconds. Figures of two protocols never stand in
+# one table, and what is not the report's protocol says so.
 #
 # - {doc}`method` explains the first masks, the updates and their schedule, each with something to try that needs
-#   nothing but the page.
-# - {doc}`results` gathers all records, with the mean and spread over seeds. A **protocol** says how long and on what
-#   a run trains: `paper` is the report's own, `tenth` a tenth of it, `laptop` and `smoke` are small enough for a
-#   machine without a GPU. Figures of two protocols never stand in one table.
-# - {doc}`discrepancies` lists where the report, its code and the original code differ.
+#   nothing but the page; {doc}`cost` says what all this takes.
+# - {doc}`laptop`, {doc}`cifar10` and {doc}`cifar100` hold the report's main tables, in its figures and in ours.
+# - {doc}`hyperparameters`, {doc}`flops`, {doc}`budgets`, {doc}`redistribution` and {doc}`structured` each ask one
+#   question.
+# - {doc}`discrepancies` lists where the report, its code and the original code differ, {doc}`claims` what becomes of
+#   each claim.
 # - {doc}`../book/own-loop` shows how to train your own model sparsely.
-# - {doc}`../book/references` lists the papers.
 #
-# All pages work without a network, also when they are opened as files. Explorers are moved by mouse or keyboard; in
-# JupyterLab the same notebooks show them as widgets.
+# All methods of the report are there: beside dense, static, SET and RigL also SNFS {cite}`dettmers2019sparse`, gradual
+# pruning {cite}`zhu2017prune`, lottery tickets {cite}`frankle2019lottery` and RigL's variants. All pages work without
+# a network, also when they are opened as files. Explorers are moved by mouse or keyboard; in JupyterLab the same
+# notebooks show them as widgets.
 #
 # ## How to run it
 #
@@ -70,11 +86,5 @@ movie.show()
 # ```
 #
 # `papermill --help-notebook notebooks/train.ipynb` lists the parameters. `make book` builds the book again: the new
-# notebook has become a page, and its record a part of the results. The film above is made again by
+# notebook has become a page, and its record a part of the results. The picture above is made again by
 # `python -m rigl.movie`.
-#
-# ## How far it is
-#
-# Every method of the study runs from end to end: SNFS {cite}`dettmers2019sparse`, gradual pruning
-# {cite}`zhu2017prune`, lottery tickets {cite}`frankle2019lottery` and RigL's variants beside dense, static, SET and RigL.
-# Small runs that need no GPU are in; the study's own tables, which need one, are not.

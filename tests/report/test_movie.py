@@ -95,6 +95,8 @@ def test_the_committed_film_names_its_outputs_and_its_record() -> None:
     found = movie.frames(film)
     assert "bit for bit" in movie.story(film, found)
     assert {sum(frame["active"]) for frame in found} == {100}
+    assert found[-1]["inputs"] < found[0]["inputs"]  # the page's words: connections gather on fewer units
+    assert found[-1]["dropped"] < found[1]["dropped"]
 
 
 def test_widgets_say_what_the_page_says() -> None:
