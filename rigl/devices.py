@@ -70,6 +70,13 @@ _settings = ExitStack()
 _inside = 0
 
 
+def use_threads(count: int) -> None:
+    """Let this thread compute with so many CPU threads, whatever others set meanwhile: when a thread first
+    asks, torch gives it what was set last in any, also if it had set its own."""
+    torch.get_num_threads()
+    torch.set_num_threads(count)
+
+
 @contextmanager
 def isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
     """Kernels that give the same bits every time, and so many CPU threads; both restored afterwards.

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from rigl.config import ConfigError, RunConfig
+from rigl.devices import use_threads
 from rigl.records import Record
 from rigl.training import train
 
@@ -32,9 +33,8 @@ def train_lanes(configs: Sequence[RunConfig], *, lanes: int, **options: Any) -> 
     def stop(done: int, total: int) -> bool:
         return interrupted.is_set() or (asked is not None and asked(done, total))
 
-    # A new thread takes its number of CPU threads from wherever that was set last: give each the caller's.
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+    with ThreadPoolExecutor(lanes, initializer=use_threads, initargs=(threads,)) as pool:
         runs = [pool.submit(train, config, stop=stop, lanes=lanes, **options) for config in configs]
         try:
             failed = [error for run in runs if (error := run.exception()) is not None]

@@ -8,12 +8,13 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 import rigl
 from rigl.config import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +54,9 @@ def _digest() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what computes a run."""
+    import numpy as np
+    import torch  # seconds, which whoever only asks for the commit need not wait
+
     return {
         "rigl": rigl.__version__,
         "python": platform.python_version(),
@@ -65,6 +69,8 @@ def peak_memory(device: torch.device) -> int | None:
     """Most bytes held at once: by torch on a GPU, else by this process since it began; None where the
     system does not tell."""
     if device.type == "cuda":
+        import torch
+
         return int(torch.cuda.max_memory_allocated(device))
     if sys.platform == "win32":
         return None

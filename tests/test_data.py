@@ -173,13 +173,11 @@ def test_without_a_network_one_line_says_what_and_where(tmp_path, python):
     assert [path.name for path in (tmp_path / "d").iterdir() if path.suffix != ".lock"] == []
 
 
-def test_command_line(tmp_path, python):
-    done = python("-m", "rigl.data", "digits", cwd=tmp_path)
-    assert done.returncode == 0
-    assert "1,500 + 297 images" in done.stdout
-    done = python("-m", "rigl.data", "mnist", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "dataset='mnist' is unknown" in done.stderr
+def test_command_line(capsys):
+    assert data.main(["digits"]) == 0
+    assert "1,500 + 297 images" in capsys.readouterr().out
+    assert data.main(["mnist"]) == 1
+    assert "dataset='mnist' is unknown" in capsys.readouterr().err
 
 
 def test_test_order_does_not_matter_but_training_order_does(tmp_path, real_data):

@@ -15,12 +15,14 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 HAS_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
+# The second is imported by the first optimiser that a process makes, and takes as long as torch itself.
+MODULES = ["rigl.campaign.work", "torch._dynamo"]
 
 
 def warm() -> None:
     """Let the server begin to import, while this process goes on."""
     if HAS_SERVER:
-        multiprocessing.get_context("forkserver").set_forkserver_preload(["rigl.campaign.work"])
+        multiprocessing.get_context("forkserver").set_forkserver_preload(MODULES)
         _ensure_server()
 
 

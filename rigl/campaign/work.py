@@ -24,6 +24,7 @@ from rigl import records
 from rigl.campaign import journal
 from rigl.campaign.clock import kind
 from rigl.config import OneLineError, RunConfig
+from rigl.devices import use_threads
 from rigl.training import Interrupted, Stop, checkpoint_of, train
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -145,7 +146,7 @@ def worker(lines: Sequence[Connection], results: str, device: str, data: str, wo
     open_lines = Semaphore(len(lines) - 1)
 
     def serve(line: Connection) -> None:
-        torch.set_num_threads(threads)
+        use_threads(threads)
         mine.line = line
         orders: SimpleQueue[Order] = SimpleQueue()
         stopping = Event()

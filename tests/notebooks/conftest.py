@@ -1,4 +1,4 @@
-"""How a user runs a notebook."""
+"""How a user runs a notebook, and asks what its parameters are."""
 
 import os
 import subprocess
@@ -25,3 +25,17 @@ def papermill(root):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def help_of(root):
+    """What ``papermill --help-notebook`` says of a notebook."""
+    from click.testing import CliRunner
+    from papermill.cli import papermill
+
+    def ask(name):
+        done = CliRunner().invoke(papermill, ["--help-notebook", str(root / "notebooks" / f"{name}.ipynb")])
+        assert done.exit_code == 0
+        return done.output
+
+    return ask
