@@ -68,7 +68,7 @@ def address(server: subprocess.Popen, folder: Path) -> str:
 def test_a_slider_moved_by_keyboard_shows_what_python_computes(browser, lab: str) -> None:
     outside = []
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(45_000)
+    page.set_default_timeout(120_000)
     page.on(
         "request",
         lambda asked: (
@@ -77,15 +77,14 @@ def test_a_slider_moved_by_keyboard_shows_what_python_computes(browser, lab: str
     )
     page.goto(f"{lab}lab/tree/notebooks/{NOTEBOOK}.ipynb")
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+    page.wait_for_function(
+        "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+    )
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     table = density_table(load_layers(ROOT / "results" / "layers.json"))
     points = next(iter(table.values()))["points"][START[0]]
     at = GRID.index(START[1])
-    try:
-        page.get_by_text(points[at]["text"]).wait_for()
-    finally:
-        page.screenshot(path="/tmp/w/h3_lab.png")
+    page.get_by_text(points[at]["text"]).wait_for()
     page.locator(".widget-slider", has_text="Density").locator(".noUi-handle").focus()
     for key, index in (("ArrowRight", at + 1), ("ArrowLeft", at), ("ArrowLeft", at - 1)):
         page.keyboard.press(key)
