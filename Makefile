@@ -18,12 +18,17 @@ all: runs/train.ipynb ## Set up, train one sparse network, build the book with i
 
 setup: .venv/.done ## Set up .venv from requirements.lock
 
-.venv/.done: requirements.lock pyproject.toml
+.venv/.book: requirements-book.txt requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit((3, 11) > sys.version_info and "Python %d.%d is too old: give one from 3.11 on, as in: make PYTHON=python3.12" % sys.version_info[:2])'
-	@echo "setting up .venv (with torch's CUDA libraries some 6 GB, the first time minutes)"
+	@echo "setting up .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(INSTALL) -r requirements.lock
+	@$(INSTALL) -r requirements-book.txt -c requirements.lock
 	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.done: .venv/.book
+	@echo "adding what trains (with torch's CUDA libraries some 6 GB, the first time minutes)"
+	@$(INSTALL) -r requirements.lock
 	@touch $@
 
 .venv/.tests: .venv/.done requirements-test.lock
@@ -37,9 +42,9 @@ runs/train.ipynb: .venv/.done notebooks/train.ipynb
 	@$(BIN)/$(subst runs/,runs/.,$(RUN))
 	@mv runs/.train.ipynb $@
 
-book: $(HTML)/.done ## Build the book from what is in results/ and runs/
+book: $(HTML)/.done ## Build the book from what is in results/ and runs/; needs no torch
 
-$(HTML)/.done: .venv/.done $(SOURCES)
+$(HTML)/.done: .venv/.book $(SOURCES)
 	@echo "building the book"
 	@rm -rf _build  # Sphinx keeps pages of runs that are gone, and sidebars without those that came
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-book build . -W -n --keep-going -q
