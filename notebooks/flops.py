@@ -56,3 +56,11 @@ page.table("figure4")
 
 # %% tags=["remove-input"]
 page.show(plots.at_equal_flops)
+
+# %% [markdown]
+# ## What becomes of the claims
+#
+# By our runs under `laptop`, and by the report's own figures, both judged as {doc}`claims` says.
+#
+# - **ERK is better at equal numbers of weights.** Here: {glue:text}`../notebooks/claims.py::claim-erk-at-equal-parameters-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-erk-at-equal-parameters-report:s`.
+# - **Uniform masks are better at equal FLOPs.** Here: {glue:text}`../notebooks/claims.py::claim-uniform-at-equal-flops-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-uniform-at-equal-flops-report:s`.

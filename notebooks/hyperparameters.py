@@ -68,3 +68,11 @@ page.show(plots.learning_rates)
 
 # %% tags=["remove-input"]
 studies.show(results.folder(), records.frame(results.folder()))
+
+# %% [markdown]
+# ## What becomes of the claims
+#
+# By our runs under `laptop`, and by the report's own figures, both judged as {doc}`claims` says.
+#
+# - **The recommended setting is as good as a tuned one.** Here: {glue:text}`../notebooks/claims.py::claim-reference-hyperparameters-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-reference-hyperparameters-report:s`.
+# - **One learning rate serves all densities.** Here: {glue:text}`../notebooks/claims.py::claim-one-learning-rate-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-one-learning-rate-report:s`.

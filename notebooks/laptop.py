@@ -79,3 +79,15 @@ page.table("table5")
 
 # %% tags=["remove-input"]
 page.table("supplement-table2")
+
+# %% [markdown]
+# ## What becomes of the claims
+#
+# By our runs under `laptop`, and by the report's own figures, both judged as {doc}`claims` says.
+#
+# - **RigL beats SET.** Here: {glue:text}`../notebooks/claims.py::claim-rigl-beats-set-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-rigl-beats-set-report:s`.
+# - **RigL beats a fixed mask.** Here: {glue:text}`../notebooks/claims.py::claim-rigl-beats-static-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-rigl-beats-static-report:s`.
+# - **Trained twice as long, RigL with ERK reaches pruning.** Here: {glue:text}`../notebooks/claims.py::claim-rigl-2x-erk-reaches-pruning-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-rigl-2x-erk-reaches-pruning-report:s`.
+# - **SET is unstable when sparse and trained for long.** Here: {glue:text}`../notebooks/claims.py::claim-set-unstable-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-set-unstable-report:s`.
+# - **SNFS is better than RigL.** Here: {glue:text}`../notebooks/claims.py::claim-snfs-better-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-snfs-better-report:s`.
+# - **SNFS costs more.** Here: {glue:text}`../notebooks/claims.py::claim-snfs-costs-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-snfs-costs-report:s`.

@@ -55,3 +55,16 @@ page.rank("table5")
 
 # %% tags=["remove-input"]
 page.show(plots.redistribution)
+
+# %% [markdown]
+# ## What becomes of the claims
+#
+# By our runs under `laptop`, and by the report's own figures, both judged as {doc}`claims` says.
+#
+# - **Redistribution lifts RigL from uniform masks.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-lifts-uniform-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-redistribution-lifts-uniform-report:s`.
+# - **It reaches RigL with ERK.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-reaches-erk-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-redistribution-reaches-erk-report:s`.
+# - **It does not help ERK.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-no-help-to-erk-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-redistribution-no-help-to-erk-report:s`.
+# - **It costs FLOPs.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-costs-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-redistribution-costs-report:s`.
+# - **Densities settle early.** Here: {glue:text}`../notebooks/claims.py::claim-densities-settle-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-densities-settle-report:s`.
+# - **They end beyond ERK.** Here: {glue:text}`../notebooks/claims.py::claim-densities-more-extreme-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-densities-more-extreme-report:s`.
+# - **Starting anew from the masks found is worse.** Here: {glue:text}`../notebooks/claims.py::claim-reinit-hurts-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-reinit-hurts-report:s`.

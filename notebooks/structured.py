@@ -61,3 +61,10 @@ results.show_table(
     cost.structured(benchmark),
     f"At density 0.1, against dense, on {cost.name(benchmark)}: wall time of a training step and of inference.",
 )
+
+# %% [markdown]
+# ## What becomes of the claims
+#
+# By our runs under `laptop`, and by the report's own figures, both judged as {doc}`claims` says.
+#
+# - **Structured RigL is no better than a small dense network.** Here: {glue:text}`../notebooks/claims.py::claim-structured-no-better-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-structured-no-better-report:s`.

@@ -170,10 +170,9 @@ def ours(row: Row, place: str) -> Markup:
 
 def behind(runs: pd.DataFrame) -> str:
     """The runs behind a figure as an HTML table: seed, accuracy, device, commit, time, and a link to the
-    record, by its place beside the page's folder."""
+    record."""
     lines = []
     for _, run in runs.sort_values("seed").iterrows():
-        address = f"../results/{run['dataset']}/{run['name']}.json"
         lines.append(
             {
                 "Seed": run["seed"],
@@ -181,7 +180,7 @@ def behind(runs: pd.DataFrame) -> str:
                 "Minutes": f"{run['wall_seconds'] / 60:.1f}",
                 "Device": f"{run['device']}, {run['precision']}",
                 "Commit": tables.commit(run),
-                "Record": Markup(f'<a href="{escape(address)}">{escape(run["name"])}</a>'),
+                "Record": tables.record_link(run["dataset"], run["name"]),
             }
         )
     # On one line: pandas keeps a cell's line breaks as text.

@@ -55,7 +55,7 @@ def provenance(frame: pd.DataFrame) -> pd.DataFrame:
     """Where each figure comes from, a row a run."""
     return pd.DataFrame(
         {
-            "Run": frame["name"],
+            "Run": [tables.record_link(run["dataset"], run["name"]) for _, run in frame.iterrows()],
             "Device": frame["device"],
             "Precision": frame["precision"],
             "Commit": [tables.commit(run) for _, run in frame.iterrows()],

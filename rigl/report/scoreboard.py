@@ -13,6 +13,7 @@ import pandas as pd
 from rigl.report import figures, results, tables
 from rigl.report.claims import CLAIMS, Claim, Finding, findings, tally
 from rigl.report.evidence import REPORT, Cell, Source
+from rigl.report.pages import SETUPS
 from rigl.report.statistics import LEVEL, Effect
 from rigl.studies import studies
 
@@ -20,14 +21,8 @@ from rigl.studies import studies
 SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "-"}
 UNITS = {"points": ("{:+.2f}", " points"), "times": ("{:.2f}", " times"), "%": ("{:.1f}", " %")}
 SHARE = ("{:.2f}", " of the runs")
-CIFAR = (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50"))
 # What prose can name whether or not it has been run.
-PLACES = {
-    "laptop": (("fashion-mnist", "lenet-300-100"), ("fashion-mnist", "wrn-10-1"), ("cifar10", "wrn-10-1")),
-    "tenth": CIFAR,
-    "paper": CIFAR,
-    REPORT: CIFAR,
-}
+PLACES = {name: SETUPS[name] for name in ("laptop", "tenth", "paper")} | {REPORT: SETUPS["paper"]}
 
 
 def load(frame: pd.DataFrame | None = None, folder: Path | None = None) -> list[Finding]:
@@ -171,7 +166,8 @@ def _finding(claim: Claim, found: Finding) -> str:
     if found.source.protocol == REPORT:
         behind = f"<p>From the report: {escape(', '.join(found.runs))}.</p>" if found.runs else ""
     else:
-        names = "".join(f"<li>{escape(name)}</li>" for name in found.runs)
+        links = (tables.record_link(found.source.dataset, name) for name in found.runs)
+        names = "".join(f"<li>{link}</li>" for link in links)
         behind = f"<details><summary>The runs behind: {len(found.runs)}</summary><ul>{names}</ul></details>"
     summary = f"<summary>Setting by setting: {escape(place(found.source))}</summary>"
     return f"<p>{text}</p><details>{summary}{listing}{behind}</details>"

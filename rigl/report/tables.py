@@ -96,6 +96,12 @@ def plain(table: pd.DataFrame) -> str:
         return str(safe.to_html(index=False, border=0, classes="table", escape=False, justify="left"))
 
 
+def record_link(dataset: str, name: str) -> Markup:
+    """A link to a record, by its place beside the folder of the notebooks and of their pages."""
+    address = f"../results/{dataset}/{name}.json"
+    return Markup(f'<a href="{escape(address)}">{escape(name)}</a>')
+
+
 def commit(run: pd.Series) -> str:
     """The commit of a row of a `records.frame`, short, and whether the code had been changed since."""
     name = run["commit"][:8] if isinstance(run["commit"], str) else "unknown"
