@@ -30,7 +30,7 @@ CLASSES = {  # what the outputs stand for, where the layer shown is the last one
 }
 CELL = 10  # units of the pictures' coordinates; a path's letters are relative to a cell's middle
 SECONDS_A_FRAME = 0.5
-GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(6.6rem,1fr));gap:.9rem 1.1rem"
+GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(7.3rem,1fr));gap:.9rem 1.1rem"
 SQUARE = "display:block;width:100%;border:1px solid rgba(128,128,128,.4)"
 Film = Mapping[str, Any]
 
