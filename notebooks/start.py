@@ -62,7 +62,8 @@ scoreboard.show(scoreboard.load())
 #   question.
 # - {doc}`discrepancies` lists where the report, its code and the original code differ, {doc}`claims` what becomes of
 #   each claim.
-# - {doc}`../book/own-loop` shows how to train your own model sparsely.
+# - {doc}`../book/own-loop` shows how to train your own model sparsely, {doc}`../book/run` how to make any run of this
+#   book, on a laptop, a GPU or a cluster; {doc}`../book/api` lists the functions behind both.
 #
 # All methods of the report are there: beside dense, static, SET and RigL also SNFS {cite}`dettmers2019sparse`, gradual
 # pruning {cite}`zhu2017prune`, lottery tickets {cite}`frankle2019lottery` and RigL's variants. All pages work without

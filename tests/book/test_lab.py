@@ -14,7 +14,7 @@ from book.conftest import OUTSIDE, ROOT, copy_sources
 from rigl.report.explorer import GRID, START, density_table
 from rigl.shapes import load_layers
 
-NOTEBOOK = "masks"
+NOTEBOOK = "method"
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # all cells are in the page at once
     "apputils-extension/notification": {"fetchNews": "false"},
@@ -81,11 +81,12 @@ def test_a_slider_moved_by_keyboard_shows_what_python_computes(browser, lab: str
         "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
     )
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    table = density_table(load_layers(ROOT / "results" / "layers.json"))
-    points = next(iter(table.values()))["points"][START[0]]
-    at = GRID.index(START[1])
+    name, layers = next(iter(load_layers(ROOT / "results" / "layers.json").items()))
+    points = density_table({name: layers})[name]["points"][START[0]][START[1]]
+    at = GRID.index(START[2])
     page.get_by_text(points[at]["text"]).wait_for()
-    page.locator(".widget-slider", has_text="Density").locator(".noUi-handle").focus()
+    slider = page.locator(".widget-slider", has=page.get_by_text("at", exact=True))
+    slider.locator(".noUi-handle").focus()
     for key, index in (("ArrowRight", at + 1), ("ArrowLeft", at), ("ArrowLeft", at - 1)):
         page.keyboard.press(key)
         page.get_by_text(points[index]["text"]).wait_for()

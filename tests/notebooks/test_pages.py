@@ -1,36 +1,21 @@
 """A results page as a notebook: it trains what is missing where asked to, then shows it."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 from rigl import records
 
 
-def papermill(root, project, *arguments):
-    return subprocess.run(
-        [Path(sys.executable).with_name("papermill"), root / "notebooks" / "flops.ipynb", *arguments],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(root), "RIGL_ROOT": str(project)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def test_it_trains_what_is_missing_and_shows_it(root, tmp_path):
+def test_it_trains_what_is_missing_and_shows_it(root, tmp_path, papermill, monkeypatch):
+    notebook = root / "notebooks" / "flops.ipynb"
+    monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
     (tmp_path / "results").mkdir()
     shutil.copy(root / "results" / "published.json", tmp_path / "results")
     asked = ["-p", "protocol", "smoke", "-p", "seeds", "3"]
-    done = papermill(root, tmp_path, "before.ipynb", *asked)
+    done = papermill(tmp_path, notebook, "before.ipynb", *asked)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "before.ipynb").read_text().count(">not run<") == 6
-    done = papermill(root, tmp_path, "after.ipynb", *asked, "-p", "run", "True")
+    done = papermill(tmp_path, notebook, "after.ipynb", *asked, "-p", "run", "True")
     assert done.returncode == 0, done.stderr
     found = [record for _, record in records.records(tmp_path / "results")]
     assert len(found) == 6
@@ -40,7 +25,7 @@ def test_it_trains_what_is_missing_and_shows_it(root, tmp_path):
     assert all(f">{each.test_accuracy:.2f}<" in page for each in found)
 
 
-def test_a_wrong_parameter_stops_it_in_one_line(root, tmp_path):
-    done = papermill(root, tmp_path, "out.ipynb", "-p", "protocol", "papr")
+def test_a_wrong_parameter_stops_it_in_one_line(root, tmp_path, papermill):
+    done = papermill(tmp_path, root / "notebooks" / "flops.ipynb", "out.ipynb", "-p", "protocol", "papr")
     assert done.returncode != 0
     assert "protocol='papr' is not on this page: choose from paper, tenth, laptop" in done.stderr
