@@ -325,5 +325,5 @@ def test_calculator_shows_what_the_package_computes(read, site: Path) -> None:
     page.locator('.calculator [name="model"]').select_option("lenet-300-100 on fashion-mnist")
     page.locator('.calculator [name="method"]').select_option("set")
     page.locator('.calculator [name="distribution"]').select_option("uniform")
-    assert check()["cells"][1] == "0.0300"  # 2 x 0.015
+    assert check()["cells"][1] == f"{2 * GRID[1]:.4f}"
     assert reader.errors == []
