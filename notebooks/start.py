@@ -43,7 +43,11 @@ movie.show()
 # {doc}`page on claims <claims>` says how a verdict is reached.
 
 # %% tags=["remove-input"]
-scoreboard.show(scoreboard.load())
+found = scoreboard.load()
+scoreboard.show_in_short(found)
+
+# %% tags=["remove-input"]
+scoreboard.show(found)
 
 # %% [markdown]
 # ## How to read this book

@@ -151,7 +151,7 @@ def final_densities(found: Sequence[Record]) -> go.Figure:
     grey = {"color": figures.GREY, "dash": "dash"}
     line("ERK, for comparison", list(erk.values()), line=grey, marker={"symbol": "square-open", "size": 8})
     figures.styled(fig, height=380, xaxis_title="layer, from input to output", yaxis_title="density")
-    return fig.update_yaxes(type="log")
+    return fig.update_yaxes(type="log", dtick="D2").update_xaxes(dtick=max(1, round(len(layers) / 10)))
 
 
 def settled(found: Sequence[Record], within: float = 0.1) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from math import isfinite
@@ -77,17 +78,67 @@ def figure(effect: Effect, unit: str) -> str:
     return f"{text}, {100 * LEVEL:g} % interval {bounds} ({effect.how})"
 
 
-def sentence(found: Finding, where: str = "") -> str:
-    """The verdict, `where`, and the effect that it rests on with the number of settings behind it."""
-    verdict = f"{found.verdict} for {where}" if where else found.verdict
+def sentence(found: Finding) -> str:
+    """The verdict, and the effect that it rests on with the number of settings behind it."""
     if found.effect is None:
-        return f"{verdict}: {found.why}"
+        return f"{found.verdict}: {found.why}"
     counts = tally(cell for cell in found.cells if cell.verdict != "not tested")
     parts = [f"{words} {counts[words]}" for words in SIGNS if counts[words]]
     total = counts.total()
     alone = f"{total} settings, by themselves: {', '.join(parts)}" if total > 1 else "1 setting"
     reason = f"; {found.why}" if found.why else ""
-    return f"{verdict}: {figure(found.effect, found.claim.unit)}; {alone}{reason}"
+    return f"{found.verdict}: {figure(found.effect, found.claim.unit)}; {alone}{reason}"
+
+
+def brief(found: Finding) -> str:
+    """The verdict in half a line, for prose: where, the effect and its interval."""
+    where = f"{found.verdict} for {found.source.model} on {found.source.dataset}"
+    if found.effect is None:
+        return f"{where}: {found.why}"
+    form, words = UNITS.get(found.claim.unit, SHARE)
+    low, high = form.format(found.effect.low), form.format(found.effect.high)
+    bounded = isfinite(found.effect.low) and isfinite(found.effect.high)
+    reach = f" [{low}, {high}]" if bounded else f", {found.why or 'no interval'}"
+    return f"{where}: {form.format(found.effect.value)}{words}{reach}"
+
+
+def show_in_short(found: Sequence[Finding]) -> None:
+    """Display what holds, what is open and what nobody has checked."""
+    figures.emit({"text/html": in_short(found)}, raw=True)
+
+
+def in_short(found: Sequence[Finding]) -> str:
+    """Three sentences, as HTML: what holds and by what evidence, what is open, and what nobody has
+    checked."""
+    told = [each for each in found if each.verdict != "not tested"]
+    sources = Counter(place(each.source) for each in told if each.source.protocol != REPORT)
+    if not sources:
+        return "<p>No claim has been tested here yet: there are no runs that could.</p>"
+    main = sources.most_common(1)[0][0]
+    mine = {each.claim.key: each for each in told if place(each.source) == main}
+    runs = len({run for each in mine.values() for run in each.runs})
+    by = {word: [each for each in mine.values() if each.verdict == word] for word in SIGNS}
+    never = [claim for claim in CLAIMS if all(each.claim.key != claim.key for each in told)]
+    seen = {each.source.protocol for each in told}
+    own = "" if "paper" in seen else "the report's own protocol, which needs a GPU, has not been run here"
+    left = "; ".join(filter(None, [own, f"never tested: {_listed(never)}" if never else ""]))
+    return (
+        f"<p><strong>What holds:</strong> under {escape(main)}, by {runs} runs, {len(by['holds'])} of {len(CLAIMS)} claims hold: "
+        f"{_listed([each.claim for each in by['holds']])}. "
+        f"<strong>What does not, or is open:</strong> {len(by['does not hold'])} do not hold"
+        f"{_after(by['does not hold'])}, and {len(by['undecided'])} are undecided{_after(by['undecided'])}. "
+        f"<strong>What nobody has checked yet:</strong> {left or 'nothing that the report claims'}.</p>"
+    )
+
+
+def _after(found: Sequence[Finding]) -> str:
+    return f": {_listed([each.claim for each in found])}" if found else ""
+
+
+def _listed(claims: Sequence[Claim]) -> str:
+    """Claims as links to their sections, or "none"."""
+    links = [f'<a href="claims.html#claim-{x.key}">{escape(x.text.rstrip("."))}</a>' for x in claims]
+    return "; ".join(links) or "none"
 
 
 def show(found: Sequence[Finding]) -> None:
@@ -202,9 +253,9 @@ def glue(found: Sequence[Finding]) -> None:
 def texts(found: Sequence[Finding]) -> dict[str, str]:
     """Every verdict by name, those not tested too.
 
-    ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models, ``claim-KEY-PROTOCOL-DATASET-MODEL``
-    one, and ``verdict-...`` the verdict alone; the report's own figures are protocol ``report``.
-    """
+    ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models in brief,
+    ``claim-KEY-PROTOCOL-DATASET-MODEL`` one, and ``verdict-...`` the verdict alone; the report's own figures
+    are protocol ``report``."""
     known = {
         (each.claim.key, each.source.protocol, each.source.dataset, each.source.model): each for each in found
     }
@@ -218,6 +269,6 @@ def texts(found: Sequence[Finding]) -> dict[str, str]:
                 made[f"claim-{name}-{dataset}-{model}"] = sentence(each) if each else "not tested: not run"
                 made[f"verdict-{name}-{dataset}-{model}"] = each.verdict if each else "not tested"
                 if each and each.verdict != "not tested":
-                    parts.append(sentence(each, f"{model} on {dataset}"))
+                    parts.append(brief(each))
             made[f"claim-{name}"] = "; ".join(parts) or "not tested"
     return made

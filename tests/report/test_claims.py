@@ -331,3 +331,18 @@ def test_names_are_escaped(judged):
     found = replace(found, source=replace(found.source, model=evil), cells=(cell,), why=evil)
     assert "<script" not in scoreboard.claim_html("rigl-beats-set", [found])
     assert "<script" not in scoreboard.html([replace(found, why="")])
+
+
+@pytest.mark.parametrize(("rigl", "others"), [((88.0, 88.1), (86.0, 86.1)), ((86.0, 86.1), (88.0, 88.1))])
+def test_three_sentences_follow_the_verdicts(judged, tmp_path, rigl, others):
+    better = judged("rigl-beats-set", *pair(rigl, others)).verdict == "holds"
+    found = scoreboard.load(results.runs(str(tmp_path)), tmp_path)
+    holds, rest = scoreboard.in_short(found).split("What does not, or is open")
+    assert ("#claim-rigl-beats-set" in holds, "#claim-rigl-beats-set" in rest) == (better, not better)
+    assert "laptop: lenet-300-100 on fashion-mnist" in holds
+    assert "own protocol, which needs a GPU, has not been run" in rest.split("nobody has checked")[1]
+
+
+def test_without_a_run_nothing_is_said_to_hold(tmp_path):
+    found = scoreboard.load(results.runs(str(tmp_path)), tmp_path)
+    assert scoreboard.in_short(found).startswith("<p>No claim has been tested here yet")
