@@ -10,7 +10,7 @@ import pandas as pd
 
 from rigl.config import DATASETS, ConfigError, Protocol, RunConfig, protocol
 from rigl.project import root
-from rigl.report import figures
+from rigl.report import figures, tables
 
 PROTOCOLS = ("smoke", "laptop", "tenth", "paper")
 
@@ -64,8 +64,8 @@ def by_protocol() -> pd.DataFrame:
 
 def show(table: pd.DataFrame, caption: str, *, words: bool = True) -> None:
     """Display a table, escaped: of `words`, or of figures in all columns but the first."""
-    body = table.to_html(index=False, border=0, classes="table", escape=True, justify="left")
-    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{body}</div>'
+    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+    region += f"{tables.plain(table)}</div>"
     kind = "words" if words else "labels-1"
     page = f'<figure class="numbers {kind}">{region}<figcaption>{escape(caption)}</figcaption></figure>'
     figures.emit({"text/html": page}, raw=True)

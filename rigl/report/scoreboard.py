@@ -123,8 +123,8 @@ def in_short(found: Sequence[Finding]) -> str:
     own = "" if "paper" in seen else "the report's own protocol, which needs a GPU, has not been run here"
     left = "; ".join(filter(None, [own, f"never tested: {_listed(never)}" if never else ""]))
     return (
-        f"<p><strong>What holds:</strong> under {escape(main)}, by {runs} runs, {len(by['holds'])} of {len(CLAIMS)} claims hold: "
-        f"{_listed([each.claim for each in by['holds']])}. "
+        f"<p><strong>What holds:</strong> under {escape(main)}, by {runs} runs, {len(by['holds'])} of "
+        f"{len(CLAIMS)} claims hold: {_listed([each.claim for each in by['holds']])}. "
         f"<strong>What does not, or is open:</strong> {len(by['does not hold'])} do not hold"
         f"{_after(by['does not hold'])}, and {len(by['undecided'])} are undecided{_after(by['undecided'])}. "
         f"<strong>What nobody has checked yet:</strong> {left or 'nothing that the report claims'}.</p>"
