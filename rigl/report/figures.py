@@ -245,8 +245,11 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
             **look,
         )
     styled(fig, height=420, xaxis_title=AXES[against], yaxis_title="test accuracy, %")
+    fig.update_xaxes(type="log")
     ticks = sorted(set(done[against].round(3)))
-    return fig.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    if len(ticks) > 8:
+        return fig.update_xaxes(dtick="D2")
+    return fig.update_xaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
 
 
 def _series(row: pd.Series) -> str:

@@ -16,6 +16,7 @@ from rigl.shapes import Layer
 
 Drawn = tuple[go.Figure, str]
 MOVED = ("rigl", "rigl-sg", "rigl-sm", "snfs")
+REACH = 6.0  # points below the best that a plot shows: one collapse would flatten all others
 COMPARED = ("dense", "small-dense", "static", "set", "snfs", "rigl", "pruning", "lottery")
 
 
@@ -41,8 +42,21 @@ def by_density(setup: Setup) -> list[str | Drawn]:
     for name, part in panels.items():
         if len(part) and (name != "training for longer" or (part["multiplier"] > 1).any()):
             text = f"{setup.title}, {name}: test accuracy against density, a marker a run. {extremes(part)}"
-            made.append((figures.accuracy(part), text))
+            made.append(framed(figures.accuracy(part), part, text))
     return made or [f"<p><em>{setup.title}: no runs to draw.</em></p>"]
+
+
+def framed(fig: go.Figure, runs: pd.DataFrame, text: str) -> Drawn:
+    """A plot of accuracies cut off `REACH` points below the best, and its text, which then says what is
+    outside."""
+    values = runs["test_accuracy"].astype(float)
+    floor = values.max() - REACH
+    below = runs[values < floor]
+    if below.empty:
+        return fig, text
+    names = ", ".join(dict.fromkeys(f"{_name(row)} at {row['density']:g}" for _, row in below.iterrows()))
+    fig.update_yaxes(range=[floor, values.max() + REACH / 20])
+    return fig, f"{text} Below the plot's lower edge, {floor:.1f} %: {names}."
 
 
 def extremes(runs: pd.DataFrame) -> str:
@@ -85,7 +99,8 @@ def at_equal_flops(setup: Setup) -> list[str | Drawn]:
             hovertemplate="%{customdata}<br>%{y:.2f}% for %{x:.3f} x dense<extra></extra>",
         )
         names = ", ".join(f"{_name(row)} ({row['train_flops']:.2f} x)" for _, row in front.iterrows())
-        made.append((fig, f"{setup.title}: every method. No other costs less and is better than: {names}."))
+        text = f"{setup.title}: every method. No other costs less and is better than: {names}."
+        made.append(framed(fig, runs, text))
     return made or [f"<p><em>{setup.title}: no runs to draw.</em></p>"]
 
 

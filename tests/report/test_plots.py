@@ -53,6 +53,16 @@ def test_masks_and_lengths_have_panels_of_their_own(setup) -> None:
     assert "at density 0.1 best static (uniform) 82.00 %, worst rigl (uniform) 80.00 %" in uniform[1]
 
 
+def test_what_collapsed_is_named_and_does_not_flatten_the_rest(setup) -> None:
+    found = setup(
+        record(80.0, method="rigl", distribution="uniform"),
+        record(40.0, method="static", distribution="uniform"),
+    )
+    ((fig, text),) = plots.by_density(found)
+    assert fig.layout.yaxis.range == (80 - plots.REACH, 80 + plots.REACH / 20)
+    assert text.endswith("Below the plot's lower edge, 74.0 %: static (uniform) at 0.1.")
+
+
 def test_nothing_to_draw_is_said(setup) -> None:
     for draw in (plots.by_density, plots.at_equal_flops, plots.redistribution, plots.learning_rates):
         (told,) = draw(setup())
