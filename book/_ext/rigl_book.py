@@ -8,12 +8,16 @@ link to them.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from docutils import nodes
+from jupyter_client.manager import KernelManager
 from plotly.offline import get_plotlyjs
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -45,6 +49,21 @@ def read_in_parallel(app: Sphinx, env: BuildEnvironment, names: list[str]) -> No
     app.parallel = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in set(SILENT) & set(app.extensions):
         app.extensions[name].parallel_read_safe = True
+
+
+def keep_kernels_apart(app: Sphinx) -> None:
+    """Have kernels listen on sockets named after them. Processes that execute pages side by side choose ports
+    without knowing of each other, and of two kernels given one port the second dies."""
+    if os.name != "posix":
+        return
+    begin, folder = KernelManager.__init__, tempfile.mkdtemp(prefix="book-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    def begin_apart(self: KernelManager, *arguments: Any, **knobs: Any) -> None:
+        socket = f"{folder}/{uuid4().hex}"
+        begin(self, *arguments, **{"transport": "ipc", "ip": socket, **knobs})
+
+    KernelManager.__init__ = begin_apart
 
 
 def write_plotly(app: Sphinx) -> None:
@@ -109,6 +128,7 @@ def choose_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", prepare_kernels)
+    app.connect("builder-inited", keep_kernels_apart)
     app.connect("builder-inited", write_plotly)
     app.connect("config-inited", leave_out_failed_runs)
     app.connect("env-before-read-docs", read_in_parallel)
