@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).parents[1]
+REQUIREMENTS = ("requirements.txt", "requirements-book.txt", "requirements.lock")
 
 
 def commit() -> tuple[str | None, bool | None]:
@@ -27,7 +28,7 @@ def commit() -> tuple[str | None, bool | None]:
     """
     head = _git("rev-parse", "HEAD")
     if head is not None and (ROOT / ".git").exists():
-        changes = _git("status", "--porcelain", "--", "rigl", "requirements.txt", "requirements.lock")
+        changes = _git("status", "--porcelain", "--", "rigl", *REQUIREMENTS)
         return head, changes == ""
     name, _, digest = os.environ.get("RIGL_COMMIT", "").partition(":")
     return (name, digest == _digest()) if name else (None, None)
@@ -45,7 +46,7 @@ def pinned() -> str:
 
 
 def _digest() -> str:
-    files = [*sorted((ROOT / "rigl").rglob("*.py")), ROOT / "requirements.txt", ROOT / "requirements.lock"]
+    files = [*sorted((ROOT / "rigl").rglob("*.py")), *(ROOT / name for name in REQUIREMENTS)]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")

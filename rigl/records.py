@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rigl.config import OneLineError, RunConfig
+from rigl.shapes import Layer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,11 @@ class LayerRecord(BaseModel):
     name: str
     shape: tuple[int, ...]
     density: list[float]
+
+    @property
+    def plain(self) -> Layer:
+        """The layer without its history, and without positions, which records do not have."""
+        return Layer(self.name, "conv" if len(self.shape) > 2 else "linear", self.shape)
 
 
 class Flops(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -57,3 +57,25 @@ def load_layers(path: str | Path) -> dict[str, list[Layer]]:
         model: [Layer(**{**row, "shape": tuple(row["shape"])}) for row in rows]
         for model, rows in json.loads(Path(path).read_text()).items()
     }
+
+
+def narrowed(layers: Sequence[Layer], factor: float) -> list[Layer]:
+    """The layers of the same network with every hidden width times `factor`, cut to an integer, as
+    `rigl.models.build` makes it: ResNet's blocks widen four times what is left."""
+    blocks = any(layer.name.startswith("layer") for layer in layers)
+
+    def width(value: int, expanded: bool) -> int:
+        return 4 * max(1, int(value // 4 * factor)) if expanded else max(1, int(value * factor))
+
+    found = []
+    for index, layer in enumerate(layers):
+        out, inputs, *kernel = layer.shape
+        widened = blocks and ("conv3" in layer.name or "downsample" in layer.name)
+        reads = blocks and ("conv1" in layer.name or "downsample" in layer.name or "fc" in layer.name)
+        reads = reads and not layer.name.startswith("layer1.0")  # which reads the stem
+        if index < len(layers) - 1:
+            out = width(out, widened)
+        if index > 0:
+            inputs = width(inputs, reads)
+        found.append(replace(layer, shape=(out, inputs, *kernel)))
+    return found

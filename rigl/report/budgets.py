@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from rigl.distributions import layer_densities
 from rigl.project import model_layers
 from rigl.report import figures, tables
+from rigl.report.statistics import in_words, standard_error
 from rigl.shapes import network_density
 
 COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
@@ -84,11 +85,9 @@ def _compare(new: pd.Series, old: pd.Series) -> str:
     what = f"`erk-flops` is {apart:+.2f} points from `{old['distribution']}`"
     if min(new["seeds"], old["seeds"]) < 2:
         return what + ", on a single seed, which decides nothing."
-    error = (new["std"] ** 2 / new["seeds"] + old["std"] ** 2 / old["seeds"]) ** 0.5
-    words = (
-        "better" if apart > 2 * error else "worse" if apart < -2 * error else "no different within the spread"
-    )
-    return f"{what} (standard error {error:.2f}, {min(new['seeds'], old['seeds'])} seeds): {words}."
+    error = standard_error((new["std"], new["seeds"]), (old["std"], old["seeds"]))
+    seeds = min(new["seeds"], old["seeds"])
+    return f"{what} (standard error {error:.2f}, {seeds} seeds): {in_words(apart, error)}."
 
 
 def _budgeted(frame: pd.DataFrame) -> pd.DataFrame:

@@ -7,13 +7,9 @@ stand in `rigl.flops` alone, whose coefficients for each method and Delta-T are 
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from html import escape
 from math import sqrt
-from pathlib import Path
 from typing import Any, TypedDict, get_args
 
 import pandas as pd
@@ -21,10 +17,11 @@ import pandas as pd
 from rigl.config import DISTRIBUTIONS, NO_DISTRIBUTION, Method
 from rigl.distributions import layer_densities
 from rigl.flops import forward_flops, training_flops
-from rigl.report import figures
+from rigl.report import explorers
 from rigl.report.explorer import GRID
+from rigl.report.explorers import options
 from rigl.report.published import published
-from rigl.shapes import Layer
+from rigl.shapes import Layer, narrowed
 
 METHODS: tuple[str, ...] = get_args(Method)
 DELTA_TS = tuple(range(50, 1001, 50))
@@ -136,28 +133,6 @@ def cost(
     }
 
 
-def narrowed(layers: Sequence[Layer], factor: float) -> list[Layer]:
-    """The layers of the same network with every hidden width times `factor`, cut to an integer, as
-    `rigl.models.build` makes it: ResNet's blocks widen four times what is left."""
-    blocks = any(layer.name.startswith("layer") for layer in layers)
-
-    def width(value: int, expanded: bool) -> int:
-        return 4 * max(1, int(value // 4 * factor)) if expanded else max(1, int(value * factor))
-
-    found = []
-    for index, layer in enumerate(layers):
-        out, inputs, *kernel = layer.shape
-        widened = blocks and ("conv3" in layer.name or "downsample" in layer.name)
-        reads = blocks and ("conv1" in layer.name or "downsample" in layer.name or "fc" in layer.name)
-        reads = reads and not layer.name.startswith("layer1.0")  # which reads the stem
-        if index < len(layers) - 1:
-            out = width(out, widened)
-        if index > 0:
-            inputs = width(inputs, reads)
-        found.append(replace(layer, shape=(out, inputs, *kernel)))
-    return found
-
-
 def _key(method: str, distribution: str | None, density: float) -> str:
     masks = "-" if method in NO_DISTRIBUTION or not isinstance(distribution, str) else distribution
     return f"{method} {masks} {1 if method == 'dense' else density:g}"
@@ -265,25 +240,24 @@ def html(found: Table) -> str:
         "nothing": NOTHING,
         "usual": USUAL,
     }
-    safe = json.dumps(data).replace("<", "\\u003c")  # no text of a model's ends the script
-    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     now = cost(found, first, method, masks, density)
     body = "".join(
         f'<tr><th scope="row">{name}</th><td>{flops}</td><td>{ratio}</td><td>{theirs}</td></tr>'
         for name, flops, ratio, theirs in rows(now)
     )
+    lengths = [f"{multiplier}x" for multiplier in MULTIPLIERS]
     last = len(GRID) - 1
     steps, usual = len(DELTA_TS) - 1, DELTA_TS.index(USUAL)
     return f"""<div class="explorer calculator">
 <div class="explorer-controls">
-<label>Model <select name="model">{_options(found["models"], first)}</select></label>
-<label>Method <select name="method">{_options(METHODS, method)}</select></label>
-<label>Distribution <select name="distribution">{_options(DISTRIBUTIONS, masks)}</select></label>
+<label>Model <select name="model">{options(found["models"], first)}</select></label>
+<label>Method <select name="method">{options(METHODS, method)}</select></label>
+<label>Distribution <select name="distribution">{options(DISTRIBUTIONS, masks)}</select></label>
 <label>Density <input name="density" type="range" min="0" max="{last}" value="{at}">
 <output name="density-is">{density:g}</output></label>
 <label>Delta-T, steps <input name="delta_t" type="range" min="0" max="{steps}" value="{usual}">
 <output name="delta_t-is">{USUAL}</output></label>
-<label>Length <select name="multiplier">{_options([str(k) for k in MULTIPLIERS], "1", "x")}</select></label>
+<label>Length <select name="multiplier">{options(map(str, MULTIPLIERS), "1", lengths)}</select></label>
 </div>
 <figure class="numbers labels-1"><div class="scroll" tabindex="0" role="region" aria-label="Cost a sample">
 <table class="table"><thead><tr><th>Cost a sample</th><th>FLOPs</th><th>Relative to dense</th>
@@ -291,16 +265,8 @@ def html(found: Table) -> str:
 <tbody>{body}</tbody></table></div>
 <figcaption aria-live="polite"><span class="origin">{escape(now["origin"])}</span>. The report's
 figures, relative to dense: <span class="printed">{escape(now["printed"][2])}</span>.</figcaption></figure>
-<script type="application/json">{safe}</script>
-<script>{script}</script>
+{explorers.scripts(__file__, data)}
 </div>"""
-
-
-def _options(names: Any, chosen: str, unit: str = "") -> str:
-    return "".join(
-        f'<option value="{escape(name)}"{" selected" if name == chosen else ""}>{escape(name)}{unit}</option>'
-        for name in names
-    )
 
 
 def widget(found: Table) -> Any:
@@ -318,7 +284,7 @@ def widget(found: Table) -> Any:
     }
     shown = ipw.HTML()
 
-    def draw(*_: object) -> None:
+    def draw() -> None:
         now = cost(found, **{name: control.value for name, control in controls.items()})
         controls["distribution"].disabled = controls["method"].value in NO_DISTRIBUTION
         controls["density"].disabled = controls["method"].value == "dense"
@@ -332,16 +298,11 @@ def widget(found: Table) -> Any:
             f"relative to dense: {escape(now['printed'][2])}.</p>"
         )
 
-    for control in controls.values():
-        control.observe(draw, names="value")
-    draw()
+    explorers.live(controls.values(), draw)
     return ipw.VBox([*controls.values(), shown])
 
 
 def show(models: Mapping[str, Sequence[Layer]], frame: pd.DataFrame) -> None:
     """Display the calculator: in a page of the book the static form, in a live kernel the widgets."""
     found = table(models, frame)
-    if os.environ.get("RIGL_BOOK"):
-        figures.emit({"text/html": html(found)}, raw=True)
-    else:
-        figures.emit(widget(found))
+    explorers.show(lambda: html(found), lambda: widget(found))

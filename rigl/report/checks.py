@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rigl.flops import forward_flops, training_flops
 from rigl.project import model_layers
 from rigl.report.published import published
 from rigl.report.tables import KEYS
-from rigl.shapes import Layer
+from rigl.shapes import Layer, narrowed
 
 SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
 LAST_DIGIT = 0.01 + 1e-9
@@ -199,24 +198,13 @@ def _ratios(row: pd.Series, layers: Sequence[Layer]) -> tuple[float, float]:
     """Training and inference FLOPs of a published setting by the rules, relative to dense."""
     dense = forward_flops(layers)
     if row["method"] == "small-dense":
-        sparse = forward_flops(_narrow(layers, sqrt(row["density"])))
+        sparse = forward_flops(narrowed(layers, sqrt(row["density"])))
     elif row["method"] == "dense":
         sparse = dense
     else:
         sparse = forward_flops(layers, layer_densities(layers, row["density"], row["distribution"]))
     training = training_flops(row["method"], dense, sparse, multiplier=row["multiplier"])
     return training / (3 * dense), sparse / dense
-
-
-def _narrow(layers: Sequence[Layer], factor: float) -> list[Layer]:
-    """The layers of a wide residual network whose hidden widths are `factor` times as large."""
-    found = []
-    for index, layer in enumerate(layers):
-        out, inputs, *kernel = layer.shape
-        out = out if index == len(layers) - 1 else int(out * factor)
-        inputs = inputs if index == 0 else int(inputs * factor)
-        found.append(replace(layer, shape=(out, inputs, *kernel)))
-    return found
 
 
 def _masks_of(frame: pd.DataFrame) -> pd.Series:

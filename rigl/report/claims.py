@@ -210,7 +210,7 @@ CLAIMS = (
         "RigL-SG and RigL-SM less RigL, all from uniform masks of the same density",
         BETTER,
         ("Redistributed, %", "RigL, %"),
-        comparisons.lifts_uniform,
+        comparisons.redistributed("uniform"),
         tables=("table5",),
     ),
     Claim(
@@ -219,7 +219,7 @@ CLAIMS = (
         "RigL-SG and RigL-SM from uniform masks less RigL with ERK, at the same density",
         REACHES,
         ("Redistributed, %", "RigL (ERK), %"),
-        comparisons.reaches_erk,
+        comparisons.redistributed("uniform", distribution="erk"),
         tables=("table5",),
     ),
     Claim(
@@ -228,7 +228,7 @@ CLAIMS = (
         "RigL-SG and RigL-SM less RigL, all from ERK masks of the same density",
         NO_BETTER,
         ("Redistributed, %", "RigL, %"),
-        comparisons.helps_erk,
+        comparisons.redistributed("erk"),
         tables=("table5",),
     ),
     Claim(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import combinations
-from math import isnan, nan, sqrt
+from math import isnan, nan
 from typing import Any
 
 import pandas as pd
@@ -14,10 +14,10 @@ import pandas as pd
 from rigl import experiments
 from rigl.config import RunConfig
 from rigl.report import tables
-from rigl.report.published import published
+from rigl.report.published import SEEDS, published
+from rigl.report.statistics import clear, standard_error
 from rigl.report.tables import Markup
 
-REPORT_SEEDS = 3  # every mean of the report's is over three
 REPORTED = ("cifar10", "cifar100")
 
 
@@ -209,10 +209,11 @@ def ranking(found: Sequence[Row]) -> str:
     usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
     for a, b in combinations(usable, 2):
         theirs, error = _apart(a.reported, b.reported)
-        if a.config.density != b.config.density or abs(theirs) <= 2 * error:
+        if a.config.density != b.config.density or not clear(theirs, error):
             continue
-        mine, my_error = a.mean - b.mean, _error((a.std, len(a.accuracies)), (b.std, len(b.accuracies)))
-        if abs(mine) <= 2 * my_error:
+        mine = a.mean - b.mean
+        my_error = standard_error((a.std, len(a.accuracies)), (b.std, len(b.accuracies)))
+        if not clear(mine, my_error):
             open_ += 1
         elif mine * theirs > 0:
             alike += 1
@@ -233,11 +234,7 @@ def ranking(found: Sequence[Row]) -> str:
 
 def _apart(a: Callable[[str], float], b: Callable[[str], float]) -> tuple[float, float]:
     """The report's difference of two settings, and its standard error."""
-    return a("accuracy") - b("accuracy"), _error((a("std"), REPORT_SEEDS), (b("std"), REPORT_SEEDS))
-
-
-def _error(*sides: tuple[float, int]) -> float:
-    return sqrt(sum(std**2 / seeds for std, seeds in sides))
+    return a("accuracy") - b("accuracy"), standard_error((a("std"), SEEDS), (b("std"), SEEDS))
 
 
 def _longer(config: RunConfig) -> str:
@@ -253,7 +250,7 @@ def _difference(row: Row) -> str:
     apart = row.mean - row.reported("accuracy")
     if isnan(apart):
         return "-"
-    error = _error((row.std, len(row.accuracies)), (row.reported("std"), REPORT_SEEDS))
+    error = standard_error((row.std, len(row.accuracies)), (row.reported("std"), SEEDS))
     return f"{apart:+.2f}" if isnan(error) else f"{apart:+.2f} ± {error:.2f}"
 
 

@@ -8,6 +8,7 @@ from math import inf, log
 from typing import Any
 
 from rigl.report.evidence import (
+    REDISTRIBUTED,
     REPORT,
     TUNED,
     Cell,
@@ -23,7 +24,6 @@ from rigl.report.evidence import (
 from rigl.report.statistics import Region, judge, share, welch
 
 SPARSE = 0.1  # density at and below which SET is said to be unstable
-REDISTRIBUTED = ("rigl-sg", "rigl-sm")
 RATE = 0.1  # the learning rate of every protocol
 
 
@@ -115,23 +115,16 @@ def _interpolated(source: Source, region: Region) -> Iterable[Cell]:
             yield _renamed(cell, where, one=sides, other=shown(erk.accuracy))
 
 
-def lifts_uniform(source: Source, region: Region) -> Iterable[Cell]:
-    for method in REDISTRIBUTED:
-        for cell in versus(source, region, {"method": method, "distribution": "uniform"}, {"method": "rigl"}):
-            yield _renamed(cell, f"{method}, {cell.where}")
+def redistributed(masks: str, **other: str) -> Callable[[Source, Region], Iterable[Cell]]:
+    """Redistribution from `masks` against RigL that is `other`."""
 
+    def find(source: Source, region: Region) -> Iterable[Cell]:
+        for method in REDISTRIBUTED:
+            one = {"method": method, "distribution": masks}
+            for cell in versus(source, region, one, {"method": "rigl", **other}):
+                yield _renamed(cell, f"{method}, {cell.where}")
 
-def reaches_erk(source: Source, region: Region) -> Iterable[Cell]:
-    for method in REDISTRIBUTED:
-        other = {"method": "rigl", "distribution": "erk"}
-        for cell in versus(source, region, {"method": method, "distribution": "uniform"}, other):
-            yield _renamed(cell, f"{method}, {cell.where}")
-
-
-def helps_erk(source: Source, region: Region) -> Iterable[Cell]:
-    for method in REDISTRIBUTED:
-        for cell in versus(source, region, {"method": method, "distribution": "erk"}, {"method": "rigl"}):
-            yield _renamed(cell, f"{method}, {cell.where}")
+    return find
 
 
 def redistribution_costs(source: Source, region: Region) -> Iterable[Cell]:

@@ -14,15 +14,15 @@ import pandas as pd
 from rigl import records
 from rigl.config import DATASETS
 from rigl.project import root
-from rigl.report.published import published
+from rigl.report.published import SEEDS, published
 from rigl.report.statistics import Effect, Region, Sample, Terms, Verdict, extent, judge, sample, welch
 from rigl.studies import Study
 
 REPORT = "the report"
 TUNED = "tuned"
+REDISTRIBUTED = ("rigl-sg", "rigl-sm")
 COLLAPSE = 5.0  # points below the best seed of the same setting
 DEARER = 1.25  # times the training FLOPs, beyond which two settings do not cost alike
-SEEDS = 3  # behind each figure of the report's tables
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ ipywidgets in a live kernel (`widget`).
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any, TypedDict
 
 import pandas as pd
@@ -20,7 +18,8 @@ import plotly.graph_objects as go
 from rigl.config import DISTRIBUTIONS
 from rigl.distributions import active_counts, layer_densities
 from rigl.flops import forward_flops
-from rigl.report import figures
+from rigl.report import explorers, figures
+from rigl.report.explorers import options
 from rigl.shapes import Layer
 
 GRID = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -150,8 +149,6 @@ def html(table: Mapping[str, Model]) -> str:
     points = model["points"][kind][budget]
     point = points[at]
     data = {"models": table, "figure": json.loads(figure(model, point).to_json()), "config": figures.CONFIG}
-    safe = json.dumps(data).replace("<", "\\u003c")  # no text of a model's ends the script
-    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     return f"""<div class="explorer">
 <div class="explorer-controls">
 <label>Model <select name="model">{options(table, next(iter(table)))}</select></label>
@@ -172,18 +169,8 @@ def html(table: Mapping[str, Model]) -> str:
 <tbody></tbody></table>
 </div></figure>
 <p><a download="densities.csv">Data as csv</a></p></details>
-<script type="application/json">{safe}</script>
-<script>{script}</script>
+{explorers.scripts(__file__, data)}
 </div>"""
-
-
-def options(values: Iterable[str], chosen: str, texts: Iterable[str] | None = None) -> str:
-    """The choices of a <select>, as HTML; `texts` where they read otherwise than their values."""
-    values = list(values)
-    return "".join(
-        f'<option value="{escape(value)}"{" selected" if value == chosen else ""}>{escape(text)}</option>'
-        for value, text in zip(values, texts or values, strict=True)
-    )
 
 
 def widget(table: Mapping[str, Model]) -> Any:
@@ -199,22 +186,16 @@ def widget(table: Mapping[str, Model]) -> Any:
     value = ipw.SelectionSlider(options=grid, value=grid[at], description="at")
     summary, plot = ipw.HTML(), ipw.Output()
 
-    def draw(*_: object) -> None:
+    def draw() -> None:
         point = table[model.value]["points"][distribution.value][budget.value][grid.index(value.value)]
         summary.value = escape(point["text"])
-        data = figures.bundle(figure(table[model.value], point), point["text"])
-        plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+        explorers.redraw(plot, figure(table[model.value], point), point["text"])
 
-    for control in (model, distribution, budget, value):
-        control.observe(draw, names="value")
-    draw()
+    explorers.live((model, distribution, budget, value), draw)
     return ipw.VBox([ipw.HBox([model, distribution, budget, value]), summary, plot])
 
 
 def show(table: Mapping[str, Model]) -> None:
     """Display the explorer of a `density_table`: in a page of the book the static form, in a live kernel the
     widgets."""
-    if os.environ.get("RIGL_BOOK"):
-        figures.emit({"text/html": html(table)}, raw=True)
-    else:
-        figures.emit(widget(table))
+    explorers.show(lambda: html(table), lambda: widget(table))

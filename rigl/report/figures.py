@@ -47,8 +47,13 @@ def show(fig: go.Figure, text: str) -> None:
     Jupyter draws the plotly JSON; the book takes the HTML, which expects plotly.js in the page and
     therefore carries none of its 5 MB.
     """
-    emit(bundle(fig, text), raw=True)
-    emit({"text/html": caption(fig, text), "text/plain": text}, raw=True)
+    for output in outputs(fig, text):
+        emit(output, raw=True)
+
+
+def outputs(fig: go.Figure, text: str) -> list[dict[str, Any]]:
+    """What `show` displays, each as ``{mimetype: content}``."""
+    return [bundle(fig, text), {"text/html": caption(fig, text), "text/plain": text}]
 
 
 def emit(output: Any, *, raw: bool = False) -> None:
@@ -81,8 +86,13 @@ def plot(fig: go.Figure, text: str) -> str:
 
 def caption(fig: go.Figure, text: str) -> str:
     """`text` and a link that saves what `fig` draws as csv."""
-    link = f"data:text/csv;charset=utf-8,{quote(csv(fig))}"
-    return f'<p class="caption">{escape(text)} <a download="plot.csv" href="{link}">Data as csv</a></p>'
+    return f'<p class="caption">{escape(text)} {csv_link(csv(fig), "plot.csv")}</p>'
+
+
+def csv_link(data: str, name: str) -> str:
+    """A link that saves `data` under `name`."""
+    address = f"data:text/csv;charset=utf-8,{quote(data)}"
+    return f'<a download="{escape(name)}" href="{address}">Data as csv</a>'
 
 
 def csv(fig: go.Figure) -> str:

@@ -7,20 +7,18 @@ a live kernel (`widget`).
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from html import escape
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, TypedDict
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
 from rigl.project import root
-from rigl.report import figures, tables
+from rigl.report import explorers, figures, tables
 
 CLASSES = {  # what the outputs stand for, where the layer shown is the last one
     "fashion-mnist": (
@@ -233,11 +231,8 @@ def html(film: Film) -> str:
     """The film as a fragment of HTML that works by itself."""
     found = frames(film)
     data = [{"text": frame["text"], "active": frame["active"], "paths": frame["paths"]} for frame in found]
-    safe = json.dumps(data).replace("<", "\\u003c")  # no text of a record's ends the script
-    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     numbers = table(found)
     rows = tables.html(numbers, f"Every update of {film['layer']}, in weights.")
-    csv = f"data:text/csv;charset=utf-8,{quote(numbers.to_csv(index=False))}"
     return f"""<div class="movie">
 <div class="explorer-controls">
 <label class="explorer-wide">Update
@@ -255,9 +250,8 @@ def html(film: Film) -> str:
 <figcaption>{escape(story(film, found))}</figcaption>
 </figure>
 <details><summary>The same as a table</summary>{rows}
-<p><a download="movie.csv" href="{csv}">Data as csv</a></p></details>
-<script type="application/json">{safe}</script>
-<script>{script}</script>
+<p>{figures.csv_link(numbers.to_csv(index=False), "movie.csv")}</p></details>
+{explorers.scripts(__file__, data)}
 </div>"""
 
 
@@ -271,18 +265,14 @@ def widget(film: Film) -> Any:
     ipw.jslink((play, "value"), (update, "value"))
     text, view = ipw.HTML(), ipw.HTML()
 
-    def draw(*_: object) -> None:
+    def draw() -> None:
         frame = found[update.value]
         text.value, view.value = escape(frame["text"]), picture(film, frame)
 
-    update.observe(draw, names="value")
-    draw()
+    explorers.live([update], draw)
     return ipw.VBox([ipw.HBox([play, update]), text, view, ipw.HTML(legend())])
 
 
 def show() -> None:
     """Display the film: in a page of the book the static form, in a live kernel the widgets."""
-    if os.environ.get("RIGL_BOOK"):
-        figures.emit({"text/html": html(film())}, raw=True)
-    else:
-        figures.emit(widget(film()))
+    explorers.show(lambda: html(film()), lambda: widget(film()))

@@ -6,12 +6,10 @@ notebook's parameters name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,6 +21,7 @@ from rigl.config import ConfigError, parameters
 from rigl.project import root
 from rigl.report import compare, figures, results, tables
 from rigl.report.compare import Row
+from rigl.report.explorers import in_book, scripts
 
 SETUPS = {
     "paper": (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50")),
@@ -127,13 +126,12 @@ class Page:
         """Display the control that says which protocol the page shows."""
         if len(self.protocols) == 1:
             return
-        if not _in_book():
+        if not in_book():
             return results.show_text(f"Protocol `{self.protocol}`: another by the parameter `protocol`.")
         options = "".join(self._option(name) for name in self.protocols)
-        script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
         control = f'<label>Protocol <select name="protocol">{options}</select></label>'
         figures.emit(
-            {"text/html": f'<div class="explorer-controls">{control}<script>{script}</script></div>'},
+            {"text/html": f'<div class="explorer-controls">{control}{scripts(__file__)}</div>'},
             raw=True,
         )
 
@@ -153,7 +151,7 @@ class Page:
     def show(self, draw: Callable[[Setup], Sequence[str | tuple[go.Figure, str]]]) -> None:
         """Display what `draw` makes of each set-up: HTML, and figures with the text that says what one
         sees."""
-        if not _in_book():
+        if not in_book():
             for setup in self.setups(self.protocol):
                 _emit(setup, draw(setup))
             return
@@ -182,9 +180,7 @@ def configure(
         )
     if seeds is None:
         return made
-    return Page(
-        made.names, protocol, request(names, protocol=protocol, seeds=str(seeds)).seeds, run, datasets
-    )
+    return replace(made, seeds=request(names, protocol=protocol, seeds=str(seeds)).seeds)
 
 
 def _table(name: str, setup: Setup) -> str:
@@ -224,7 +220,3 @@ def _emit(setup: Setup, parts: Sequence[str | tuple[go.Figure, str]]) -> None:
             figures.emit({"text/html": part}, raw=True)
         else:
             figures.show(*part)
-
-
-def _in_book() -> bool:
-    return bool(os.environ.get("RIGL_BOOK"))

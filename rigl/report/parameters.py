@@ -3,7 +3,6 @@ defined."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -64,10 +63,7 @@ def by_protocol() -> pd.DataFrame:
 
 def show(table: pd.DataFrame, caption: str, *, words: bool = True) -> None:
     """Display a table, escaped: of `words`, or of figures in all columns but the first."""
-    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-    region += f"{tables.plain(table)}</div>"
-    kind = "words" if words else "labels-1"
-    page = f'<figure class="numbers {kind}">{region}<figcaption>{escape(caption)}</figcaption></figure>'
+    page = tables.framed(tables.plain(table), caption, "words" if words else "labels-1")
     figures.emit({"text/html": page}, raw=True)
 
 

@@ -12,7 +12,6 @@ from rigl.distributions import layer_densities
 from rigl.records import Record
 from rigl.report import figures, tables
 from rigl.report.pages import Setup
-from rigl.shapes import Layer
 
 Drawn = tuple[go.Figure, str]
 MOVED = ("rigl", "rigl-sg", "rigl-sm", "snfs")
@@ -140,10 +139,7 @@ def redistribution(setup: Setup) -> list[str | Drawn]:
 def final_densities(found: Sequence[Record]) -> go.Figure:
     """Each layer's density at the end of runs on one network, with uniform and ERK at the first one's
     density."""
-    layers = [
-        Layer(each.name, "conv" if len(each.shape) > 2 else "linear", each.shape, 1)
-        for each in found[0].layers
-    ]
+    layers = [layer.plain for layer in found[0].layers]
     hover = [f"{each.name}, {' x '.join(map(str, each.shape))}" for each in layers]
     fig = go.Figure()
 

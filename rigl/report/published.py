@@ -10,6 +10,8 @@ import pandas as pd
 
 from rigl.project import root
 
+SEEDS = 3  # behind every mean of the report's tables
+
 
 def published(**equal: Any) -> pd.DataFrame:
     """The rows of all the report's tables, under the names that runs have here.

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from rigl import records
 from rigl.config import protocol
@@ -111,18 +110,14 @@ def outputs(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
         found.append({"text/html": f"<h3>{title}</h3>{table}"})
         if len(settings) > 1:
             text = f"{model} on {dataset}: test accuracy against density, a marker a run, all that there are."
-            found += _drawn(figures.accuracy(part), text)
+            found += figures.outputs(figures.accuracy(part), text)
         if moving := _moving(part):
             sized = f"density {moving[0].config.density:g}, seed {moving[0].config.seed}"
             heading = f"<h4>{title}: methods whose cost changes while they train, {sized}</h4>"
             found.append({"text/html": heading})
             text = f"{model} on {dataset}: forward FLOPs relative to dense at each step of these runs."
-            found += _drawn(figures.cost_over_time(*moving), text)
+            found += figures.outputs(figures.cost_over_time(*moving), text)
         listing = tables.html(provenance(part), f"Runs of {model} on {dataset}, protocol “{name}”.")
         summary = f"<summary>The runs behind these figures: {len(part)}</summary>"
         found.append({"text/html": f"<details>{summary}{listing}</details>"})
     return found
-
-
-def _drawn(fig: go.Figure, text: str) -> list[dict[str, Any]]:
-    return [figures.bundle(fig, text), {"text/html": figures.caption(fig, text)}]

@@ -7,14 +7,12 @@ a live kernel (`widget`).
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any, TypedDict
 
 import plotly.graph_objects as go
 
 from rigl.config import RunConfig
-from rigl.report import figures
+from rigl.report import explorers, figures
 from rigl.schedules import drop_fraction
 
 PLAN = RunConfig(protocol="paper", dataset="cifar10")  # its alpha, Delta-T and T_end are the recommended ones
@@ -82,8 +80,6 @@ def html() -> str:
         **{"curves": table, "alphas": ALPHAS, "ends": ENDS, "config": figures.CONFIG},
         "figure": json.loads(figure(shown).to_json()),
     }
-    safe = json.dumps(data).replace("<", "\\u003c")
-    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     what = "The drop fraction falls along half a cosine from alpha at the start to 0 at T_end and stays there"
     return f"""<div class="schedule">
 <div class="explorer-controls">
@@ -96,8 +92,7 @@ def html() -> str:
 <p class="explorer-summary" aria-live="polite">{shown["text"]}</p>
 <div class="plotly-graph-div" role="img" aria-label="{what}"></div>
 <p><a download="schedule.csv">Data as csv</a></p>
-<script type="application/json">{safe}</script>
-<script>{script}</script>
+{explorers.scripts(__file__, data)}
 </div>"""
 
 
@@ -110,21 +105,15 @@ def widget() -> Any:
     end = ipw.SelectionSlider(options=ENDS, value=ENDS[last], description="T_end")
     summary, plot = ipw.HTML(), ipw.Output()
 
-    def draw(*_: object) -> None:
+    def draw() -> None:
         shown = table[ALPHAS.index(alpha.value)][ENDS.index(end.value)]
         summary.value = shown["text"]
-        data = figures.bundle(figure(shown), shown["text"])
-        plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+        explorers.redraw(plot, figure(shown), shown["text"])
 
-    for control in (alpha, end):
-        control.observe(draw, names="value")
-    draw()
+    explorers.live((alpha, end), draw)
     return ipw.VBox([ipw.HBox([alpha, end]), summary, plot])
 
 
 def show() -> None:
     """Display the explorer: in a page of the book the static form, in a live kernel the widgets."""
-    if os.environ.get("RIGL_BOOK"):
-        figures.emit({"text/html": html()}, raw=True)
-    else:
-        figures.emit(widget())
+    explorers.show(html, widget)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rigl.report import figures, results, tables
+from rigl.report import explorers, figures, results, tables
 from rigl.report.claims import CLAIMS, Claim, Finding, findings, tally
 from rigl.report.evidence import REPORT, Cell, Source
 from rigl.report.pages import SETUPS
@@ -68,14 +67,23 @@ def signed(verdict: str) -> str:
 
 def figure(effect: Effect, unit: str) -> str:
     """An effect with its unit and interval: ``"+0.31 points, 95 % interval +0.10 to +0.52 (Welch)"``."""
-    form, words = UNITS.get(unit, SHARE)
-    text = form.format(effect.value) + words
-    if not (isfinite(effect.low) and isfinite(effect.high)):
-        return f"{text}, no interval"
-    bounds = f"{form.format(effect.low)} to {form.format(effect.high)}"
+    value, words, bounds = _parts(effect, unit)
+    if not bounds:
+        return f"{value}{words}, no interval"
     if effect.how == "range":
-        return f"{text}, range {bounds}"
-    return f"{text}, {100 * LEVEL:g} % interval {bounds} ({effect.how})"
+        return f"{value}{words}, range {' to '.join(bounds)}"
+    return f"{value}{words}, {100 * LEVEL:g} % interval {' to '.join(bounds)} ({effect.how})"
+
+
+def _parts(effect: Effect, unit: str) -> tuple[str, str, tuple[str, ...]]:
+    """The value, its unit, and both ends of its interval, where it has one."""
+    form, words = UNITS.get(unit, SHARE)
+    bounded = isfinite(effect.low) and isfinite(effect.high)
+    return (
+        form.format(effect.value),
+        words,
+        (form.format(effect.low), form.format(effect.high)) if bounded else (),
+    )
 
 
 def sentence(found: Finding) -> str:
@@ -95,11 +103,9 @@ def brief(found: Finding) -> str:
     where = f"{found.verdict} for {found.source.model} on {found.source.dataset}"
     if found.effect is None:
         return f"{where}: {found.why}"
-    form, words = UNITS.get(found.claim.unit, SHARE)
-    low, high = form.format(found.effect.low), form.format(found.effect.high)
-    bounded = isfinite(found.effect.low) and isfinite(found.effect.high)
-    reach = f" [{low}, {high}]" if bounded else f", {found.why or 'no interval'}"
-    return f"{where}: {form.format(found.effect.value)}{words}{reach}"
+    value, words, bounds = _parts(found.effect, found.claim.unit)
+    reach = f" [{', '.join(bounds)}]" if bounds else f", {found.why or 'no interval'}"
+    return f"{where}: {value}{words}{reach}"
 
 
 def show_in_short(found: Sequence[Finding]) -> None:
@@ -143,7 +149,8 @@ def _listed(claims: Sequence[Claim]) -> str:
 
 def show(found: Sequence[Finding]) -> None:
     """Display every claim's verdict by every source that says anything, a column a source."""
-    figures.emit({"text/html": html(found)}, raw=True)
+    data = figures.csv_link(scoreboard(found).to_csv(index=False), "verdicts.csv")
+    figures.emit({"text/html": f"{html(found)}<p>{data}</p>"}, raw=True)
 
 
 def html(found: Sequence[Finding], page: str = "claims.html") -> str:
@@ -168,22 +175,19 @@ def html(found: Sequence[Finding], page: str = "claims.html") -> str:
         f"{100 * LEVEL:g} % interval over seeds, or the range of what is counted."
         + (f" Left out: {'; '.join(silent)}." if silent else "")
     )
-    return (
-        '<figure class="numbers labels-1"><div class="scroll" tabindex="0" role="region" '
-        'aria-label="Verdicts on the claims"><table class="table scoreboard">'
-        f'<thead><tr><th scope="col">Claim</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    table = (
+        '<table class="table scoreboard">'
+        f'<thead><tr><th scope="col">Claim</th>{head}</tr></thead><tbody>{body}</tbody></table>'
     )
+    return tables.framed(table, caption, "labels-1", name="Verdicts on the claims")
 
 
 def _verdict(found: Finding | None) -> str:
     if found is None or found.effect is None:
         return f"<td>{signed('not tested')}</td>"
-    form, words = UNITS.get(found.claim.unit, SHARE)
-    effect = found.effect
-    text = form.format(effect.value) + words
-    if isfinite(effect.low) and isfinite(effect.high):
-        text += f"<br>[{form.format(effect.low)}, {form.format(effect.high)}]"
+    value, words, bounds = _parts(found.effect, found.claim.unit)
+    interval = f"<br>[{', '.join(bounds)}]" if bounds else ""
+    text = f"{value}{words}{interval}"
     return f"<td><strong>{signed(found.verdict)}</strong><br><small>{text}</small></td>"
 
 
@@ -225,16 +229,15 @@ def _finding(claim: Claim, found: Finding) -> str:
 
 
 def _row(claim: Claim, cell: Cell) -> dict[str, str]:
-    form, words = UNITS.get(claim.unit, SHARE)
-    effect = cell.effect
-    bounded = effect is not None and isfinite(effect.low)
+    value, _, bounds = _parts(cell.effect, claim.unit) if cell.effect else ("-", "", ())
+    low, high = bounds or ("-", "-")
     return {
         "Setting": cell.where,
         claim.sides[0]: cell.one,
         claim.sides[1]: cell.other,
-        f"Effect,{words}": form.format(effect.value) if effect else "-",
-        "From": form.format(effect.low) if effect and bounded else "-",
-        "To": form.format(effect.high) if effect and bounded else "-",
+        f"Effect,{UNITS.get(claim.unit, SHARE)[1]}": value,
+        "From": low,
+        "To": high,
         "Seeds": cell.seeds or "-",
         "Verdict": signed(cell.verdict) + (f" ({cell.note})" if cell.note else ""),
     }
@@ -242,7 +245,7 @@ def _row(claim: Claim, cell: Cell) -> dict[str, str]:
 
 def glue(found: Sequence[Finding]) -> None:
     """Leave every verdict where the book's prose can quote it, under the names of `texts`."""
-    if not os.environ.get("RIGL_BOOK"):
+    if not explorers.in_book():
         return  # nothing but the book reads them
     from myst_nb import glue as leave
 

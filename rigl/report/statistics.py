@@ -13,7 +13,7 @@ from statistics import median_low
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 WILD = 4
@@ -64,6 +64,23 @@ def sample(name: str, values: Sequence[float]) -> Sample:
     return Sample(name, float(np.mean(values)), std, len(values))
 
 
+def standard_error(*sides: tuple[float, int]) -> float:
+    """Of a sum or difference of means, each given by its standard deviation and number."""
+    return sqrt(sum(std**2 / n for std, n in sides))
+
+
+def clear(difference: float, error: float) -> bool:
+    """Whether a difference exceeds twice its standard error: the rule of thumb where no claim is judged."""
+    return abs(difference) > 2 * error
+
+
+def in_words(difference: float, error: float) -> str:
+    """What a difference of accuracies says by `clear`."""
+    if not clear(difference, error):
+        return "no different within the spread"
+    return "better" if difference > 0 else "worse"
+
+
 def welch(terms: Terms, offset: float = 0.0) -> Effect:
     """The weighted sum of means, less `offset`, with the interval of Welch and Satterthwaite at `LEVEL`.
 
@@ -83,7 +100,7 @@ def welch(terms: Terms, offset: float = 0.0) -> Effect:
     # Shares of the variance: squares of variances themselves can fall below the smallest double.
     shares = [part / sum(parts) for part in parts]
     freedom = 1 / sum(share**2 / (each.n - 1) for share, each in zip(shares, used, strict=True))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * sqrt(sum(parts))
+    half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(sum(parts))
     return Effect(value, value - half, value + half, "Welch", terms)
 
 
@@ -95,8 +112,8 @@ def extent(values: Sequence[float]) -> Effect:
 def share(hits: int, tries: int) -> Effect:
     """The share of `hits` with Clopper and Pearson's interval at `LEVEL`."""
     tail = (1 - LEVEL) / 2
-    low = float(stats.beta.ppf(tail, hits, tries - hits + 1)) if hits else 0.0
-    high = float(stats.beta.ppf(1 - tail, hits + 1, tries - hits)) if hits < tries else 1.0
+    low = float(special.betaincinv(hits, tries - hits + 1, tail)) if hits else 0.0
+    high = float(special.betaincinv(hits + 1, tries - hits, 1 - tail)) if hits < tries else 1.0
     return Effect(hits / tries, low, high, "Clopper-Pearson", (hits, tries))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +9,7 @@ import plotly.graph_objects as go
 
 from rigl.config import RunConfig
 from rigl.report import figures, results, tables
+from rigl.report.statistics import in_words, standard_error
 from rigl.studies import Study, Trial
 from rigl.studies import studies as load_all
 
@@ -84,10 +84,8 @@ def verdict(study: Study, frame: pd.DataFrame) -> str:
     found = f"{what}: {apart.mean():+.2f} points of test accuracy"
     if len(apart) < 2:
         return f"{found}, on a single seed, which decides nothing."
-    error = apart.std() / sqrt(len(apart))
-    clear = abs(apart.mean()) > 2 * error
-    words = ("better" if apart.mean() > 0 else "worse") if clear else "no different within the spread"
-    return f"{found} (standard error {error:.2f}, {len(apart)} seeds): {words}."
+    error = standard_error((apart.std(), len(apart)))
+    return f"{found} (standard error {error:.2f}, {len(apart)} seeds): {in_words(apart.mean(), error)}."
 
 
 def space(study: Study) -> go.Figure:

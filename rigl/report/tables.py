@@ -76,11 +76,16 @@ def html(table: pd.DataFrame, caption: str) -> str:
     right."""
     words = [not table[name].astype(str).str.match(r"[-+]?\d|-$").all() for name in table.columns[:3]]
     labels = words.index(False) if False in words else len(words)
-    body = plain(table)
-    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{body}</div>'
-    return (
-        f'<figure class="numbers labels-{labels}">{region}<figcaption>{escape(caption)}</figcaption></figure>'
-    )
+    return framed(plain(table), caption, f"labels-{labels}")
+
+
+def framed(table: str, caption: str, kind: str, *, name: str | None = None) -> str:
+    """A table that is HTML already, in a frame that scrolls, above its caption. `kind` is a class of
+    ``book.css``: ``"labels-1"`` where all columns but the first are figures, ``"words"`` where none is;
+    `name` is what a screen reader calls it, the caption unless said."""
+    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name or caption)}">'
+    below = f"<figcaption>{escape(caption)}</figcaption>"
+    return f'<figure class="numbers {kind}">{region}{table}</div>{below}</figure>'
 
 
 def plain(table: pd.DataFrame) -> str:

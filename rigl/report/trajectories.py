@@ -11,12 +11,10 @@ from math import prod
 from rigl import records
 from rigl.distributions import layer_densities
 from rigl.records import Record
-from rigl.report.evidence import Cell, Setting, Source
+from rigl.report.evidence import REDISTRIBUTED, Cell, Setting, Source
 from rigl.report.statistics import Region, extent, judge
-from rigl.shapes import Layer
 
 MOVED = 0.05  # share of the active weights that may still lie in other layers than at the end
-REDISTRIBUTED = ("rigl-sg", "rigl-sm")
 
 
 def constant(source: Source, region: Region) -> Iterator[Cell]:
@@ -81,10 +79,8 @@ def _settled(record: Record) -> float:
 
 
 def _beyond(record: Record) -> float:
-    kinds = {2: "linear"}
-    layers = [Layer(x.name, kinds.get(len(x.shape), "conv"), x.shape, 1) for x in record.layers]
     density = record.config.density or record.density
-    erk = layer_densities(layers, density, "erk")
+    erk = layer_densities([layer.plain for layer in record.layers], density, "erk")
     hits = []
     for layer in record.layers:
         wanted, found = erk[layer.name], layer.density[-1]

@@ -7,7 +7,6 @@ ipywidgets in a live kernel (`widget`).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any, TypedDict
 import numpy as np
 
 from rigl.project import root
-from rigl.report import explorer, figures
+from rigl.report import explorers, figures
+from rigl.report.explorers import options
 
 SCORES = {"set": "a random number", "rigl": "|gradient|", "snfs": "|momentum|"}
 START = ("rigl", "0.3")
@@ -127,12 +127,10 @@ def html(example: Example) -> str:
     table = stage_table(example)
     method, fraction = START
     stages, columns = table[method][fraction], len(example["mask"][0])
-    safe = json.dumps({"table": table, "styles": STYLES}).replace("<", "\\u003c")
-    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     return f"""<div class="worked">
 <div class="explorer-controls">
-<label>Method <select name="method">{explorer.options(table, method)}</select></label>
-<label>Drop fraction <select name="fraction">{explorer.options(table[method], fraction)}</select></label>
+<label>Method <select name="method">{options(table, method)}</select></label>
+<label>Drop fraction <select name="fraction">{options(table[method], fraction)}</select></label>
 <label>Step <input name="stage" type="range" min="0" max="{len(stages) - 1}" value="0"></label>
 <span class="explorer-buttons">
 <button type="button" name="previous">Previous</button>
@@ -144,8 +142,7 @@ def html(example: Example) -> str:
 {matrix(stages[0], columns)}
 </div>
 <p>Grey square: kept. Dashed and struck through: dropped. Round and bold: grown. No border: not active.</p>
-<script type="application/json">{safe}</script>
-<script>{script}</script>
+{explorers.scripts(__file__, {"table": table, "styles": STYLES})}
 </div>"""
 
 
@@ -159,19 +156,14 @@ def widget(example: Example) -> Any:
     stage = ipw.IntSlider(min=0, max=3, description="Step")
     text, view = ipw.HTML(), ipw.HTML()
 
-    def draw(*_: object) -> None:
+    def draw() -> None:
         now = table[method.value][fraction.value][stage.value]
         text.value, view.value = escape(now["text"]), matrix(now, columns)
 
-    for control in (method, fraction, stage):
-        control.observe(draw, names="value")
-    draw()
+    explorers.live((method, fraction, stage), draw)
     return ipw.VBox([ipw.HBox([method, fraction, stage]), text, view])
 
 
 def show() -> None:
     """Display the example: in a page of the book the static form, in a live kernel the widgets."""
-    if os.environ.get("RIGL_BOOK"):
-        figures.emit({"text/html": html(example())}, raw=True)
-    else:
-        figures.emit(widget(example()))
+    explorers.show(lambda: html(example()), lambda: widget(example()))

@@ -2,17 +2,14 @@
 
 import json
 import re
-from math import sqrt
 
 import pytest
 
 from report.sample import CONV, LENET, record
 from rigl import records
-from rigl.config import DATASETS, DISTRIBUTIONS
+from rigl.config import DISTRIBUTIONS
 from rigl.distributions import layer_densities
 from rigl.flops import forward_flops, training_flops
-from rigl.models import layers_of
-from rigl.models.__main__ import SHOWN
 from rigl.project import model_layers
 from rigl.report import calculator, results
 
@@ -54,15 +51,6 @@ def test_dense_costs_itself_whatever_the_other_controls_say(found) -> None:
         cost = calculator.cost(found, model, "dense", "uniform", 0.02, 50)
         assert cost["training"] == pytest.approx(3 * forward_flops(layers))
         assert (cost["training_ratio"], cost["inference_ratio"]) == (pytest.approx(1), 1)
-
-
-@pytest.mark.parametrize("config", SHOWN, ids=lambda config: f"{config.model} on {config.dataset}")
-@pytest.mark.parametrize("density", [0.02, 0.1, 0.2, 0.5, 1.0])
-def test_narrowed_layers_are_those_of_a_narrower_model(config, density) -> None:
-    classes = DATASETS[config.dataset].classes
-    whole = layers_of(config.model, classes, 1.0, config.input_shape)
-    built = layers_of(config.model, classes, sqrt(density), config.input_shape)
-    assert calculator.narrowed(whole, sqrt(density)) == list(built)
 
 
 def test_the_reports_figures_stand_beside(found) -> None:
