@@ -8,6 +8,8 @@ SOURCES := _config.yml _toc.yml $(shell find book notebooks rigl results runs -t
 	\( -name '*.py' -o -name '*.md' -o -name '*.bib' -o -name '*.css' -o -name '*.js' -o -name '*.json' \
 	-o -path 'runs/*.ipynb' \) -not -path '*/.*' -not -name '* *' 2>/dev/null)
 
+# Some machines forbid it; then each of the many processes below would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := all
 .PHONY: all setup book pdf test lint format lock layers clean help
 .DELETE_ON_ERROR:
@@ -27,7 +29,7 @@ setup: .venv/.done ## Set up .venv from requirements.lock
 	@touch $@
 
 .venv/.done: .venv/.book
-	@echo "adding what trains (with torch's CUDA libraries some 6 GB, the first time minutes)"
+	@echo "adding what trains (on Linux torch's CUDA libraries are gigabytes: the first time takes minutes)"
 	@$(INSTALL) -r requirements.lock
 	@touch $@
 

@@ -29,7 +29,8 @@ scoreboard.show(found)
 #
 # Each claim is a statement about one effect, such as the accuracy of RigL less that of SET, and names the *region*
 # in which the effect must lie: above 0 for “better”, above $-0.5$ points for “reaches”, within half a point for “the
-# same”. Half a point is about twice the spread between the report's seeds. With the effect's interval,
+# same”. (The report's tables print spreads over three seeds of {glue:text}`report-spread` points in the median.) With
+# the effect's interval,
 #
 # - **holds** (✓): the whole interval lies in the region;
 # - **does not hold** (✗): the whole interval lies outside it, or, for “better”, below 0.1 points, the last digit that

@@ -14,10 +14,11 @@
 # %% [markdown]
 # # Parameters or FLOPs?
 #
-# At one number of weights ERK masks are more accurate than uniform ones, and they cost more FLOPs, since they keep the small
-# early layers full, whose weights are used at many positions (see {eq}`eq-flops`). Which distribution is better therefore
-# depends on what is scarce. The study's Figure 4 {cite}`sundar2021rigging` draws accuracy against FLOPs and finds uniform
-# masks ahead. Here the same: every marker is a run that says its name when pointed at.
+# At one number of weights ERK masks cost more FLOPs than uniform ones, since they keep the small early layers full, whose
+# weights are used at many positions (see {eq}`eq-flops`). Which distribution is better may therefore depend on what is
+# scarce. The study {cite}`sundar2021rigging` finds ERK ahead at equal numbers of weights and, in its Figure 4 of
+# accuracy against FLOPs, uniform masks ahead at equal cost. Here the same plot: every marker is a run that says its
+# name when pointed at.
 #
 # A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
 # nothing has been run it gives the command that would.

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # On a laptop
 #
-# The study's experiments redone small, on Fashion-MNIST: a fully connected LeNet-300-100, whose run takes half a minute
-# on one processor core, and a WRN-10-1 on images mean-pooled to 14 x 14, which takes some minutes. Both are trained for
-# 20 epochs, with all schedules shortened alike. This is the part of the evidence that anybody can redo in an afternoon:
+# The study's experiments redone small, on Fashion-MNIST: a fully connected LeNet-300-100, and a WRN-10-1 on images
+# mean-pooled to 14 x 14. Both are trained for 20 epochs, with all schedules shortened alike. This is the part of the
+# evidence that anybody can redo without a GPU; the runs behind a figure say how long they took.
 #
 # ```bash
 # python -m rigl.campaign run table2 --protocol laptop --workers 2
@@ -24,8 +24,8 @@
 #
 # These are not the study's networks or data, and no accuracy here should be held against one of its own. What can be
 # compared is order and distance: which method is ahead of which at one density, and how far each stays below the dense
-# network. LeNet-300-100 has no convolution, so a weight costs the same everywhere, and uniform and ERK masks cost alike; where
-# FLOPs and weights part ways, the WRN-10-1 is what to look at.
+# network. LeNet-300-100 has no convolution, so a weight costs the same everywhere, and uniform and ERK masks cost
+# alike; where FLOPs and weights part ways, the WRN-10-1 is what to look at.
 #
 # A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
 # nothing has been run it gives the command that would.

@@ -219,10 +219,5 @@ schedule.show()
 # A training step costs a forward pass and about twice as much for the gradients, of activations and of weights. Where
 # $f_d$ and $f_s$ are the FLOPs {eq}`eq-flops` of the dense and of the sparse network, dense training costs $3 f_d$ a
 # step and image, static sparse training and SET $3 f_s$, and SNFS, with the gradient of all weights in every step,
-# $2 f_s + f_d$. RigL has $\Delta T$ steps of the second kind to one of the third:
-#
-# $$
-# \frac{3 \, \Delta T f_s + 2 f_s + f_d}{\Delta T + 1} .
-# $$ (eq-rigl-cost)
-#
-# The page on {doc}`cost <cost>` says what becomes of that on real machines.
+# $2 f_s + f_d$. RigL has $\Delta T$ steps of the second kind to one of the third, which comes to {eq}`eq-cost-rigl` on
+# the page about {doc}`cost <cost>`. That page also says what becomes of FLOPs on real machines.

@@ -56,8 +56,8 @@ scoreboard.show(found)
 # code, settings, seed and device made it. A result that has no runs yet says so.
 #
 # A **protocol** says how long and on what a run trains. `paper` is the report's own and wants a GPU, `tenth` is a
-# tenth of it, `laptop` takes two processor cores minutes, `smoke` seconds. Figures of two protocols never stand in
-# one table, and what is not the report's protocol says so.
+# tenth of it, `laptop` is for small networks on processor cores, `smoke` for a first try. Figures of two protocols
+# never stand in one table, and what is not the report's protocol says so.
 #
 # - {doc}`method` explains the first masks, the updates and their schedule, each with something to try that needs
 #   nothing but the page; {doc}`cost` says what all this takes.

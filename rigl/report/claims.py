@@ -20,7 +20,7 @@ from rigl.report.evidence import COLLAPSE, DEARER, REPORT, Cell, Source, dearnes
 from rigl.report.statistics import Effect, Region, Verdict, judge, pool
 from rigl.studies import Study
 
-MARGIN = 0.5  # points: about twice the spread of the report's seeds; less counts as noise
+MARGIN = 0.5  # points: less counts as noise
 LEAST = 0.1  # points: the last digit that the report prints; a lead that is surely smaller is none
 MORE = 1.1  # times the FLOPs: less is no price
 BETTER = Region(low=0.0, least=LEAST)

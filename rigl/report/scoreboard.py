@@ -14,6 +14,7 @@ from rigl.report import explorers, figures, results, tables
 from rigl.report.claims import CLAIMS, Claim, Finding, findings, tally
 from rigl.report.evidence import REPORT, Cell, Source
 from rigl.report.pages import SETUPS
+from rigl.report.published import published
 from rigl.report.statistics import LEVEL, Effect
 from rigl.studies import studies
 
@@ -258,11 +259,11 @@ def texts(found: Sequence[Finding]) -> dict[str, str]:
 
     ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models in brief,
     ``claim-KEY-PROTOCOL-DATASET-MODEL`` one, and ``verdict-...`` the verdict alone; the report's own figures
-    are protocol ``report``."""
+    are protocol ``report``. ``report-spread`` is the median of the standard deviations that it prints."""
     known = {
         (each.claim.key, each.source.protocol, each.source.dataset, each.source.model): each for each in found
     }
-    made = {}
+    made = {"report-spread": f"{published()['std'].median():.2f}"}
     for claim in CLAIMS:
         for protocol, usual in PLACES.items():
             others = [key[2:] for key in known if key[:2] == (claim.key, protocol)]

@@ -1,6 +1,8 @@
 """Verdicts follow the records: every kind of verdict, every claim, and the page that shows them."""
 
+import json
 import re
+import statistics
 from dataclasses import replace
 
 import pandas as pd
@@ -307,6 +309,9 @@ def test_every_claim_has_a_finding_a_section_and_texts_with_no_run_at_all(tmp_pa
     assert re.findall(r"^# \(claim-(.*)\)=$", source, re.M) == re.findall(r'show_claim\("(.*?)"', source)
     assert sorted(re.findall(r"^# \(claim-(.*)\)=$", source, re.M)) == sorted(KEYS)
     texts = scoreboard.texts(found)
+    printed = json.loads((root() / "results" / "published.json").read_text())["tables"].values()
+    spreads = [row["std"] for table in printed for row in table["rows"] if row.get("std") is not None]
+    assert texts["report-spread"] == f"{statistics.median(spreads):.2f}"
     assert texts["claim-rigl-beats-set-laptop"] == "not tested"
     assert texts["verdict-rigl-beats-set-laptop-fashion-mnist-lenet-300-100"] == "not tested"
     assert texts["claim-rigl-beats-static-report"].startswith("holds for wrn-22-2 on cifar10: +")
