@@ -113,9 +113,8 @@ CLAIMS = (
     Claim(
         "rigl-beats-set",
         "RigL reaches a higher accuracy than SET at equal cost.",
-        "RigL less SET, at the same masks, density and length; RigL's dense gradients, once in "
-        "Delta-T steps, "
-        "are the only difference in cost",
+        "RigL less SET, at the same masks, density and length; RigL's dense gradients, once in Delta-T "
+        "steps, are the only difference in cost",
         BETTER,
         ("RigL, %", "SET, %"),
         comparisons.against("rigl", "set"),
@@ -133,9 +132,8 @@ CLAIMS = (
     Claim(
         "rigl-2x-erk-reaches-pruning",
         f"Trained twice as long with ERK, RigL reaches pruning, to within {MARGIN:g} points, at like cost.",
-        "RigL (ERK, 2x) less pruning, at the same density, where RigL's training takes at most "
-        f"{DEARER:g} times "
-        "pruning's FLOPs",
+        f"RigL (ERK, 2x) less pruning, at the same density, where RigL's training takes at most {DEARER:g} "
+        "times pruning's FLOPs",
         REACHES,
         ("RigL 2x (ERK), %", "Pruning, %"),
         comparisons.twice_as_long,
@@ -143,11 +141,10 @@ CLAIMS = (
     ),
     Claim(
         "longer-rigl-reaches-pruning",
-        f"Trained longer, with either masks, RigL reaches pruning, to within {MARGIN:g} points, at "
-        "like cost.",
+        f"Trained longer, with either masks, RigL reaches pruning, to within {MARGIN:g} points, at like "
+        "cost.",
         "RigL (2x and longer) less pruning, at the same density, where RigL's training takes at most "
-        f"{DEARER:g} "
-        "times pruning's FLOPs",
+        f"{DEARER:g} times pruning's FLOPs",
         REACHES,
         ("RigL, longer, %", "Pruning, %"),
         comparisons.longer,
@@ -165,9 +162,8 @@ CLAIMS = (
     Claim(
         "reference-hyperparameters",
         f"The usual alpha and Delta-T are within {MARGIN:g} points of tuned ones.",
-        "the usual setting less the best of a search, picked by validation accuracy, in test "
-        "accuracy; for the "
-        "report's protocol also less what its own search found",
+        "the usual setting less the best of a search, picked by validation accuracy, in test accuracy; for "
+        "the report's protocol also less what its own search found",
         REACHES,
         ("Usual, %", "Tuned, %"),
         comparisons.tuned,
@@ -177,8 +173,7 @@ CLAIMS = (
         "one-learning-rate",
         f"A learning rate of 0.1 is within {MARGIN:g} points of the best one at every density.",
         "0.1 less the best of the other rates, picked by validation accuracy, at each density, "
-        "distribution, alpha "
-        "and Delta-T of the grid",
+        "distribution, alpha and Delta-T of the grid",
         REACHES,
         ("0.1, %", "Best other, %"),
         comparisons.learning_rates,
@@ -195,9 +190,8 @@ CLAIMS = (
     Claim(
         "uniform-at-equal-flops",
         "Uniform masks reach a higher accuracy than ERK at equal FLOPs.",
-        "RigL with uniform masks less RigL with ERK, in runs with the same budget of forward FLOPs; "
-        "where there are "
-        "none, ERK against a line between the two nearest uniform settings, in the logarithm of "
+        "RigL with uniform masks less RigL with ERK, in runs with the same budget of forward FLOPs; where "
+        "there are none, ERK against a line between the two nearest uniform settings, in the logarithm of "
         "training FLOPs",
         BETTER,
         ("Uniform, %", "ERK, %"),
@@ -243,11 +237,10 @@ CLAIMS = (
     ),
     Claim(
         "densities-settle",
-        "Redistributed densities settle in the first 11.4 % of training, the report's 10,000 of "
-        "88,000 steps.",
-        f"the first recorded step after which less than {trajectories.MOVED:.0%} of the active "
-        "weights lie in "
-        "other layers than at the end, as a share of all steps, for RigL-SG and RigL-SM",
+        "Redistributed densities settle in the first 11.4 % of training, the report's 10,000 of 88,000 "
+        "steps.",
+        f"the first recorded step after which less than {trajectories.MOVED:.0%} of the active weights lie "
+        "in other layers than at the end, as a share of all steps, for RigL-SG and RigL-SM",
         Region(high=100 * 10_000 / 88_000),
         ("Settled after, %", "Measured"),
         trajectories.settles,
@@ -256,9 +249,8 @@ CLAIMS = (
     Claim(
         "densities-more-extreme",
         "In most layers redistribution ends further from uniform densities than ERK is.",
-        "the share of layers, of those that ERK does not make dense, whose last density lies beyond "
-        "ERK's, seen from "
-        "the network's own, for RigL-SG and RigL-SM",
+        "the share of layers, of those that ERK does not make dense, whose last density lies beyond ERK's, "
+        "seen from the network's own, for RigL-SG and RigL-SM",
         Region(low=50.0),
         ("Layers beyond ERK, %", "Measured"),
         trajectories.extreme,
@@ -286,11 +278,9 @@ CLAIMS = (
     Claim(
         "set-unstable",
         f"SET can collapse when it trains longer at density {comparisons.SPARSE:g} or below.",
-        f"the share of runs of SET, 2x or longer, that diverge or end {COLLAPSE:g} points or more "
-        "below the best seed "
-        "of their setting; RigL's beside it. One collapse shows it; it does not hold where the "
-        "interval lies below "
-        "one in three, which is what the report's own row shows",
+        f"the share of runs of SET, 2x or longer, that diverge or end {COLLAPSE:g} points or more below the "
+        "best seed of their setting; RigL's beside it. One collapse shows it; it does not hold where the "
+        "interval lies below one in three, which is what the report's own row shows",
         Region(low=0.0, least=ODDS),
         ("SET collapsed", "RigL collapsed"),
         comparisons.collapses,

@@ -139,7 +139,7 @@ def space(study: Study) -> go.Figure:
     first, last, step = study.settings.delta_t
     figures.styled(fig, height=420, xaxis_title="Delta-T, steps", yaxis_title="alpha")
     fig.update_xaxes(range=[first - step, last + step])
-    return fig.update_yaxes(range=[low - 0.03, high + 0.03])
+    return fig.update_yaxes(range=[low - 0.03, high + 0.06])  # a number above the highest trial
 
 
 def seen(study: Study) -> str:
