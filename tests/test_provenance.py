@@ -45,7 +45,7 @@ def test_a_copy_without_git_knows_its_commit(root, tmp_path, python):
     checkout, copy = tmp_path / "checkout", tmp_path / "copy"
     for folder in (checkout, copy):
         shutil.copytree(root / "rigl", folder / "rigl", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in provenance.REQUIREMENTS:
+        for name in (".gitignore", *provenance.REQUIREMENTS):
             shutil.copy(root / name, folder / name)
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
         git(checkout, *command)

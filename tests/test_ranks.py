@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 
 import pytest
 
@@ -17,14 +16,14 @@ SCRIPT = """
 import json, os, sys
 from rigl import RunConfig, train
 from rigl.training import Interrupted
-for job, (knobs, results, until) in enumerate(json.loads(sys.argv[1])):
+for knobs, results, until in json.loads(sys.argv[1]):
     try:
         stop = lambda done, total: done == until
         said = train(RunConfig(**knobs), device="cpu", results=results, stop=stop).state_sha256
     except (Interrupted, ValueError) as error:
         said = f"{type(error).__name__}: {error}"
     # In one piece: both write into one pipe.
-    os.write(1, (json.dumps([job, int(os.environ["RANK"]), said]) + "\\n").encode())
+    os.write(1, (json.dumps([int(os.environ["RANK"]), said]) + "\\n").encode())
 """
 LENET = {"model": "lenet-300-100", "epochs": 2, "batch_size": 32, "delta_t": 10}
 WRN = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 2, "batch_size": 125, "delta_t": 4}
@@ -32,16 +31,12 @@ UNKNOWN = {"model": "lenet-300-100", "distribution": "rigl-erk_d0.1_lenet_smoke_
 
 
 def torchrun(folder, *jobs):
-    """What two processes said of each job, (knobs, name of its folder, epoch to stop at), by rank.
-
-    On a busy machine gloo now and then cannot connect two processes (pytorch/pytorch#16295 and others): both
-    are then started anew, once, which goes on from what is there, and a warning tells.
-    """
+    """What two processes said of each job, (knobs, name of its folder, epoch to stop at), by rank."""
     script = folder / "script.py"
     script.write_text(SCRIPT)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    launch += ["--max-restarts", "1"]
-    asked = [(knobs, str(folder / name), until) for knobs, name, until in jobs]
+    # Beside the script a folder called "rigl" would be taken for the package.
+    asked = [(knobs, str(folder / "results" / name), until) for knobs, name, until in jobs]
     done = subprocess.run(
         [*launch, str(script), json.dumps(asked)],
         capture_output=True,
@@ -50,16 +45,14 @@ def torchrun(folder, *jobs):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    if "Traceback" in done.stderr:
-        warnings.warn(f"torchrun started two processes anew:\n{done.stderr}", stacklevel=2)
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    said = {(job, rank): words for job, rank, words in lines}
-    return [tuple(said[job, rank] for rank in (0, 1)) for job in range(len(jobs))]
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    by_rank = [[words for rank, words in said if rank == each] for each in (0, 1)]
+    return list(zip(*by_rank, strict=True))
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """A folder, and what was said of what is trained there, by name."""
+    """A folder, under whose ``results`` some runs are trained, and what was said of each, by name."""
     folder = tmp_path_factory.mktemp("ranks")
     jobs = [
         ({**LENET, "method": "rigl"}, "rigl", -1),
@@ -78,9 +71,9 @@ def test_two_processes_make_one_record(told, tmp_path, method):
     rounding."""
     folder, said = told
     config = RunConfig(**LENET, method=method)
-    found = [record for _, record in records.records(folder / method)]
+    found = [record for _, record in records.records(folder / "results" / method)]
     assert len(found) == (2 if method == "lottery" else 1)
-    record = records.load(records.path_of(config, folder / method))
+    record = records.load(records.path_of(config, folder / "results" / method))
     assert said[method] == (record.state_sha256, record.state_sha256)
     assert record.provenance.processes == 2
     alone = train(config, device="cpu", results=tmp_path)
@@ -96,7 +89,7 @@ def test_two_processes_stop_together_and_go_on_bit_for_bit_in_others(told):
     folder, said = told
     assert all("Interrupted" in text and "after 1 epochs" in text for text in said["parts"])
     assert torchrun(folder, (WRN, "parts", -1)) == [said["whole"]]
-    record = records.load(records.path_of(RunConfig(**WRN), folder / "parts"))
+    record = records.load(records.path_of(RunConfig(**WRN), folder / "results" / "parts"))
     assert (record.provenance.resumed, record.provenance.processes) == (1, 2)
 
 
