@@ -6,6 +6,7 @@ import heapq
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -39,16 +40,18 @@ def flops(config: RunConfig) -> float:
     return 3 * forward_flops(layers) * share * images * config.total_epochs
 
 
-def tables(protocol: str = "paper") -> list[Task]:
+@cache
+def tables(protocol: str = "paper") -> tuple[Task, ...]:
     """The runs of all tables and figures, in the campaign's order."""
     runs = experiments.runs(experiments.TABLES, protocol=protocol)
-    return [Task(run.name, flops(run), (run.source.name,) if run.source else ()) for run in runs]
+    return tuple(Task(run.name, flops(run), (run.source.name,) if run.source else ()) for run in runs)
 
 
-def studies(protocol: str = "paper") -> list[Task]:
+@cache
+def studies(protocol: str = "paper") -> tuple[Task, ...]:
     """The runs of the hyperparameter studies: a trial's side by side, after those of the trial before."""
     space = experiments.TUNING
-    found = []
+    found: list[Task] = []
     for density in space.densities:
         for masks in space.distributions:
             before: tuple[str, ...] = ()
@@ -57,7 +60,7 @@ def studies(protocol: str = "paper") -> list[Task]:
                 names = tuple(f"{masks} {density} trial {trial} seed {seed}" for seed in space.seeds)
                 found += [Task(name, cost, before) for name in names]
                 before = names
-    return found
+    return tuple(found)
 
 
 def longest_chain(tasks: Sequence[Task]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import combinations
@@ -28,7 +28,7 @@ class Row:
 
     config: RunConfig
     runs: pd.DataFrame
-    report: pd.Series | None
+    report: Mapping[str, Any] | None
 
     @property
     def accuracies(self) -> pd.Series:
@@ -82,10 +82,13 @@ def rows(
     }
     found = [seed for seed in sorted(set(frame["seed"])) if seeds is None or seed in seeds]
     reported = published(dataset=dataset if dataset in REPORTED else REPORTED[0], table=name)
+    theirs = reported.to_dict("records")
+    places = {name: place for place, name in enumerate(frame["name"])}
     made = []
     for config in experiments.rows(name, **options):
         names = [config.model_copy(update={"seed": seed}).name for seed in found]
-        made.append(Row(config, frame[frame["name"].isin(names)], _report(config, reported)))
+        mine = frame.iloc[[places[name] for name in names if name in places]]
+        made.append(Row(config, mine, _report(config, theirs)))
     return sorted(made, key=lambda row: row.config.density or row.config.flops or 1)
 
 
@@ -96,8 +99,8 @@ def _densities(frame: pd.DataFrame, dataset: str, model: str) -> list[float]:
     return sorted({*map(float, plain["density"])}) or list(experiments.LAPTOP_DENSITIES)
 
 
-def _report(config: RunConfig, frame: pd.DataFrame) -> pd.Series | None:
-    for _, row in frame.iterrows():
+def _report(config: RunConfig, theirs: Sequence[Mapping[Any, Any]]) -> Mapping[str, Any] | None:
+    for row in theirs:
         size = config.density if config.flops is None else None
         same = (row["method"], row["density"], row["multiplier"]) == (config.method, size, config.multiplier)
         masks = row["distribution"] if isinstance(row["distribution"], str) else None
