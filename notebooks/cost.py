@@ -26,7 +26,12 @@
 # not. A layer of $n_l$ weights, each used at $p_l$ positions of an image, costs its dense count times its density
 # $d_l$, so a forward pass of one sample takes
 #
-# $$f_s = \sum_l 2\, n_l\, p_l\, d_l, \qquad f_d = \sum_l 2\, n_l\, p_l.$$ (eq-cost-forward)
+# $$
+# \begin{aligned}
+# f_s &= \sum_l 2\, n_l\, p_l\, d_l, \\
+# f_d &= \sum_l 2\, n_l\, p_l.
+# \end{aligned}
+# $$ (eq-cost-forward)
 #
 # The backward pass takes as much for the gradients of the activations and as much again for those of the weights, so
 # that a training step of a dense network costs $3 f_d$, and one of a network that needs no gradient of an absent
@@ -41,7 +46,12 @@
 # Where layers' densities move, $f_s$ is averaged over the steps of the run, written $\mathrm{E}[f]$. RigL-SG and RigL-SM
 # cost {eq}`eq-cost-rigl` with $\mathrm{E}[f]$ for $f_s$; SNFS, with dense gradients at every step, and pruning cost
 #
-# $$c_\text{SNFS} = 2\,\mathrm{E}[f] + f_d, \qquad c_\text{pruning} = 3\,\mathrm{E}[f].$$ (eq-cost-moving)
+# $$
+# \begin{aligned}
+# c_\text{SNFS} &= 2\,\mathrm{E}[f] + f_d, \\
+# c_\text{pruning} &= 3\,\mathrm{E}[f].
+# \end{aligned}
+# $$ (eq-cost-moving)
 #
 # A lottery ticket costs $3 f_s$ after its pruning run's $c_\text{pruning}$. Training $k$ times longer costs $k$ times as
 # much, and inference costs $f_s$ of the last mask. Figures “relative to dense” are training over $3 f_d$ and inference

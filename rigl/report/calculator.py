@@ -14,6 +14,7 @@ from typing import Any, TypedDict, get_args
 
 import pandas as pd
 
+from rigl import experiments
 from rigl.config import DISTRIBUTIONS, NO_DISTRIBUTION, Method
 from rigl.distributions import layer_densities
 from rigl.flops import forward_flops, training_flops
@@ -208,7 +209,7 @@ def _printed(name: str) -> dict[str, tuple[str, str, str]]:
     rows = rows[(rows["model"] + " on " + rows["dataset"] == name) & rows["train_flops"].notna()]
     for _, row in rows.iterrows():
         key = f"{_key(row['method'], row['distribution'], row['density'])} {row['multiplier']}"
-        where = str(row["table"]).replace("table", "Table ")
+        where = experiments.in_words(row["table"])
         found.setdefault(key, (f"{row['train_flops']:.2f}", f"{row['test_flops']:.2f}", where))
     return found
 

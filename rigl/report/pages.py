@@ -187,7 +187,7 @@ def _table(name: str, setup: Setup) -> str:
     found = setup.rows(name)
     done = sum(not row.runs.empty for row in found)
     text = (
-        f"The rows of the report's {name}, “{experiments.table(name).title}”. {setup.caption} {done} of "
+        f"{experiments.in_words(name)}, “{experiments.table(name).title}”. {setup.caption} {done} of "
         f"{len(found)} rows have runs."
     )
     if done < len(found):
