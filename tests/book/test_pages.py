@@ -69,7 +69,7 @@ def grave(found: list[dict]) -> list[str]:
 # What is alike is looked at three times: axe takes seconds for hundreds of rows, of a page's folded tables
 # and of functions' descriptions.
 OPENED = """() => {
-  const page = document.querySelector("article");
+  const page = document.querySelector("main");
   const folded = [...page.querySelectorAll("details")];
   for (const each of folded) each.open = true;
   const alike = ["tbody > tr", "dl.py"].map((kind) => `${kind}:nth-of-type(n + 4)`).join();
