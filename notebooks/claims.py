@@ -47,14 +47,16 @@ scoreboard.show(found)
 # the accuracy of guessing.
 #
 # **Several settings.** The overall verdict rests on the mean effect over all settings, with the interval of Welch and
-# Satterthwaite for that mean:
+# Satterthwaite for that mean. Where the average says one thing and a setting by itself surely the other, the claim is
+# undecided; a claim about every density or row is judged by each of them, and the worst is shown:
 #
 # $$\hat\theta = \sum_i w_i\,(\bar a_i - \bar b_i), \qquad w_i \propto \frac{1}{\max(v_i,\ 4\,\tilde v)},$$ (eq-pooled)
 #
 # where $v_i$ is the squared standard error of setting $i$'s difference and $\tilde v$ the median one. Settings weigh
-# alike, but for one in which a seed collapsed, which would otherwise drown the rest. Runs that stand in several
-# settings are counted as the same runs. A setting's own verdict is in the tables below; with many settings, one in
-# forty strays by chance.
+# alike, but for those whose seeds lie far further apart than the others' do, as where some collapse: these would drown
+# the rest. Where that makes a difference the unweighted mean is given too. Runs that stand in several settings are
+# counted as the same runs. A setting's own verdict is in the tables below; with many settings, one in forty strays by
+# chance.
 #
 # **Counted figures.** FLOPs and densities are counted, not sampled: there the range over runs takes the place of the
 # interval, and a claim holds where every run is as it says.
@@ -227,7 +229,7 @@ scoreboard.show_claim("redistribution-no-help-to-erk", found)
 # (claim-redistribution-costs)=
 # ### What redistribution costs
 #
-# It moves weights into 1x1 convolutions, which are cheap in weights and dear in FLOPs.
+# The report explains it by the layers that weights move to: 1x1 convolutions, few in weights and dear in FLOPs.
 
 # %% tags=["remove-input"]
 scoreboard.show_claim("redistribution-costs", found)
@@ -236,7 +238,8 @@ scoreboard.show_claim("redistribution-costs", found)
 # (claim-densities-settle)=
 # ### When densities settle
 #
-# Figure 5: within about 10,000 of 88,000 steps.
+# Figure 5: within about 10,000 of 88,000 steps. Runs note their densities after epochs 1, 2, 3, 4, 6, 8 and every
+# twentieth of the training, so short ones tell this to an epoch only. What counts as settled is our choice.
 
 # %% tags=["remove-input"]
 scoreboard.show_claim("densities-settle", found)
@@ -246,7 +249,7 @@ scoreboard.show_claim("densities-settle", found)
 # ### Beyond ERK
 #
 # Figure 5: where ERK keeps more of a layer than uniform masks, redistribution keeps still more, and where less,
-# still less.
+# still less. LeNet-300-100 has only three layers, of which ERK fills the last at these densities: little to judge by.
 
 # %% tags=["remove-input"]
 scoreboard.show_claim("densities-more-extreme", found)

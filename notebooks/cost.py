@@ -39,7 +39,10 @@
 #
 # $$c = 3 f_s.$$ (eq-cost-sparse)
 #
-# RigL needs the gradients of all weights at its updates, one step in $\Delta T + 1$:
+# RigL needs the gradients of all weights at its updates. The published form counts them as one step in
+# $\Delta T + 1$, while here as in the published code an update takes the place of one step in $\Delta T$; what runs
+# count step by step stands on the page about {doc}`discrepancies <discrepancies>`.
+#
 #
 # $$c = \frac{3\,\Delta T f_s + 2 f_s + f_d}{\Delta T + 1}.$$ (eq-cost-rigl)
 #
@@ -96,7 +99,7 @@ results.show_table(
 # %% tags=["remove-input"]
 first = cost.first()
 if first:  # of steps taken one by one
-    figures.show(cost.split(first), "Milliseconds that each part of a dense step takes.")
+    figures.show(cost.split(first), cost.split_text(first))
 
 # %% tags=["remove-input"]
 results.show_table(

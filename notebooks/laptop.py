@@ -27,6 +27,9 @@
 # network. LeNet-300-100 has no convolution, so a weight costs the same everywhere, and uniform and ERK masks cost
 # alike; where FLOPs and weights part ways, the WRN-10-1 is what to look at.
 #
+# `small-dense` makes layers narrower by the square root of the density. Without convolutions that leaves far more
+# weights than the density says, so hold it against the others by its FLOPs.
+#
 # A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
 # nothing has been run it gives the command that would.
 

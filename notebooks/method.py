@@ -212,7 +212,7 @@ worked.show()
 schedule.show()
 
 # %% [markdown]
-# Since {eq}`eq-drop` rounds up, an update before $T_\text{end}$ moves at least one weight in each layer.
+# Since {eq}`eq-drop` rounds up, an update before $T_\text{end}$ drops at least one weight in each masked layer.
 #
 # ## What it costs
 #

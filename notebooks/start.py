@@ -26,8 +26,8 @@
 #
 # A network with two hidden layers learns to tell ten kinds of clothing apart from small grey pictures. Its last
 # layer could join each of 100 hidden units to each of the ten kinds; one connection in ten is active. Below is what
-# RigL did to that layer in a real run. Move the slider, or let it play: connections gather on fewer and fewer of the
-# hidden units, and as the run goes on, less and less moves.
+# RigL did to that layer in a real run. Move the slider, or let it play; the line below it counts what an update drops
+# and grows, and on how many hidden units the connections gather.
 
 # %% tags=["remove-input"]
 from rigl.report import movie, scoreboard
@@ -40,7 +40,9 @@ movie.show()
 # This book redoes a reproduction study of RigL {cite}`sundar2021rigging`, "the report". Each of its claims is
 # a function of the records of our runs, and has a verdict: it holds (✓), does not hold (✗), is undecided (?) or not
 # tested (-). A claim leads to the comparison behind it, and from there to the runs. The
-# {doc}`page on claims <claims>` says how a verdict is reached.
+# {doc}`page on claims <claims>` says how a verdict is reached; {doc}`method` explains uniform masks, ERK, Delta-T and
+# redistribution, and {doc}`structured` the small dense networks. Pruning removes weights from a dense network while it
+# trains; “2x” means trained twice as long.
 
 # %% tags=["remove-input"]
 found = scoreboard.load()

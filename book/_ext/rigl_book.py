@@ -74,9 +74,11 @@ def write_plotly(app: Sphinx) -> None:
 
 
 def copy_records(app: Sphinx, problem: Exception | None) -> None:
-    """Tables link to the records behind them, at the place that these have beside the notebooks."""
+    """Tables link to the records behind them and to the report's figures, at the place that these have beside
+    the notebooks."""
     if app.builder.format == "html" and problem is None:
-        for path in Path(app.srcdir).glob("results/[!.]*/*.json"):
+        results = Path(app.srcdir, "results")
+        for path in (results / "published.json", *results.glob("[!.]*/*.json")):
             target = Path(app.outdir) / path.relative_to(app.srcdir)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

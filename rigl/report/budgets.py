@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from rigl.distributions import layer_densities
 from rigl.project import model_layers
 from rigl.report import figures, tables
-from rigl.report.statistics import in_words, standard_error
+from rigl.report.statistics import Sample, in_words, welch
 from rigl.shapes import network_density
 
 COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
@@ -67,7 +67,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def verdict(frame: pd.DataFrame) -> str:
     """One sentence for each model, method and budget that all three distributions have runs of, by the means
-    and their standard errors."""
+    and their intervals."""
     found = []
     for (model, method, budget), part in _budgeted(frame).groupby(["model", "method", "budget"]):
         rows = {row["distribution"]: row for _, row in part.iterrows()}
@@ -80,14 +80,14 @@ def verdict(frame: pd.DataFrame) -> str:
 
 
 def _compare(new: pd.Series, old: pd.Series) -> str:
-    """In words; a difference counts where it exceeds twice its standard error over seeds."""
+    """In words; a difference counts where Welch's interval over seeds leaves 0 out."""
     apart = new["mean"] - old["mean"]
     what = f"`erk-flops` is {apart:+.2f} points from `{old['distribution']}`"
     if min(new["seeds"], old["seeds"]) < 2:
         return what + ", on a single seed, which decides nothing."
-    error = standard_error((new["std"], new["seeds"]), (old["std"], old["seeds"]))
-    seeds = min(new["seeds"], old["seeds"])
-    return f"{what} (standard error {error:.2f}, {seeds} seeds): {in_words(apart, error)}."
+    sides = (Sample(row["distribution"], row["mean"], row["std"], row["seeds"]) for row in (new, old))
+    effect = welch(tuple(zip((1.0, -1.0), sides, strict=True)))
+    return f"{what}, {min(new['seeds'], old['seeds'])} seeds, {in_words(effect)}."
 
 
 def _budgeted(frame: pd.DataFrame) -> pd.DataFrame:

@@ -220,7 +220,7 @@ def rows(found: Cost) -> list[tuple[str, str, str, str]]:
     return [
         (name, "-" if flops is None else f"{flops:.3e}", "-" if ratio is None else f"{ratio:.4f}", theirs)
         for name, flops, ratio, theirs in (
-            ("training step", found["training"], found["training_ratio"], found["printed"][0]),
+            ("training", found["training"], found["training_ratio"], found["printed"][0]),
             ("inference", found["inference"], found["inference_ratio"], found["printed"][1]),
         )
     ]

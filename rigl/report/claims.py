@@ -41,6 +41,7 @@ class Claim:
     sides     heads of the two columns of figures
     unit      of the effect: ``"points"``, ``"times"``, ``"%"``
     tables    those of the report that its own figures come from, the first that has a setting
+    all_over  whether it is about every setting; else about their mean
     """
 
     key: str
@@ -51,13 +52,15 @@ class Claim:
     find: Callable[[Source, Region], Iterable[Cell]]
     unit: str = "points"
     tables: tuple[str, ...] = ()
+    all_over: bool = False
 
 
 @dataclass(frozen=True)
 class Finding:
     """The verdict on a claim by one source: a protocol's runs on a data set and model, or printed figures.
 
-    effect  pooled over `cells` (`rigl.report.statistics.pool`), None where there was nothing to compare
+    effect  pooled over `cells` (`rigl.report.statistics.pool`), or the one least in the claim's region where
+            that is about all; None where there was nothing to compare
     why     in a few words, where the interval does not say it
     """
 
@@ -93,10 +96,31 @@ def finding(claim: Claim, source: Source) -> Finding:
     known = [cell.effect for cell in tested if cell.effect and not cell.note] or [
         cell.effect for cell in tested if cell.effect
     ]
-    effect = pool(known)
-    enough = any(not cell.note for cell in tested)
-    why = "" if enough else tested[0].note
-    return Finding(claim, source, judge(effect, claim.region) if enough else "undecided", effect, cells, why)
+    effect = min(known, key=claim.region.depth) if claim.all_over else pool(known)
+    sound = [cell for cell in tested if not cell.note]
+    verdict, why = _weigh(claim, effect, sound) if sound else ("undecided", tested[0].note)
+    return Finding(claim, source, verdict, effect, cells, why)
+
+
+def _weigh(claim: Claim, effect: Effect, cells: Sequence[Cell]) -> tuple[Verdict, str]:
+    """The verdict by all `cells`, and why where the effect alone does not say it."""
+    counts = tally(cells)
+    if claim.all_over:
+        if counts["does not hold"]:
+            return "does not hold", f"not in {counts['does not hold']} of {len(cells)} settings"
+        return ("holds" if counts["holds"] == len(cells) else "undecided"), ""
+    verdict = judge(effect, claim.region)
+    if verdict == "does not hold" and all(cell.floor for cell in cells):
+        return "undecided", "the effect is at least that: it is read off a line below the curve"
+    if verdict == "holds" and counts["does not hold"]:
+        settings = f"{counts['does not hold']} of {len(cells)} settings it does not"
+        return "undecided", f"it holds on average, but by itself in {settings}"
+    if verdict == "does not hold" and counts["holds"]:
+        return (
+            "undecided",
+            f"not on average, but it holds by itself in {counts['holds']} of {len(cells)} settings",
+        )
+    return verdict, ""
 
 
 def tally(cells: Iterable[Cell]) -> Counter[str]:
@@ -177,6 +201,7 @@ CLAIMS = (
         REACHES,
         ("0.1, %", "Best other, %"),
         comparisons.learning_rates,
+        all_over=True,
     ),
     Claim(
         "erk-at-equal-parameters",
@@ -308,11 +333,12 @@ CLAIMS = (
     ),
     Claim(
         "within-the-original",
-        f"Trained on all images, accuracies are within {SAME:g} points of the original code's (Table 1).",
+        f"Trained on all images, every accuracy is within {SAME:g} points of the original code's (Table 1).",
         "the mean less what the report gives for the original code; protocol “paper” with no images held out",
         Region(low=-SAME, high=SAME),
         ("Here, %", "Original, %"),
         comparisons.original,
         tables=("table1",),
+        all_over=True,
     ),
 )

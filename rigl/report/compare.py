@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import combinations
@@ -15,10 +15,12 @@ from rigl import experiments
 from rigl.config import RunConfig
 from rigl.report import tables
 from rigl.report.published import SEEDS, published
-from rigl.report.statistics import clear, standard_error
+from rigl.report.statistics import Effect, Sample, clear, interval, sample, standard_error, welch
 from rigl.report.tables import Markup
 
 REPORTED = ("cifar10", "cifar100")
+CLOSE = "event.key === 'Escape' && this.hidePopover()"  # the theme's search box takes the key for itself
+SAME_NETWORKS = ("paper", "tenth")  # protocols on the report's networks and data
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,9 @@ def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFra
     far ours are from the report's; a cell of ours opens its runs. `place` sets the page's cells apart from
     those of other tables.
 
-    Differences, in points, are ours minus the report's, each with its standard error, and are given for the
-    report's data sets alone; "below dense" is how far each is below the row `dense`, in the report and here.
+    Differences, in points, are ours minus the report's, each with its standard error, and are given where
+    the network and the data are the report's; "below dense" is how far each is below the row `dense`, in the
+    report and here.
     """
     tops = dense.reported("accuracy"), dense.mean
     lines = []
@@ -140,7 +143,7 @@ def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFra
             ("Accuracy, %", "original"): tables.accuracy(row.reported("original"), nan),
             ("Accuracy, %", "ours"): ours(row, f"{place}-{name}-{config.run_id}"),
             ("Accuracy, %", "seeds"): _seeds(row),
-            ("Accuracy, %", "ours - report"): _difference(row) if config.dataset in REPORTED else "-",
+            ("Accuracy, %", "ours - report"): _difference(row) if config.protocol in SAME_NETWORKS else "-",
             ("Below dense, points", "report"): _below(row.reported("accuracy"), tops[0]),
             ("Below dense, points", "ours"): _below(row.mean, tops[1]),
             ("Training FLOPs, x", "report"): _ratio(row.reported("train_flops")),
@@ -166,7 +169,8 @@ def ours(row: Row, place: str) -> Markup:
         content = behind(row.runs)
     return Markup(
         f'<button type="button" class="runs" popovertarget="{escape(place)}">{escape(shown)}</button>'
-        f'<div popover id="{escape(place)}" class="runs-behind"><p>{escape(row.label)}, protocol '
+        f'<div popover id="{escape(place)}" class="runs-behind" role="dialog" '
+        f'aria-label="{escape(row.label)}" onkeydown="{CLOSE}"><p>{escape(row.label)}, protocol '
         f"“{escape(row.config.protocol)}”</p>{content}</div>"
     )
 
@@ -183,7 +187,7 @@ def behind(runs: pd.DataFrame) -> str:
                 "Minutes": f"{run['wall_seconds'] / 60:.1f}",
                 "Device": f"{run['device']}, {run['precision']}",
                 "Commit": tables.commit(run),
-                "Record": tables.record_link(run["dataset"], run["name"]),
+                "Record": tables.record_link(run["dataset"], run["name"], run["name"].rpartition("_")[2]),
             }
         )
     # On one line: pandas keeps a cell's line breaks as text.
@@ -206,38 +210,43 @@ def command(config: RunConfig) -> str:
 
 def ranking(found: Sequence[Row]) -> str:
     """How ours rank the settings of one density that the report tells apart: in how many pairs alike, and
-    each pair that comes out the other way. Two settings are told apart by more than twice the standard error
-    of their difference over seeds."""
+    each pair that comes out the other way. Two settings are told apart where Welch's interval of their
+    difference over seeds leaves 0 out."""
     alike, open_, other = 0, 0, []
     usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
     for a, b in combinations(usable, 2):
-        theirs, error = _apart(a.reported, b.reported)
-        if a.config.density != b.config.density or not clear(theirs, error):
+        theirs, mine = _apart(_theirs(a), _theirs(b)), _apart(_ours(a), _ours(b))
+        if a.config.density != b.config.density or not clear(theirs):
             continue
-        mine = a.mean - b.mean
-        my_error = standard_error((a.std, len(a.accuracies)), (b.std, len(b.accuracies)))
-        if not clear(mine, my_error):
+        if not clear(mine):
             open_ += 1
-        elif mine * theirs > 0:
+        elif mine.value * theirs.value > 0:
             alike += 1
         else:
             other.append(
-                f"- {a.label} against {b.label}: {mine:+.2f} points here (standard error {my_error:.2f}), "
-                f"{theirs:+.2f} in the report ({error:.2f})."
+                f"- {a.label} against {b.label}: {mine.value:+.2f} points here ({interval(mine)}), "
+                f"{theirs.value:+.2f} in the report ({interval(theirs)})."
             )
     if not alike + open_ + len(other):
         return "Too few settings have runs of two seeds here and figures in the report to compare ranks."
     told = (
         f"Of {alike + open_ + len(other)} pairs of settings of one density that the report tells apart, "
         f"{alike} come out the same way here, {open_} are not told apart, and {len(other)} come out the "
-        "other way"
+        "other way. (Each by its own interval: of pairs that do not differ, one in twenty seems to.)"
     )
-    return f"{told}{':' if other else '.'}\n\n" + "\n".join(other)
+    return f"{told}\n\n" + "\n".join(other)
 
 
-def _apart(a: Callable[[str], float], b: Callable[[str], float]) -> tuple[float, float]:
-    """The report's difference of two settings, and its standard error."""
-    return a("accuracy") - b("accuracy"), standard_error((a("std"), SEEDS), (b("std"), SEEDS))
+def _apart(a: Sample, b: Sample) -> Effect:
+    return welch(((1.0, a), (-1.0, b)))
+
+
+def _theirs(row: Row) -> Sample:
+    return Sample(row.label, row.reported("accuracy"), row.reported("std"), SEEDS)
+
+
+def _ours(row: Row) -> Sample:
+    return sample(row.label, row.accuracies.tolist())
 
 
 def _longer(config: RunConfig) -> str:

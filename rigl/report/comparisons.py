@@ -112,7 +112,9 @@ def _interpolated(source: Source, region: Region) -> Iterable[Cell]:
             where = f"ERK, density {erk.density:g}, {cost(erk):.2f} x, interpolated"
             cell = compared(where, region, terms, low, high, erk)
             sides = f"{shown(low.accuracy)} and {shown(high.accuracy)}"
-            yield _renamed(cell, where, one=sides, other=shown(erk.accuracy))
+            # Accuracy flattens with cost: a curve through the two lies above their line.
+            verdict = "undecided" if cell.verdict == "does not hold" else cell.verdict
+            yield _renamed(cell, where, one=sides, other=shown(erk.accuracy), floor=True, verdict=verdict)
 
 
 def redistributed(masks: str, **other: str) -> Callable[[Source, Region], Iterable[Cell]]:

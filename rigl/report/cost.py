@@ -91,6 +91,14 @@ def split(benchmark: Benchmark) -> go.Figure:
     return fig.update_layout(legend_traceorder="normal", margin_l=12)
 
 
+def split_text(benchmark: Benchmark) -> str:
+    """What one sees in `split`."""
+    parts = [
+        f"{part.removeprefix('dense, ')} {1000 * benchmark['seconds'][part]['median']:.1f}" for part in PARTS
+    ]
+    return f"Milliseconds that each part of a dense step takes on {name(benchmark)}: {', '.join(parts)}."
+
+
 def limits(benchmark: Benchmark | None) -> pd.DataFrame:
     """What a step gets through, against what the device does in a large matrix product and a large copy."""
     if benchmark is None:

@@ -87,7 +87,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Cell:
-    """One comparison behind a verdict: what was measured on both sides, and what it says by itself."""
+    """One comparison behind a verdict: what was measured on both sides, and what it says by itself.
+
+    floor  whether the effect is at least what was found, so that it cannot speak against a claim
+    """
 
     where: str
     one: str
@@ -97,6 +100,7 @@ class Cell:
     seeds: str = ""
     note: str = ""
     runs: tuple[str, ...] = ()
+    floor: bool = False
 
 
 def gather(frame: pd.DataFrame, studies: Sequence[Study] = (), folder: Path | None = None) -> list[Source]:

@@ -212,8 +212,8 @@ def story(film: Film, found: list[Frame]) -> str:
         f"Run {film['name']}: {config['method']}, {config['distribution']} masks at density "
         f"{config['density']:g}, {config['model']} on {config['dataset']}, protocol “{config['protocol']}”, "
         f"seed {config['seed']}, test accuracy {film['test_accuracy']:.2f} %; "
-        f"commit {(origin['commit'] or 'unknown')[:8]}{changed}, {origin['device']}, {origin['precision']}."
-        + (" It ended bit for bit as that run's record did." if known else "")
+        f"filmed at commit {(origin['commit'] or 'unknown')[:8]}{changed}, {origin['device']}, "
+        f"{origin['precision']}." + (" It ended bit for bit as that run's record did." if known else "")
     )
 
 
@@ -231,7 +231,7 @@ def html(film: Film) -> str:
     """The film as a fragment of HTML that works by itself."""
     found = frames(film)
     data = [{"text": frame["text"], "active": frame["active"], "paths": frame["paths"]} for frame in found]
-    numbers = table(found)
+    numbers, record = table(found), tables.record_link(film["config"]["dataset"], film["name"], "The record.")
     rows = tables.html(numbers, f"Every update of {film['layer']}, in weights.")
     return f"""<div class="movie">
 <div class="explorer-controls">
@@ -247,7 +247,7 @@ def html(film: Film) -> str:
 <figure class="numbers">
 {picture(film, found[0])}
 {legend()}
-<figcaption>{escape(story(film, found))}</figcaption>
+<figcaption>{escape(story(film, found))} {record}</figcaption>
 </figure>
 <details><summary>The same as a table</summary>{rows}
 <p>{figures.csv_link(numbers.to_csv(index=False), "movie.csv")}</p></details>

@@ -53,10 +53,6 @@ class Setup:
         return f"{self.model} on {self.dataset}"
 
     @property
-    def caption(self) -> str:
-        return results.caption(self.protocol, self.dataset, self.model)
-
-    @property
     def own(self) -> pd.DataFrame:
         """Its rows of the frame."""
         mine = self.frame[(self.frame["protocol"] == self.protocol) & (self.frame["dataset"] == self.dataset)]
@@ -186,9 +182,12 @@ def configure(
 def _table(name: str, setup: Setup) -> str:
     found = setup.rows(name)
     done = sum(not row.runs.empty for row in found)
+    whole = sum(len(row.runs) >= len(experiments.SEEDS) for row in found)
+    held_out = {row.config.validation for row in found}
+    told = results.caption(setup.protocol, setup.dataset, setup.model, *held_out)
     text = (
-        f"{experiments.in_words(name)}, “{experiments.table(name).title}”. {setup.caption} {done} of "
-        f"{len(found)} rows have runs."
+        f"{experiments.in_words(name)}, “{experiments.table(name).title}”. {told} {done} of "
+        f"{len(found)} rows have runs, {whole} those of {len(experiments.SEEDS)} seeds or more."
     )
     if done < len(found):
         text += (
@@ -196,7 +195,8 @@ def _table(name: str, setup: Setup) -> str:
             f"--dataset {setup.dataset} --model {setup.model}"
         )
     place = f"{setup.protocol}-{setup.dataset}-{setup.model}"
-    return tables.html(compare.table(name, found, compare.top(found, setup.dense), place), text)
+    table = compare.table(name, found, compare.top(found, setup.dense), place)
+    return f'{tables.html(table, text)}<p class="caption">Here are {tables.printed_link()}.</p>'
 
 
 def _ranking(name: str, setup: Setup) -> str:

@@ -39,17 +39,19 @@ def by_density(setup: Setup) -> list[str | Drawn]:
     }
     made: list[str | Drawn] = []
     for name, part in panels.items():
-        if len(part) and (name != "training for longer" or (part["multiplier"] > 1).any()):
+        shown = part[part["method"] != "dense"]
+        if len(shown) and (name != "training for longer" or (part["multiplier"] > 1).any()):
             text = f"{setup.title}, {name}: test accuracy against density, a marker a run. {extremes(part)}"
             made.append(framed(figures.accuracy(part), part, text))
     return made or [f"<p><em>{setup.title}: no runs to draw.</em></p>"]
 
 
 def framed(fig: go.Figure, runs: pd.DataFrame, text: str) -> Drawn:
-    """A plot of accuracies cut off `REACH` points below the best, and its text, which then says what is
-    outside."""
+    """A plot of accuracies cut off `REACH` points below the best sparse one, and its text, which then says
+    what is outside."""
     values = runs["test_accuracy"].astype(float)
-    floor = values.max() - REACH
+    sparse = values[runs["method"] != "dense"]
+    floor = (values if sparse.empty else sparse).max() - REACH
     below = runs[values < floor]
     if below.empty:
         return fig, text
@@ -70,6 +72,16 @@ def extremes(runs: pd.DataFrame) -> str:
     return "By the means: " + "; ".join(words) + "." if words else ""
 
 
+def costs(runs: pd.DataFrame) -> str:
+    """The mean cost and accuracy of every setting, in words."""
+    settings = tables.spread(runs).sort_values(["distribution", "train_flops"])
+    parts = []
+    for masks, part in settings.groupby("distribution"):
+        pairs = (f"{row['mean']:.2f} % for {row['train_flops']:.2f} x" for _, row in part.iterrows())
+        parts.append(f"{masks} {', '.join(pairs)}")
+    return "; ".join(parts)
+
+
 def at_equal_flops(setup: Setup) -> list[str | Drawn]:
     """Accuracy of RigL against training FLOPs, uniform and ERK (figure 4); and of every method, with the
     Pareto front of the means."""
@@ -77,13 +89,14 @@ def at_equal_flops(setup: Setup) -> list[str | Drawn]:
     budget = setup.own["variant"].str.fullmatch(r"flops=[\d.e-]+") & setup.own["test_accuracy"].notna()
     both = pd.concat([runs, setup.own[budget].assign(variant="")])
     rigl = both[(both["method"] == "rigl") & both["distribution"].isin(["uniform", "erk"])]
+    rigl = rigl[rigl["multiplier"] == 1]
     made: list[str | Drawn] = []
     if rigl["distribution"].nunique() == 2:
         text = (
-            f"{setup.title}: test accuracy of RigL against training FLOPs relative to dense. Where the two "
-            "lines overlap in FLOPs, the upper one is the better use of a budget."
+            f"{setup.title}: test accuracy of RigL against training FLOPs relative to dense, by the means: "
+            f"{costs(rigl)}. Where the two lines overlap in FLOPs, the upper one is the better use of them."
         )
-        made.append((figures.accuracy(rigl[rigl["multiplier"] == 1], "train_flops"), text))
+        made.append((figures.accuracy(rigl, "train_flops"), text))
     if len(runs):
         front = pareto(runs)
         fig = figures.accuracy(runs, "train_flops")

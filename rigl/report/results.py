@@ -37,12 +37,14 @@ def runs(name: str = "results") -> pd.DataFrame:
     return records.tabulate(found).assign(variant=pd.Series(variants, dtype=str))
 
 
-def caption(name: str, dataset: str, model: str) -> str:
-    """What stands under a table: its protocol, in figures, and whether that is the report's own."""
+def caption(name: str, dataset: str, model: str, *validation: int) -> str:
+    """What stands under a table: its protocol, in figures, and whether that is the report's own; `validation`
+    is how many images its runs held out, the protocol's number unless said."""
     plan = protocol(name, dataset, model)
     whose = "the report's own protocol" if name == "paper" else "not the report's protocol"
     pooled = f", images mean-pooled by {plan.pool}" if plan.pool > 1 else ""
-    held_out = f"{plan.validation:,} training images held out for validation"
+    counts = [f"{count:,}" if count else "no" for count in sorted(validation or {plan.validation})]
+    held_out = f"{' or '.join(counts)} training images held out for validation"
     return (
         f"Protocol “{name}”, {whose}: {model} on {dataset}{pooled}, {plan.epochs} epochs of batches of "
         f"{plan.batch_size}, {held_out}. Test accuracy: mean ± sample standard deviation over seeds; "

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from math import isfinite
 from pathlib import Path
+from statistics import mean
 
 import pandas as pd
 
+from rigl.experiments import in_words
 from rigl.report import explorers, figures, results, tables
-from rigl.report.claims import CLAIMS, Claim, Finding, findings, tally
+from rigl.report.claims import CLAIMS, LEAST, Claim, Finding, findings, tally
 from rigl.report.evidence import REPORT, Cell, Source
 from rigl.report.pages import SETUPS
 from rigl.report.published import published
@@ -96,7 +98,22 @@ def sentence(found: Finding) -> str:
     total = counts.total()
     alone = f"{total} settings, by themselves: {', '.join(parts)}" if total > 1 else "1 setting"
     reason = f"; {found.why}" if found.why else ""
-    return f"{found.verdict}: {figure(found.effect, found.claim.unit)}; {alone}{reason}"
+    return f"{found.verdict}: {figure(found.effect, found.claim.unit)}{_plain(found)}; {alone}{reason}"
+
+
+def _plain(found: Finding) -> str:
+    """The mean of all settings' effects, where weights make another figure of it."""
+    values = [cell.effect.value for cell in found.cells if cell.effect and cell.verdict != "not tested"]
+    effect = found.effect
+    if (
+        found.claim.all_over
+        or effect is None
+        or effect.how != "Welch"
+        or abs(mean(values) - effect.value) < LEAST
+    ):
+        return ""
+    form, words = UNITS[found.claim.unit]
+    return f", unweighted mean {form.format(mean(values))}{words}"
 
 
 def brief(found: Finding) -> str:
@@ -125,10 +142,21 @@ def in_short(found: Sequence[Finding]) -> str:
     mine = {each.claim.key: each for each in told if place(each.source) == main}
     runs = len({run for each in mine.values() for run in each.runs})
     by = {word: [each for each in mine.values() if each.verdict == word] for word in SIGNS}
-    never = [claim for claim in CLAIMS if all(each.claim.key != claim.key for each in told)]
+    ours = {each.claim.key for each in told if each.source.protocol != REPORT}
+    never = [claim for claim in CLAIMS if claim.key not in ours]
     seen = {each.source.protocol for each in told}
     own = "" if "paper" in seen else "the report's own protocol, which needs a GPU, has not been run here"
-    left = "; ".join(filter(None, [own, f"never tested: {_listed(never)}" if never else ""]))
+    small = [claim for claim in CLAIMS if claim.key in ours and claim.key not in mine]
+    left = "; ".join(
+        filter(
+            None,
+            [
+                own,
+                f"not tested by any run here: {_listed(never)}" if never else "",
+                f"tested by other runs alone, too few to decide: {_listed(small)}" if small else "",
+            ],
+        )
+    )
     return (
         f"<p><strong>What holds:</strong> under {escape(main)}, by {runs} runs, {len(by['holds'])} of "
         f"{len(CLAIMS)} claims hold: {_listed([each.claim for each in by['holds']])}. "
@@ -220,7 +248,8 @@ def _finding(claim: Claim, found: Finding) -> str:
     table = pd.DataFrame([_row(claim, cell) for cell in found.cells])
     listing = tables.html(table, f"{claim.text} A row a setting, {place(found.source)}.")
     if found.source.protocol == REPORT:
-        behind = f"<p>From the report: {escape(', '.join(found.runs))}.</p>" if found.runs else ""
+        names = ", ".join(map(in_words, found.runs))
+        behind = f"<p>From the report: {escape(names)}; {tables.printed_link()}.</p>" if found.runs else ""
     else:
         links = (tables.record_link(found.source.dataset, name) for name in found.runs)
         names = "".join(f"<li>{link}</li>" for link in links)

@@ -57,6 +57,10 @@ class Region:
     high: float = inf
     least: float | None = None
 
+    def depth(self, effect: Effect) -> float:
+        """How far within the region an effect's value lies; negative where it is outside."""
+        return min(effect.value - self.low, self.high - effect.value)
+
 
 def sample(name: str, values: Sequence[float]) -> Sample:
     """The summary of at least one value."""
@@ -67,18 +71,6 @@ def sample(name: str, values: Sequence[float]) -> Sample:
 def standard_error(*sides: tuple[float, int]) -> float:
     """Of a sum or difference of means, each given by its standard deviation and number."""
     return sqrt(sum(std**2 / n for std, n in sides))
-
-
-def clear(difference: float, error: float) -> bool:
-    """Whether a difference exceeds twice its standard error: the rule of thumb where no claim is judged."""
-    return abs(difference) > 2 * error
-
-
-def in_words(difference: float, error: float) -> str:
-    """What a difference of accuracies says by `clear`."""
-    if not clear(difference, error):
-        return "no different within the spread"
-    return "better" if difference > 0 else "worse"
 
 
 def welch(terms: Terms, offset: float = 0.0) -> Effect:
@@ -102,6 +94,22 @@ def welch(terms: Terms, offset: float = 0.0) -> Effect:
     freedom = 1 / sum(share**2 / (each.n - 1) for share, each in zip(shares, used, strict=True))
     half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(sum(parts))
     return Effect(value, value - half, value + half, "Welch", terms)
+
+
+def clear(effect: Effect) -> bool:
+    """Whether a difference is one: its interval leaves 0 out."""
+    return not effect.low <= 0 <= effect.high
+
+
+def in_words(effect: Effect) -> str:
+    """What a difference of accuracies, in points, says, and its interval."""
+    words = "better" if effect.value > 0 else "worse"
+    return f"{interval(effect)}: {words if clear(effect) else 'no different within the spread'}"
+
+
+def interval(effect: Effect) -> str:
+    """``"95 % interval +0.10 to +0.52"``."""
+    return f"{100 * LEVEL:g} % interval {effect.low:+.2f} to {effect.high:+.2f}"
 
 
 def extent(values: Sequence[float]) -> Effect:

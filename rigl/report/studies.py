@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import plotly.graph_objects as go
 
 from rigl.config import RunConfig
 from rigl.report import figures, results, tables
-from rigl.report.statistics import in_words, standard_error
+from rigl.report.statistics import in_words, sample, welch
 from rigl.studies import Study, Trial
 from rigl.studies import studies as load_all
 
@@ -41,7 +42,7 @@ def trials(study: Study) -> pd.DataFrame:
             "alpha": f"{trial.alpha:.3f}",
             "Delta-T": trial.delta_t,
             "Validation accuracy, %": "failed" if trial.value is None else f"{trial.value:.2f}",
-            "Runs": ", ".join(_short(name) for name in trial.runs),
+            "Runs": _links(study.settings.config.dataset, trial.runs),
         }
         for trial in study.trials
     ]
@@ -62,7 +63,7 @@ def verdict(study: Study, frame: pd.DataFrame) -> str:
     """One sentence on what the search gained, in test accuracy, seed by seed.
 
     The best of several trials is picked by its validation accuracy, which is therefore too high; the test
-    images played no part. A difference counts where it exceeds twice its standard error.
+    images played no part. A difference counts where its interval, by t over the seeds, leaves 0 out.
     """
     if study.best is None:
         return "No trial is complete yet."
@@ -84,8 +85,8 @@ def verdict(study: Study, frame: pd.DataFrame) -> str:
     found = f"{what}: {apart.mean():+.2f} points of test accuracy"
     if len(apart) < 2:
         return f"{found}, on a single seed, which decides nothing."
-    error = standard_error((apart.std(), len(apart)))
-    return f"{found} (standard error {error:.2f}, {len(apart)} seeds): {in_words(apart.mean(), error)}."
+    effect = welch(((1.0, sample("difference", apart.tolist())),))
+    return f"{found}, {len(apart)} seeds, {in_words(effect)}."
 
 
 def space(study: Study) -> go.Figure:
@@ -189,7 +190,7 @@ def _line(
         "Validation accuracy, %": tables.accuracy(validation.mean(), validation.std()),
         "Test accuracy, %": tables.accuracy(test.mean(), test.std()),
         "Seeds": f"{len(test)} of {len(runs)}",
-        "Runs": ", ".join(_short(config.name) for config in runs),
+        "Runs": _links(runs[0].dataset, [config.name for config in runs]),
     }
 
 
@@ -199,5 +200,7 @@ def _accuracies(runs: list[RunConfig], frame: pd.DataFrame, column: str) -> pd.S
     return pd.Series({config.seed: known.get(config.name, float("nan")) for config in runs}, dtype=float)
 
 
-def _short(name: str) -> str:
-    return name.rpartition("_")[2]
+def _links(dataset: str, names: Sequence[str]) -> tables.Markup:
+    """Links to records, each under the last part of its name."""
+    links = (tables.record_link(dataset, name, name.rpartition("_")[2]) for name in names)
+    return tables.Markup(", ".join(links))

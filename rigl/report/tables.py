@@ -101,10 +101,16 @@ def plain(table: pd.DataFrame) -> str:
         return str(safe.to_html(index=False, border=0, classes="table", escape=False, justify="left"))
 
 
-def record_link(dataset: str, name: str) -> Markup:
-    """A link to a record, by its place beside the folder of the notebooks and of their pages."""
+def record_link(dataset: str, name: str, text: str = "") -> Markup:
+    """A link to a record, by its place beside the folder of the notebooks and of their pages; `text` is the
+    record's name unless said."""
     address = f"../results/{dataset}/{name}.json"
-    return Markup(f'<a href="{escape(address)}">{escape(name)}</a>')
+    return Markup(f'<a href="{escape(address)}">{escape(text or name)}</a>')
+
+
+def printed_link() -> Markup:
+    """A link to the report's own figures, likewise."""
+    return Markup('<a href="../results/published.json">the report\'s figures as data</a>')
 
 
 def commit(run: pd.Series) -> str:

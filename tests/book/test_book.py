@@ -104,6 +104,23 @@ def test_a_live_kernel_shows_widgets(tmp_path: Path) -> None:
     assert sum(found) == 3
 
 
+@pytest.mark.browser
+def test_runs_behind_a_figure_open_and_close_by_keyboard(read) -> None:
+    page = read("notebooks/laptop").page
+    button = page.locator("button.runs", has_text="±").first
+    opened = page.locator(".runs-behind:popover-open")
+    button.focus()
+    page.keyboard.press("Enter")
+    opened.get_by_role("link").first.wait_for()
+    assert opened.get_attribute("aria-label") == opened.locator("p").first.inner_text().partition(", prot")[0]
+    page.keyboard.press("Tab")
+    while page.evaluate("document.activeElement.tagName") != "A":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    opened.wait_for(state="detached")
+    assert button.evaluate("button => button === document.activeElement")
+
+
 STATE = """() => {
   const root = document.querySelector(".explorer");
   const value = (name) => root.querySelector(`[name="${name}"]`).value;

@@ -178,6 +178,46 @@ def test_without_budgets_uniform_masks_are_read_off_between_two_densities(judged
     assert "interpolated" in found.cells[0].where
 
 
+def test_what_is_read_off_below_the_curve_cannot_speak_against_a_claim(judged):
+    runs = [
+        *(changed(x, ratio=0.1) for x in seeds((88.0, 88.1), method="rigl", distribution="uniform")),
+        *(changed(x, ratio=0.4) for x in seeds((90.0, 90.1), distribution="uniform", density=0.4)),
+        *(changed(x, ratio=0.2) for x in seeds((97.0, 97.1), method="rigl", distribution="erk")),
+    ]
+    found = judged("uniform-at-equal-flops", *runs)
+    assert found.effect.high < 0
+    assert (found.verdict, found.cells[0].verdict) == ("undecided", "undecided")
+    assert "below the curve" in found.why
+
+
+def test_a_setting_that_surely_says_the_opposite_leaves_a_claim_undecided(judged):
+    good = [x for d in (0.02, 0.1) for x in pair((88.0, 88.1, 88.2), (84.0, 84.1, 84.2), density=d)]
+    assert judged("rigl-beats-set", *good).verdict == "holds"
+    found = judged("rigl-beats-set", *pair((88.0, 88.1, 88.2), (89.0, 89.1, 89.2), density=0.05))
+    assert found.effect.low > 0
+    assert found.verdict == "undecided"
+    assert "by itself in 1 of 3 settings it does not" in found.why
+    bad = [x for d in (0.2, 0.5) for x in pair((88.0, 88.1, 88.2), (98.0, 98.1, 98.2), density=d)]
+    found = judged("rigl-beats-set", *bad)
+    assert found.effect.high < 0
+    assert (found.verdict, "holds by itself in 2 of 5" in found.why) == ("undecided", True)
+
+
+def test_a_claim_about_every_setting_is_judged_by_the_worst(judged):
+    for density, slow in ((0.02, 88.1), (0.1, 92.0)):
+        runs = seeds((88.0, 88.01), density=density)
+        found = judged("one-learning-rate", *runs, *seeds((slow,) * 2, density=density, learning_rate=0.05))
+    assert (found.verdict, found.effect.value) == ("does not hold", pytest.approx(-3.995))
+    assert found.why == "not in 1 of 2 settings"
+
+
+def test_weights_that_matter_are_told(judged):
+    wild = pair((88.0, 88.1, 88.2), (40.0, 60.0, 80.0), density=0.05)
+    calm = [x for d in (0.02, 0.1, 0.2) for x in pair((88.0, 88.1, 88.2), (87.0, 87.1, 87.2), density=d)]
+    assert "unweighted" not in scoreboard.sentence(judged("rigl-beats-set", *calm))
+    assert ", unweighted mean +7.78 points" in scoreboard.sentence(judged("rigl-beats-set", *wild))
+
+
 def test_redistribution_costs_and_snfs_costs_are_ratios_of_training_flops(judged):
     runs = [changed(x, ratio=0.1) for x in seeds((88.0, 88.1), method="rigl")]
     runs += [

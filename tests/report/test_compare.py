@@ -95,6 +95,14 @@ def test_differences_and_distances(saved) -> None:
     assert sorted(set(others)) == ["93.00", "not run"]
 
 
+def test_another_network_has_no_difference(saved) -> None:
+    laptop = {"protocol": "laptop", "dataset": "cifar10", "model": "wrn-10-1"}
+    found = rows("table2", saved(record(78.0, **laptop, method="dense")), **laptop)
+    table = compare.table("table2", found, compare.top(found, found[0]), "here")
+    assert ("Accuracy, %", "report") in table
+    assert ("Accuracy, %", "ours - report") not in table
+
+
 def test_another_data_set_has_no_difference(saved) -> None:
     frame = saved(record(88.0, method="dense"), record(87.0, method="rigl", density=0.1))
     found = rows("table2", frame, **LENET)

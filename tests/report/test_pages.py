@@ -40,6 +40,18 @@ def test_a_page_holds_each_protocol_apart(shown, monkeypatch) -> None:
     )
 
 
+def test_a_caption_says_what_its_runs_held_out_and_how_many_rows_are_whole(shown, monkeypatch) -> None:
+    monkeypatch.setenv("RIGL_BOOK", "1")
+    page("table1 table2").table("table1")
+    page("table1 table2").table("table2")
+    first, second = (output["text/html"] for output in shown)
+    assert "; no training images held out" in re.sub(r", (?=no training)", "; ", first)
+    assert "5,000 training images held out" not in first
+    assert ", 5,000 training images held out" in second
+    assert second.count("../results/published.json") == second.count("<figure")
+    assert "rows have runs, 0 those of 3 seeds or more." in second
+
+
 def test_the_control_names_every_protocol_and_its_runs(shown, monkeypatch) -> None:
     monkeypatch.setenv("RIGL_BOOK", "1")
     page().choose()

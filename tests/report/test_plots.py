@@ -63,6 +63,14 @@ def test_what_collapsed_is_named_and_does_not_flatten_the_rest(setup) -> None:
     assert text.endswith("Below the plot's lower edge, 74.0 %: static (uniform) at 0.1.")
 
 
+def test_a_dense_network_far_above_hides_nothing_and_is_not_drawn_alone(setup) -> None:
+    assert "no runs to draw" in plots.by_density(setup(record(90.0, method="dense")))[0]
+    ((fig, text),) = plots.by_density(setup(record(70.0, method="rigl", distribution="uniform")))
+    assert [trace.name for trace in fig.data if trace.showlegend is None] == ["dense", "rigl (uniform)"]
+    assert fig.layout.yaxis.range is None
+    assert "lower edge" not in text
+
+
 def test_nothing_to_draw_is_said(setup) -> None:
     for draw in (plots.by_density, plots.at_equal_flops, plots.redistribution, plots.learning_rates):
         (told,) = draw(setup())

@@ -1,5 +1,7 @@
 """Tables, sentences and the plot of a study made by hand."""
 
+import re
+
 import pytest
 
 from rigl import records
@@ -50,11 +52,18 @@ def frame(tmp_path, **accuracies):
     return records.frame(tmp_path)
 
 
+def linked(cell):
+    """The runs that a cell's links lead to, each under its own id."""
+    found = re.findall(r'href="../results/fashion-mnist/(\S+)_(\w+)\.json">\2</a>', cell)
+    known = {config.name: config for config in [*SETTINGS.runs(0.2, 50), *SETTINGS.reference()]}
+    return [known["_".join(parts)] for parts in found]
+
+
 def test_trials_are_rows_with_their_runs():
     table = studies.trials(FOUND)
     assert list(table["Trial"]) == ["0", "1", "2 (best)", "3"]
     assert list(table["Validation accuracy, %"]) == ["87.00", "failed", "88.50", "88.50"]
-    assert table["Runs"][0] == ", ".join(config.run_id for config in SETTINGS.runs(0.2, 50))
+    assert linked(table["Runs"][0]) == SETTINGS.runs(0.2, 50)
 
 
 def test_of_equal_values_the_first_is_best_and_without_trials_none_is():
@@ -68,7 +77,7 @@ def test_the_best_stands_against_the_reference_by_their_runs(tmp_path):
     assert list(table["Setting"]) == ["best of 3", "reference"]
     assert list(table["Test accuracy, %"]) == ["88.50 ± 0.71", "87.00"]
     assert list(table["Seeds"]) == ["2 of 2", "1 of 2"]
-    assert table["Runs"][1] == ", ".join(config.run_id for config in SETTINGS.reference())
+    assert linked(table["Runs"][1]) == SETTINGS.reference()
     empty = studies.against_reference(study(), records.frame(tmp_path / "nothing"))
     assert list(empty["Test accuracy, %"]) == ["-"]
 
@@ -76,9 +85,21 @@ def test_the_best_stands_against_the_reference_by_their_runs(tmp_path):
 @pytest.mark.parametrize(
     ("best", "reference", "words"),
     [
-        ((88.0, 89.0), (87.0, 88.1), "+0.95 points of test accuracy (standard error 0.05, 2 seeds): better."),
-        ((87.0, 88.1), (88.0, 89.0), "-0.95 points of test accuracy (standard error 0.05, 2 seeds): worse."),
-        ((88.0, 89.0), (87.0, 90.0), "+0.00 points of test accuracy (standard error 1.00, 2 seeds): no diff"),
+        (
+            (88.0, 89.0),
+            (87.0, 88.1),
+            "+0.95 points of test accuracy, 2 seeds, {} +0.31 to +1.59: better.",
+        ),
+        (
+            (87.0, 88.1),
+            (88.0, 89.0),
+            "-0.95 points of test accuracy, 2 seeds, {} -1.59 to -0.31: worse.",
+        ),
+        (
+            (88.0, 89.0),
+            (87.0, 90.0),
+            "+0.00 points of test accuracy, 2 seeds, {} -12.71 to +12.71: no diff",
+        ),
         ((88.0, 89.0), (87.0,), "+1.00 points of test accuracy, on a single seed, which decides nothing."),
         ((88.0, 89.0), (), "no seed has both runs yet."),
         ((88.0, 89.0), (None, 88.0), "on a single seed"),
@@ -87,7 +108,7 @@ def test_the_best_stands_against_the_reference_by_their_runs(tmp_path):
 def test_the_verdict_follows_the_data(tmp_path, best, reference, words):
     text = studies.verdict(FOUND, frame(tmp_path, best=best, reference=reference))
     assert text.startswith("alpha = 0.400 and Delta-T = 200, the best of 3 trials, against alpha = 0.3 and")
-    assert words in text
+    assert words.format("95 % interval") in text
 
 
 def test_no_verdict_before_a_trial_is_complete(tmp_path):
