@@ -200,7 +200,7 @@ def story(film: Film, found: list[Frame]) -> str:
     """What one sees in the whole film, and where it comes from, in sentences."""
     start, first, last = found[0], found[1], found[-1]
     config, origin = film["config"], film["provenance"]
-    record = root() / "results" / config["dataset"] / f"{film['name']}.json"
+    record = _record(film)
     known = record.exists() and json.loads(record.read_text())["state_sha256"] == film["state_sha256"]
     changed = "" if origin["clean"] else ", changed since"
     return (
@@ -217,6 +217,11 @@ def story(film: Film, found: list[Frame]) -> str:
     )
 
 
+def _record(film: Film) -> Path:
+    """Where the record of the run that was filmed lies."""
+    return root() / "results" / film["config"]["dataset"] / f"{film['name']}.json"
+
+
 def table(found: list[Frame]) -> pd.DataFrame:
     """The frames as numbers, a row an update."""
     columns = {
@@ -231,7 +236,12 @@ def html(film: Film) -> str:
     """The film as a fragment of HTML that works by itself."""
     found = frames(film)
     data = [{"text": frame["text"], "active": frame["active"], "paths": frame["paths"]} for frame in found]
-    numbers, record = table(found), tables.record_link(film["config"]["dataset"], film["name"], "The record.")
+    numbers = table(found)
+    record = (
+        tables.record_link(film["config"]["dataset"], film["name"], "The record.")
+        if _record(film).exists()
+        else ""
+    )
     rows = tables.html(numbers, f"Every update of {film['layer']}, in weights.")
     return f"""<div class="movie">
 <div class="explorer-controls">
