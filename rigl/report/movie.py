@@ -219,7 +219,7 @@ def story(film: Film, found: list[Frame]) -> str:
 
 def _record(film: Film) -> Path:
     """Where the record of the run that was filmed lies."""
-    return root() / "results" / film["config"]["dataset"] / f"{film['name']}.json"
+    return Path(root(), "results", film["config"]["dataset"], f"{film['name']}.json")
 
 
 def table(found: list[Frame]) -> pd.DataFrame:
@@ -237,11 +237,8 @@ def html(film: Film) -> str:
     found = frames(film)
     data = [{"text": frame["text"], "active": frame["active"], "paths": frame["paths"]} for frame in found]
     numbers = table(found)
-    record = (
-        tables.record_link(film["config"]["dataset"], film["name"], "The record.")
-        if _record(film).exists()
-        else ""
-    )
+    place = film["config"]["dataset"], film["name"]
+    record = tables.record_link(*place, "The record.") if _record(film).exists() else ""
     rows = tables.html(numbers, f"Every update of {film['layer']}, in weights.")
     return f"""<div class="movie">
 <div class="explorer-controls">
