@@ -119,7 +119,8 @@ def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys):
         return "waiting for runs that other processes train" in "".join(said)
 
     def kill():
-        wait_for(lambda: all(records.path_of(each, tmp_path).exists() for each in short))
+        # Not only records: a runner notes a finish after it, and could be killed between the two.
+        wait_for(lambda: all(events(tmp_path, "finish", each.name) for each in short))
         wait_for(waits)
         other.kill()
         os.kill(orphan, signal.SIGCONT)
