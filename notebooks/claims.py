@@ -249,7 +249,7 @@ scoreboard.show_claim("densities-settle", found)
 # ### Beyond ERK
 #
 # Figure 5: where ERK keeps more of a layer than uniform masks, redistribution keeps still more, and where less,
-# still less. LeNet-300-100 has only three layers, of which ERK fills the last at these densities: little to judge by.
+# still less. LeNet-300-100 has only three layers: little to judge by.
 
 # %% tags=["remove-input"]
 scoreboard.show_claim("densities-more-extreme", found)

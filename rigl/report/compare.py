@@ -19,7 +19,8 @@ from rigl.report.statistics import Effect, Sample, clear, interval, sample, stan
 from rigl.report.tables import Markup
 
 REPORTED = ("cifar10", "cifar100")
-CLOSE = "event.key === 'Escape' && this.hidePopover()"  # the theme's search box takes the key for itself
+# On a page of the book the key alone does not, once the focus is inside.
+CLOSE = "event.key === 'Escape' && this.hidePopover()"
 SAME_NETWORKS = ("paper", "tenth")  # protocols on the report's networks and data
 
 
@@ -187,7 +188,7 @@ def behind(runs: pd.DataFrame) -> str:
                 "Minutes": f"{run['wall_seconds'] / 60:.1f}",
                 "Device": f"{run['device']}, {run['precision']}",
                 "Commit": tables.commit(run),
-                "Record": tables.record_link(run["dataset"], run["name"], run["name"].rpartition("_")[2]),
+                "Record": tables.short_link(run["dataset"], run["name"]),
             }
         )
     # On one line: pandas keeps a cell's line breaks as text.
@@ -215,9 +216,9 @@ def ranking(found: Sequence[Row]) -> str:
     alike, open_, other = 0, 0, []
     usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
     for a, b in combinations(usable, 2):
-        theirs, mine = _apart(_theirs(a), _theirs(b)), _apart(_ours(a), _ours(b))
-        if a.config.density != b.config.density or not clear(theirs):
+        if a.config.density != b.config.density or not clear(theirs := _apart(_theirs(a), _theirs(b))):
             continue
+        mine = _apart(_ours(a), _ours(b))
         if not clear(mine):
             open_ += 1
         elif mine.value * theirs.value > 0:

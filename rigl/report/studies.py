@@ -202,5 +202,4 @@ def _accuracies(runs: list[RunConfig], frame: pd.DataFrame, column: str) -> pd.S
 
 def _links(dataset: str, names: Sequence[str]) -> tables.Markup:
     """Links to records, each under the last part of its name."""
-    links = (tables.record_link(dataset, name, name.rpartition("_")[2]) for name in names)
-    return tables.Markup(", ".join(links))
+    return tables.Markup(", ".join(tables.short_link(dataset, name) for name in names))

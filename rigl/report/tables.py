@@ -108,6 +108,11 @@ def record_link(dataset: str, name: str, text: str = "") -> Markup:
     return Markup(f'<a href="{escape(address)}">{escape(text or name)}</a>')
 
 
+def short_link(dataset: str, name: str) -> Markup:
+    """The same under the last part of the record's name, its run's id."""
+    return record_link(dataset, name, name.rpartition("_")[2])
+
+
 def printed_link() -> Markup:
     """A link to the report's own figures, likewise."""
     return Markup('<a href="../results/published.json">the report\'s figures as data</a>')
