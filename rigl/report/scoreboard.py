@@ -146,17 +146,11 @@ def in_short(found: Sequence[Finding]) -> str:
     never = [claim for claim in CLAIMS if claim.key not in ours]
     seen = {each.source.protocol for each in told}
     own = "" if "paper" in seen else "the report's own protocol, which needs a GPU, has not been run here"
-    small = [claim for claim in CLAIMS if claim.key in ours and claim.key not in mine]
-    left = "; ".join(
-        filter(
-            None,
-            [
-                own,
-                f"not tested by any run here: {_listed(never)}" if never else "",
-                f"tested by other runs alone, too few to decide: {_listed(small)}" if small else "",
-            ],
-        )
-    )
+    elsewhere = [claim for claim in CLAIMS if claim.key in ours and claim.key not in mine]
+    parts = [own] if own else []
+    parts += [f"not tested by any run here: {_listed(never)}"] if never else []
+    parts += [f"tested on other networks or data alone: {_listed(elsewhere)}"] if elsewhere else []
+    left = "; ".join(parts)
     return (
         f"<p><strong>What holds:</strong> under {escape(main)}, by {runs} runs, {len(by['holds'])} of "
         f"{len(CLAIMS)} claims hold: {_listed([each.claim for each in by['holds']])}. "
