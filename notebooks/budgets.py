@@ -21,15 +21,15 @@
 #
 # ## Where it comes from
 #
-# Let layer $l$ have $k_l$ active weights, dimensions that sum to $s_l$ (for a convolution $C_\text{in} +
-# C_\text{out} + w + h$), and let one image use each of its weights at $p_l$ positions. ERK's $k_l \propto s_l$ is
+# Let layer $l$ have $a_l$ active weights, dimensions that sum to $s_l$ (for a convolution $C_\text{in} +
+# C_\text{out} + w + h$), and let one image use each of its weights at $p_l$ positions. ERK's $a_l \propto s_l$ is
 # what maximises
 #
-# $$\sum_l s_l \log k_l \quad\text{where}\quad \sum_l k_l = K,$$ (eq-erk-aim)
+# $$\sum_l s_l \log a_l \quad\text{where}\quad \sum_l a_l = K,$$ (eq-erk-aim)
 #
 # as a Lagrange multiplier shows: every unit gets about as many connections as any other, and one more connection
-# is worth less the more there are. With the same aim under a budget of FLOPs, $\sum_l p_l k_l = F$, the answer is
-# $k_l \propto s_l / p_l$, so that the density is
+# is worth less the more there are. With the same aim under a budget of FLOPs, $\sum_l p_l a_l = F$, the answer is
+# $a_l \propto s_l / p_l$, so that the density is
 #
 # $$d_l \propto \frac{s_l}{n_l\, p_l}$$ (eq-erk-flops)
 #

@@ -34,7 +34,7 @@ laptop = runs[runs["protocol"] == "laptop"]
 #
 # | | the report | its code | the original code | here |
 # |---|---|---|---|---|
-# | weights dropped in a layer | a fraction f | f times active, rounded up | rounded down | by preset |
+# | weights dropped in a layer | a fraction $\zeta$ | $\zeta$ times active, rounded up | rounded down | by preset |
 # | a weight dropped and grown in one update | new weights start at 0 | starts at 0 | keeps value and momentum | by preset |
 # | momentum of inactive weights | mattered for SNFS | set to 0 at each step; dense for SNFS, pruning, lottery | left alone, set to 0 where a connection is new | by preset |
 # | first convolution under ERK | takes part | takes part | never masked | by preset |
@@ -45,7 +45,9 @@ laptop = runs[runs["protocol"] == "laptop"]
 
 # %% tags=["remove-input"]
 results.show_table(
-    checks.readable_pairs(checks.paired(laptop, "preset", "repro2021", "google"), "repro2021", "google"),
+    checks.readable_pairs(
+        laptop, checks.paired(laptop, "preset", "repro2021", "google"), "repro2021", "google"
+    ),
     "Test accuracy under both presets: protocol “laptop”, Fashion-MNIST; the change is the mean over seeds ± its "
     "sample standard deviation.",
 )
@@ -85,14 +87,14 @@ results.show_table(
 caption = "Test accuracy: protocol “laptop”, Fashion-MNIST; change as above. "
 warmup = checks.paired(laptop[laptop["method"] == "pruning"], "variant", "warmup_share=0", "")
 results.show_table(
-    checks.readable_pairs(warmup, "without", "with"),
+    checks.readable_pairs(laptop, warmup, "without", "with"),
     caption + "Pruning without a warm-up of the learning rate and with one.",
 )
 
 # %% tags=["remove-input"]
 all_images = checks.paired(laptop, "variant", "", "validation=0")
 results.show_table(
-    checks.readable_pairs(all_images, "55,000", "60,000"),
+    checks.readable_pairs(laptop, all_images, "55,000", "60,000"),
     caption + "Trained with 5,000 images held out and on all of them.",
 )
 
@@ -133,7 +135,7 @@ results.show_text(checks.remarks())
 
 # %% tags=["remove-input"]
 results.show_table(
-    checks.counted_against_closed_form(results.folder()),
+    checks.counted_against_closed_form(results.folder(), runs),
     "Training FLOPs relative to dense, by the closed form and counted step by step: means over the runs at hand.",
 )
 

@@ -28,8 +28,8 @@
 #
 # Nearly every method in this book starts from a random mask. A network is to keep a tenth of its weights, but how
 # many does each *layer* keep? Write $d$ for the density that the whole network is to have. Layer $l$ has a weight with
-# $C_{in}$ input channels, $C_{out}$ output channels and, if it is a convolution, a kernel of $w$ by $h$:
-# $N_l$ numbers in all. It gets the density $d_l$.
+# $C_\text{in}$ input channels, $C_\text{out}$ output channels and, if it is a convolution, a kernel of $w$ by $h$:
+# $n_l$ numbers in all. It gets the density $d_l$.
 #
 # **Uniform** gives every layer the same:
 #
@@ -45,13 +45,13 @@
 # number of channels, so that small layers keep a larger share:
 #
 # $$
-# d_l = \varepsilon \, \frac{C_{in} + C_{out}}{C_{in} \, C_{out}} .
+# d_l = \varepsilon \, \frac{C_\text{in} + C_\text{out}}{C_\text{in} \, C_\text{out}} .
 # $$ (eq-er)
 #
 # **Erdős-Rényi kernel**, ERK, is the same idea with the kernel's size taken in {cite}`evci2020rigging`:
 #
 # $$
-# d_l = \varepsilon \, \frac{C_{in} + C_{out} + w + h}{C_{in} \, C_{out} \, w \, h} .
+# d_l = \varepsilon \, \frac{C_\text{in} + C_\text{out} + w + h}{C_\text{in} \, C_\text{out} \, w \, h} .
 # $$ (eq-erk)
 #
 # For a linear layer there is no kernel, and {eq}`eq-erk` is {eq}`eq-er`.
@@ -65,12 +65,12 @@
 # cannot take is given to the others. With $D$ the set of layers that are dense already,
 #
 # $$
-# \varepsilon = \frac{\sum_{l \notin D} d \, N_l - \sum_{l \in D} (1 - d) \, N_l}
-#                    {\sum_{l \notin D} r_l \, N_l} .
+# \varepsilon = \frac{\sum_{l \notin D} d \, n_l - \sum_{l \in D} (1 - d) \, n_l}
+#                    {\sum_{l \notin D} r_l \, n_l} .
 # $$ (eq-epsilon)
 #
 # If now the largest $\varepsilon r_l$ is above one, that layer joins $D$, with any that ties with it, and
-# {eq}`eq-epsilon` is solved again. In the end each layer gets exactly $\mathrm{round}(d_l N_l)$ active
+# {eq}`eq-epsilon` is solved again. In the end each layer gets exactly $\mathrm{round}(d_l n_l)$ active
 # weights, drawn without replacement. Tossing a coin for each weight would be simpler, but then the count
 # would drift from one seed to the next.
 
@@ -78,21 +78,21 @@
 # ### Why equal densities cost unequal FLOPs
 #
 # A weight of a linear layer is used once for each sample. A weight of a convolution is used once for each
-# *position* of its output, $P_l$ of them. A forward pass therefore costs, with two FLOPs for a multiplication
+# *position* of its output, $p_l$ of them. A forward pass therefore costs, with two FLOPs for a multiplication
 # and an addition,
 #
 # $$
-# f = \sum_l 2 \, P_l \, d_l \, N_l .
+# f = \sum_l 2 \, p_l \, d_l \, n_l .
 # $$ (eq-flops)
 #
-# Two masks with equally many active weights differ in cost if one puts them where $P_l$ is large. In a
+# Two masks with equally many active weights differ in cost if one puts them where $p_l$ is large. In a
 # residual network the early layers have the fewest channels and the largest images; ER and ERK keep most of
 # just those layers. A saving in weights is then not the same saving in FLOPs, and a comparison of
 # distributions has to say which of the two is held fixed. The fourth distribution, `erk-flops`, is ERK made for
 # the second: with $s_l$ for the sum of dimensions that stands above the bar of {eq}`eq-erk`,
 #
 # $$
-# d_l \propto \frac{s_l}{P_l \, N_l} ,
+# d_l \propto \frac{s_l}{p_l \, n_l} ,
 # $$ (eq-method-erk-flops)
 #
 # for which the page on {doc}`budgets <budgets>` gives the reason. The table gives {eq}`eq-flops` relative to the
@@ -130,16 +130,16 @@ explorer.show(densities)
 #
 # A *static* network keeps its first mask. SET {cite}`mocanu2018scalable`, SNFS {cite}`dettmers2019sparse` and RigL
 # {cite}`evci2020rigging` move it: in one of every $\Delta T$ steps, a mask update takes the place of the optimiser's
-# step. Let layer $l$ have weights $w_i$, of which those in the set $A_l$ are active.
+# step. Let layer $l$ have weights $\theta_i$, of which those in the set $A_l$ are active.
 #
-# **Drop.** All three drop the weights nearest to zero, a fraction $f$ of the active ones (the indices of the $k$
+# **Drop.** All three drop the weights nearest to zero, a fraction $\zeta$ of the active ones (the indices of the $k$
 # lowest values of a set are written $\operatorname{lowest}_k$, those of the highest likewise; ties go to the lower
 # index):
 #
 # $$
 # \begin{aligned}
-# k_l &= \lceil f \, |A_l| \rceil , \\
-# A'_l &= A_l \setminus \operatorname{lowest}_{k_l} \{ |w_i| : i \in A_l \} .
+# k_l &= \lceil \zeta \, |A_l| \rceil , \\
+# A'_l &= A_l \setminus \operatorname{lowest}_{k_l} \{ |\theta_i| : i \in A_l \} .
 # \end{aligned}
 # $$ (eq-drop)
 #
@@ -156,7 +156,7 @@ explorer.show(densities)
 # $$
 # g_i = \begin{cases}
 # u_i & \text{SET} \\
-# \left| \partial L / \partial w_i \right| & \text{RigL} \\
+# \left| \partial L / \partial \theta_i \right| & \text{RigL} \\
 # |v_i| & \text{SNFS} .
 # \end{cases}
 # $$ (eq-score)
@@ -197,11 +197,11 @@ worked.show()
 # ## How much moves
 #
 # Early in training little is known and much should move; late, a new connection has no time left to learn. The
-# fraction $f$ of {eq}`eq-drop` therefore falls with the step $t$, by half a cosine from $\alpha$ to nothing at
+# fraction $\zeta$ of {eq}`eq-drop` therefore falls with the step $t$, by half a cosine from $\alpha$ to nothing at
 # $T_\text{end}$, from which on the mask stays as it is:
 #
 # $$
-# f(t) = \frac{\alpha}{2} \left( 1 + \cos \frac{\pi t}{T_\text{end}} \right) .
+# \zeta(t) = \frac{\alpha}{2} \left( 1 + \cos \frac{\pi t}{T_\text{end}} \right) .
 # $$ (eq-schedule)
 #
 # These are the method's own knobs, with $\Delta T$. Recommended are $\alpha = 0.3$, $\Delta T = 100$ and

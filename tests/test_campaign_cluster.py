@@ -387,7 +387,7 @@ def test_the_overhead_is_measured_and_can_be_read(tmp_path, monkeypatch):
     assert 0 < found["runs_per_second"]["low"] <= found["runs_per_second"]["high"]
     path = overhead.store(found)
     assert path.name.startswith("dask-")
-    assert report.overheads() == [json.loads(path.read_text())]
+    assert report.overheads() == [{**json.loads(path.read_text()), "file": path.name}]
     assert report.rates().loc[0, "Runs"] == 20
     assert "RIGL_RESULTS" not in os.environ
 

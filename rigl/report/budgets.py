@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from rigl.distributions import layer_densities
 from rigl.project import model_layers
-from rigl.report import figures, tables
+from rigl.report import behind, figures, tables
 from rigl.report.statistics import Sample, in_words, welch
 from rigl.shapes import network_density
 
@@ -49,7 +49,8 @@ def weights(flops: float) -> pd.DataFrame:
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs of `results.runs` that had a budget of FLOPs, a row a model, budget and distribution."""
+    """The runs of `results.runs` that had a budget of FLOPs, a row a model, budget and distribution; an
+    accuracy opens its runs."""
     rows = [
         {
             "Model": row["model"],
@@ -57,7 +58,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             "FLOPs, x": row["budget"],
             "Masks": row["distribution"],
             "Weights, x": f"{row['density']:.4f}",
-            "Accuracy, %": row["accuracy"],
+            "Accuracy, %": _opened(frame, row),
             "Seeds": row["seeds"],
         }
         for _, row in _budgeted(frame).iterrows()
@@ -79,6 +80,12 @@ def verdict(frame: pd.DataFrame) -> str:
     return "\n".join(found) or "Too few runs yet to say."
 
 
+def _opened(frame: pd.DataFrame, row: pd.Series) -> tables.Markup:
+    label = f"{row['method']} ({row['distribution']}), {row['budget']} of the FLOPs, {row['model']}"
+    accuracy = tables.accuracy(row["mean"], row["std"])
+    return behind.runs(accuracy, label, f"budget-{label}", behind.of(frame, row["names"]))
+
+
 def _compare(new: pd.Series, old: pd.Series) -> str:
     """In words; a difference counts where Welch's interval over seeds leaves 0 out."""
     apart = new["mean"] - old["mean"]
@@ -96,5 +103,4 @@ def _budgeted(frame: pd.DataFrame) -> pd.DataFrame:
     part = frame[budget.fillna(False).astype(bool)]
     rows = tables.spread(part)
     rows["budget"] = rows["variant"].str.removeprefix("flops=")
-    rows["accuracy"] = [tables.accuracy(*pair) for pair in zip(rows["mean"], rows["std"], strict=True)]
     return rows.sort_values(["model", "method", "budget", "distribution"])

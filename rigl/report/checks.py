@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from rigl import records
 from rigl.distributions import layer_densities
 from rigl.flops import forward_flops, training_flops
 from rigl.project import model_layers
+from rigl.report import behind
 from rigl.report.published import published
-from rigl.report.tables import KEYS
+from rigl.report.tables import KEYS, Markup
 from rigl.shapes import Layer, narrowed
 
 SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
@@ -105,9 +106,10 @@ def wall_times_that_are_flops() -> tuple[int, int]:
     return equal, len(frame)
 
 
-def counted_against_closed_form(folder: str | Path) -> pd.DataFrame:
+def counted_against_closed_form(folder: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Training FLOPs of the usual RigL runs under `folder`, by the closed form and as counted, a row a
-    protocol, model, distribution and density; runs from before steps were counted are left out."""
+    protocol, model, distribution and density; runs from before steps were counted are left out. A count
+    opens its runs, rows of the `records.frame` of the same folder."""
     rows = []
     for _, record in records.records(folder):
         config, cost = record.config, record.flops
@@ -123,15 +125,25 @@ def counted_against_closed_form(folder: str | Path) -> pd.DataFrame:
                     "Density": config.density,
                     "Closed form, x": cost.training / dense,
                     "Counted, x": cost.counted / dense,
+                    "names": record.name,
                 }
             )
     if not rows:
         return pd.DataFrame()
     keys = ["Protocol", "Model", "Method", "Masks", "Density"]
-    means = pd.DataFrame(rows).groupby(keys, as_index=False).mean()
+    means = (
+        pd.DataFrame(rows)
+        .groupby(keys, as_index=False)
+        .agg({"Closed form, x": "mean", "Counted, x": "mean", "names": tuple})
+    )
     excess = means["Closed form, x"] / means["Counted, x"] - 1
     means["Closed form is above by"] = [f"{100 * value:.1f} %" for value in excess]
-    return means.round({"Closed form, x": 4, "Counted, x": 4})
+    means["Closed form, x"] = [f"{value:.4f}" for value in means["Closed form, x"]]
+    means["Counted, x"] = [
+        _opened(f"{row['Counted, x']:.4f}", "counted", row[keys].to_dict(), frame, row["names"])
+        for _, row in means.iterrows()
+    ]
+    return means.drop(columns="names")
 
 
 def remarks() -> str:
@@ -157,13 +169,15 @@ def paired(frame: pd.DataFrame, column: str, first: Any, second: Any) -> pd.Data
     """What going from `first` to `second` in `column` changes, over runs alike in all else, seed included.
 
     One row a setting: the mean difference of test accuracy in points, its sample standard deviation over
-    seeds (missing for one), and how many seeds.
+    seeds (missing for one), how many seeds, and the names of the runs on both sides.
     """
     keys = [key for key in [*KEYS, "variant"] if key != column]
     done = frame[frame["test_accuracy"].notna()].assign(
         test_accuracy=pd.to_numeric(frame["test_accuracy"]), distribution=frame["distribution"].fillna("-")
     )
-    left, right = (done[done[column] == value][[*keys, "seed", "test_accuracy"]] for value in (first, second))
+    left, right = (
+        done[done[column] == value][[*keys, "seed", "test_accuracy", "name"]] for value in (first, second)
+    )
     both = left.merge(right, on=[*keys, "seed"], suffixes=("_first", "_second"))
     both["change"] = both["test_accuracy_second"] - both["test_accuracy_first"]
     found: pd.DataFrame = both.groupby(keys, as_index=False).agg(
@@ -172,21 +186,21 @@ def paired(frame: pd.DataFrame, column: str, first: Any, second: Any) -> pd.Data
         change=("change", "mean"),
         std=("change", "std"),
         seeds=("change", "count"),
+        first_names=("name_first", tuple),
+        second_names=("name_second", tuple),
     )
     return found
 
 
-def readable_pairs(pairs: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """`paired` for people; `first` and `second` head the columns of mean accuracies."""
+def readable_pairs(frame: pd.DataFrame, pairs: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """`paired` for people; `first` and `second` head the columns of mean accuracies, which open their runs,
+    rows of `frame`."""
     return pd.DataFrame(
         [
             {
-                "Model": row["model"],
-                "Method": row["method"],
-                "Masks": row["distribution"],
-                "Density": f"{row['density']:g}",
-                f"{first}, %": f"{row['first']:.2f}",
-                f"{second}, %": f"{row['second']:.2f}",
+                **(setting := _setting_of(row)),
+                f"{first}, %": _opened(f"{row['first']:.2f}", first, setting, frame, row["first_names"]),
+                f"{second}, %": _opened(f"{row['second']:.2f}", second, setting, frame, row["second_names"]),
                 "Change, points": f"{row['change']:+.2f}"
                 + ("" if pd.isna(row["std"]) else f" ± {row['std']:.2f}"),
                 "Seeds": row["seeds"],
@@ -194,6 +208,23 @@ def readable_pairs(pairs: pd.DataFrame, first: str, second: str) -> pd.DataFrame
             for _, row in pairs.iterrows()
         ]
     )
+
+
+def _setting_of(row: pd.Series) -> dict[str, str]:
+    """Where a pair of runs stands."""
+    return {
+        "Model": row["model"],
+        "Method": row["method"],
+        "Masks": row["distribution"],
+        "Density": f"{row['density']:g}",
+    }
+
+
+def _opened(
+    shown: str, which: str, setting: Mapping[Any, Any], frame: pd.DataFrame, names: Sequence[str]
+) -> Markup:
+    label = ", ".join([which, *map(str, setting.values())])
+    return behind.runs(shown, label, f"{label}-{names[0]}", behind.of(frame, names))
 
 
 def _ratios(row: pd.Series, layers: Sequence[Layer]) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from rigl import experiments
 from rigl.config import DATASETS, RunConfig
 from rigl.flops import forward_flops
 from rigl.project import model_layers, root
+from rigl.report.tables import Markup, link
 
 GPUS = (1, 8, 64)
 
@@ -87,7 +88,7 @@ def makespan(tasks: Sequence[Task], workers: int) -> float:
 
 
 def benchmarks() -> list[dict[str, Any]]:
-    """The records of ``python -m rigl.bench``, GPUs first."""
+    """The records of ``python -m rigl.bench``, GPUs first, each with the name of its `file`."""
     found = [each for each in _stored() if "images_per_second" in each]
     return sorted(found, key=lambda each: (not is_gpu(each), each["device"]))
 
@@ -95,6 +96,12 @@ def benchmarks() -> list[dict[str, Any]]:
 def overheads() -> list[dict[str, Any]]:
     """The records of ``python -m rigl.campaign overhead``."""
     return [each for each in _stored() if "runs_per_second" in each]
+
+
+def record_link(benchmark: dict[str, Any]) -> Markup:
+    """A link to a benchmark's record under the commit that it was made at."""
+    commit = str(benchmark["commit"])[:8] + ("" if benchmark["clean"] else " (changed)")
+    return link(f"bench/{benchmark['file']}", commit)
 
 
 def is_gpu(benchmark: dict[str, Any]) -> bool:
@@ -171,7 +178,7 @@ def rates() -> pd.DataFrame:
             "Runs a second": f"{each['runs_per_second']['median']:.1f}",
             "Quartiles": "{low:.1f} to {high:.1f}".format(**each["runs_per_second"]),
             "First run after, s": f"{each['seconds_to_start']:.0f}",
-            "Commit": str(each["commit"])[:8] + ("" if each["clean"] else " (changed)"),
+            "Record": record_link(each),
         }
         for each in overheads()
     ]
@@ -196,7 +203,8 @@ def verdict(benchmark: dict[str, Any]) -> str:
 
 
 def _stored() -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(Path(root(), "results", "bench").glob("*.json"))]
+    found = sorted(Path(root(), "results", "bench").glob("*.json"))
+    return [{**json.loads(path.read_text()), "file": path.name} for path in found]
 
 
 def _sorted(tasks: Sequence[Task]) -> list[Task]:

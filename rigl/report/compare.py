@@ -13,14 +13,12 @@ import pandas as pd
 
 from rigl import experiments
 from rigl.config import RunConfig
-from rigl.report import tables
+from rigl.report import behind, tables
 from rigl.report.published import SEEDS, published
 from rigl.report.statistics import Effect, Sample, clear, interval, sample, standard_error, welch
 from rigl.report.tables import Markup
 
 REPORTED = ("cifar10", "cifar100")
-# On a page of the book the key alone does not, once the focus is inside.
-CLOSE = "event.key === 'Escape' && this.hidePopover()"
 SAME_NETWORKS = ("paper", "tenth")  # protocols on the report's networks and data
 
 
@@ -163,36 +161,12 @@ def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFra
 def ours(row: Row, place: str) -> Markup:
     """Mean and spread of a row's runs, as a button that opens them; without any, the command that makes
     one."""
+    label = f"{row.label}, protocol “{row.config.protocol}”"
     if row.runs.empty:
-        shown, content = "not run", f"<p>No run yet. To make one:</p><pre>{escape(command(row.config))}</pre>"
-    else:
-        shown = tables.accuracy(row.mean, row.std) if len(row.accuracies) else "diverged"
-        content = behind(row.runs)
-    return Markup(
-        f'<button type="button" class="runs" popovertarget="{escape(place)}">{escape(shown)}</button>'
-        f'<div popover id="{escape(place)}" class="runs-behind" role="dialog" '
-        f'aria-label="{escape(row.label)}" onkeydown="{CLOSE}"><p>{escape(row.label)}, protocol '
-        f"“{escape(row.config.protocol)}”</p>{content}</div>"
-    )
-
-
-def behind(runs: pd.DataFrame) -> str:
-    """The runs behind a figure as an HTML table: seed, accuracy, device, commit, time, and a link to the
-    record."""
-    lines = []
-    for _, run in runs.sort_values("seed").iterrows():
-        lines.append(
-            {
-                "Seed": run["seed"],
-                "Accuracy, %": "diverged" if pd.isna(run["test_accuracy"]) else f"{run['test_accuracy']:.2f}",
-                "Minutes": f"{run['wall_seconds'] / 60:.1f}",
-                "Device": f"{run['device']}, {run['precision']}",
-                "Commit": tables.commit(run),
-                "Record": tables.short_link(run["dataset"], run["name"]),
-            }
-        )
-    # On one line: pandas keeps a cell's line breaks as text.
-    return "".join(line.strip() for line in tables.plain(pd.DataFrame(lines)).splitlines())
+        content = f"<p>No run yet. To make one:</p><pre>{escape(command(row.config))}</pre>"
+        return behind.button("not run", label, place, content)
+    shown = tables.accuracy(row.mean, row.std) if len(row.accuracies) else "diverged"
+    return behind.runs(shown, label, place, row.runs)
 
 
 def command(config: RunConfig) -> str:

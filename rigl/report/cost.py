@@ -50,7 +50,7 @@ def speed() -> pd.DataFrame:
                 "Plain loop, images/s": f"{rates['plain loop']:,.0f}",
                 "Engine against it": _spread(ratios["dense against the plain loop with PIL batches"]),
                 "RigL against dense": _spread(_rigl_ratio(each)),
-                "Commit": str(each["commit"])[:8] + ("" if each["clean"] else " (changed)"),
+                "Record": cluster.record_link(each),
             }
         )
     return pd.DataFrame(rows)

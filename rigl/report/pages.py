@@ -196,7 +196,9 @@ def _table(name: str, setup: Setup) -> str:
         )
     place = f"{setup.protocol}-{setup.dataset}-{setup.model}"
     table = compare.table(name, found, compare.top(found, setup.dense), place)
-    return f'{tables.html(table, text)}<p class="caption">Here are {tables.printed_link()}.</p>'
+    printed = any(row.report is not None for row in found)
+    data = f'<p class="caption">Here are {tables.printed_link()}.</p>' if printed else ""
+    return tables.html(table, text) + data
 
 
 def _ranking(name: str, setup: Setup) -> str:

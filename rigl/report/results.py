@@ -1,4 +1,4 @@
-"""The results page: one protocol at a time, its tables, its plots, and the runs behind them."""
+"""The results page: one protocol at a time, its tables, whose figures open their runs, and its plots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from rigl import records
 from rigl.config import protocol
 from rigl.project import root
-from rigl.report import figures, tables
+from rigl.report import behind, figures, tables
 from rigl.studies import studies
 
 MOVING = ("snfs", "rigl-sg", "rigl-sm", "pruning")
@@ -52,18 +52,28 @@ def caption(name: str, dataset: str, model: str, *validation: int) -> str:
     )
 
 
-def provenance(frame: pd.DataFrame) -> pd.DataFrame:
-    """Where each figure comes from, a row a run."""
-    return pd.DataFrame(
-        {
-            "Run": [tables.record_link(run["dataset"], run["name"]) for _, run in frame.iterrows()],
-            "Device": frame["device"],
-            "Precision": frame["precision"],
-            "Commit": [tables.commit(run) for _, run in frame.iterrows()],
-            "Minutes": [f"{seconds / 60:.1f}" for seconds in frame["wall_seconds"]],
-            "Accuracy, %": ["diverged" if pd.isna(x) else f"{x:.2f}" for x in frame["test_accuracy"]],
-        }
-    )
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """`tables.spread` of `frame` in words and rounded figures, for people, without the columns that a caption
+    names; an accuracy opens its runs."""
+    rows = []
+    for _, row in tables.spread(frame).sort_values(["density", "distribution", "method"]).iterrows():
+        masks = row["distribution"] if isinstance(row["distribution"], str) else "-"
+        density = f"{row['density']:g}"
+        label = f"{tables.label(row)}, masks {masks}, density {density}, protocol “{row['protocol']}”"
+        accuracy = tables.accuracy(row["mean"], row["std"])
+        place = f"all-{row['names'][0]}"  # a run stands in one row
+        rows.append(
+            {
+                "Method": tables.label(row),
+                "Masks": masks,
+                "Density": density,
+                "Accuracy, %": behind.runs(accuracy, label, place, behind.of(frame, row["names"])),
+                "Seeds": str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
+                "Train FLOPs, x": f"{row['train_flops']:.3f}",
+                "Test FLOPs, x": f"{row['test_flops']:.3f}",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def show(frame: pd.DataFrame, name: str) -> None:
@@ -99,16 +109,16 @@ def show_text(markdown: str) -> None:
 
 
 def outputs(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
-    """For each data set and model of protocol `name` a table, a plot where there is something to compare,
-    and the runs behind both, each as ``{mimetype: content}``."""
+    """For each data set and model of protocol `name` a table, and plots where there is something to compare,
+    each as ``{mimetype: content}``."""
     mine = frame[frame["protocol"] == name]
     if mine.empty:
         return [{"text/html": "<p><em>No runs yet under this protocol.</em></p>"}]
     found = []
     for (dataset, model), part in mine.groupby(["dataset", "model"]):
-        settings = tables.spread(part)
+        settings = readable(part)
         title = escape(f"{model} on {dataset}")
-        table = tables.html(tables.readable(settings), caption(name, str(dataset), str(model)))
+        table = tables.html(settings, caption(name, str(dataset), str(model)))
         found.append({"text/html": f"<h3>{title}</h3>{table}"})
         if len(settings) > 1:
             text = f"{model} on {dataset}: test accuracy against density, a marker a run, all that there are."
@@ -119,7 +129,4 @@ def outputs(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
             found.append({"text/html": heading})
             text = f"{model} on {dataset}: forward FLOPs relative to dense at each step of these runs."
             found += figures.outputs(figures.cost_over_time(*moving), text)
-        listing = tables.html(provenance(part), f"Runs of {model} on {dataset}, protocol “{name}”.")
-        summary = f"<summary>The runs behind these figures: {len(part)}</summary>"
-        found.append({"text/html": f"<details>{summary}{listing}</details>"})
     return found

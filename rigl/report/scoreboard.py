@@ -18,6 +18,7 @@ from rigl.report.evidence import REPORT, Cell, Source
 from rigl.report.pages import SETUPS
 from rigl.report.published import published
 from rigl.report.statistics import LEVEL, Effect
+from rigl.report.tables import Markup
 from rigl.studies import studies
 
 # A sign for each, so that no verdict is told by its colour.
@@ -177,7 +178,7 @@ def show(found: Sequence[Finding]) -> None:
 
 
 def html(found: Sequence[Finding], page: str = "claims.html") -> str:
-    """`show`'s table; a claim links to its section of `page`."""
+    """`show`'s table; a claim links to its section of `page`, an effect to what is behind it there."""
     decided = {place(each.source) for each in found if each.verdict != "not tested" and not each.why}
     every = list(dict.fromkeys(place(each.source) for each in found))
     sources = [name for name in every if name in decided]
@@ -185,7 +186,7 @@ def html(found: Sequence[Finding], page: str = "claims.html") -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in sources)
     body = "".join(
         f'<tr><th scope="row"><a href="{page}#claim-{claim.key}">{escape(claim.text)}</a></th>'
-        + "".join(_verdict(cells.get((claim.key, name))) for name in sources)
+        + "".join(_verdict(cells.get((claim.key, name)), page) for name in sources)
         + "</tr>"
         for claim in CLAIMS
     )
@@ -205,13 +206,14 @@ def html(found: Sequence[Finding], page: str = "claims.html") -> str:
     return tables.framed(table, caption, "labels-1", name="Verdicts on the claims")
 
 
-def _verdict(found: Finding | None) -> str:
+def _verdict(found: Finding | None, page: str) -> str:
     if found is None or found.effect is None:
         return f"<td>{signed('not tested')}</td>"
     value, words, bounds = _parts(found.effect, found.claim.unit)
     interval = f"<br>[{', '.join(bounds)}]" if bounds else ""
     text = f"{value}{words}{interval}"
-    return f"<td><strong>{signed(found.verdict)}</strong><br><small>{text}</small></td>"
+    link = f'<a href="{page}#{_anchor(found)}">{text}</a>'
+    return f"<td><strong>{signed(found.verdict)}</strong><br><small>{link}</small></td>"
 
 
 def show_claim(key: str, found: Sequence[Finding]) -> None:
@@ -239,32 +241,45 @@ def claim_html(key: str, found: Sequence[Finding]) -> str:
 def _finding(claim: Claim, found: Finding) -> str:
     rest = sentence(found).removeprefix(found.verdict)
     text = f"{escape(place(found.source))}: <strong>{signed(found.verdict)}</strong>{escape(rest)}."
-    table = pd.DataFrame([_row(claim, cell) for cell in found.cells])
+    table = pd.DataFrame([_row(claim, cell, found.source) for cell in found.cells])
+    table = table if any(cell.note for cell in found.cells) else table.drop(columns="Remark", errors="ignore")
     listing = tables.html(table, f"{claim.text} A row a setting, {place(found.source)}.")
-    if found.source.protocol == REPORT:
-        names = ", ".join(map(in_words, found.runs))
-        behind = f"<p>From the report: {escape(names)}; {tables.printed_link()}.</p>" if found.runs else ""
-    else:
-        links = (tables.record_link(found.source.dataset, name) for name in found.runs)
-        names = "".join(f"<li>{link}</li>" for link in links)
-        behind = f"<details><summary>The runs behind: {len(found.runs)}</summary><ul>{names}</ul></details>"
+    data = f"<p>Here are {tables.printed_link()}.</p>" if found.source.protocol == REPORT else ""
     summary = f"<summary>Setting by setting: {escape(place(found.source))}</summary>"
-    return f"<p>{text}</p><details>{summary}{listing}{behind}</details>"
+    # The anchor lies inside, so that a link to it unfolds the table.
+    return f'<p>{text}</p><details>{summary}<div id="{_anchor(found)}">{listing}{data}</div></details>'
 
 
-def _row(claim: Claim, cell: Cell) -> dict[str, str]:
+def _anchor(found: Finding) -> str:
+    source = found.source
+    return escape(
+        "-".join((found.claim.key, source.protocol, source.dataset, source.model)).replace(" ", "-")
+    )
+
+
+def _row(claim: Claim, cell: Cell, source: Source) -> dict[str, str]:
     value, _, bounds = _parts(cell.effect, claim.unit) if cell.effect else ("-", "", ())
     low, high = bounds or ("-", "-")
     return {
         "Setting": cell.where,
+        "Verdict": signed(cell.verdict),
         claim.sides[0]: cell.one,
         claim.sides[1]: cell.other,
         f"Effect,{UNITS.get(claim.unit, SHARE)[1]}": value,
         "From": low,
         "To": high,
         "Seeds": cell.seeds or "-",
-        "Verdict": signed(cell.verdict) + (f" ({cell.note})" if cell.note else ""),
+        "Runs": _runs(cell, source),
+        "Remark": cell.note or "-",
     }
+
+
+def _runs(cell: Cell, source: Source) -> str:
+    """A cell's runs, by their seeds, as links to their records; where the report's figures stand in it."""
+    if source.protocol == REPORT:
+        return ", ".join(map(in_words, cell.runs)) or "-"
+    links = " ".join(tables.seed_link(source.dataset, name) for name in cell.runs)
+    return Markup(f'<span class="links">{links or "-"}</span>')
 
 
 def glue(found: Sequence[Finding]) -> None:

@@ -15,7 +15,8 @@ def spread(frame: pd.DataFrame) -> pd.DataFrame:
 
     Settings differ in any of `KEYS`, and in the column `variant` where the frame has one. `mean` and
     `std` (the sample's, n - 1; missing for one run) are of the test accuracy in percent over the `seeds`
-    finished runs; `diverged` counts the others; the FLOPs ratios are relative to dense.
+    finished runs; `diverged` counts the others; the FLOPs ratios are relative to dense; `names` are those
+    of the records.
     """
     keys = KEYS + [key for key in ("variant",) if key in frame]
     rows = frame.assign(
@@ -28,24 +29,8 @@ def spread(frame: pd.DataFrame) -> pd.DataFrame:
         diverged=("diverged", "sum"),
         train_flops=("train_flops", "mean"),
         test_flops=("test_flops", "mean"),
+        names=("name", tuple),
     )
-
-
-def readable(spread: pd.DataFrame) -> pd.DataFrame:
-    """A `spread` in words and rounded figures, for people; without the columns that a caption names."""
-    rows = [
-        {
-            "Method": label(row),
-            "Masks": row["distribution"] if isinstance(row["distribution"], str) else "-",
-            "Density": f"{row['density']:g}",
-            "Accuracy, %": accuracy(row["mean"], row["std"]),
-            "Seeds": str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
-            "Train FLOPs, x": f"{row['train_flops']:.3f}",
-            "Test FLOPs, x": f"{row['test_flops']:.3f}",
-        }
-        for _, row in spread.sort_values(["density", "distribution", "method"]).iterrows()
-    ]
-    return pd.DataFrame(rows)
 
 
 def label(row: pd.Series) -> str:
@@ -101,11 +86,15 @@ def plain(table: pd.DataFrame) -> str:
         return str(safe.to_html(index=False, border=0, classes="table", escape=False, justify="left"))
 
 
+def link(path: str, text: str) -> Markup:
+    """A link to a file of ``results/``, by its place beside the folder of the notebooks and of their
+    pages."""
+    return Markup(f'<a href="../results/{escape(path)}">{escape(text)}</a>')
+
+
 def record_link(dataset: str, name: str, text: str = "") -> Markup:
-    """A link to a record, by its place beside the folder of the notebooks and of their pages; `text` is the
-    record's name unless said."""
-    address = f"../results/{dataset}/{name}.json"
-    return Markup(f'<a href="{escape(address)}">{escape(text or name)}</a>')
+    """A link to a record; `text` is its name unless said."""
+    return link(f"{dataset}/{name}.json", text or name)
 
 
 def short_link(dataset: str, name: str) -> Markup:
@@ -113,9 +102,16 @@ def short_link(dataset: str, name: str) -> Markup:
     return record_link(dataset, name, name.rpartition("_")[2])
 
 
+def seed_link(dataset: str, name: str) -> Markup:
+    """The same under the seed in the record's name, as ``"s0"``."""
+    place = f"../results/{dataset}/{name}.json"
+    seed = name.rpartition("_")[0].rpartition("_")[2] or name
+    return Markup(f'<a href="{escape(place)}" aria-label="{escape(name)}">{escape(seed)}</a>')
+
+
 def printed_link() -> Markup:
     """A link to the report's own figures, likewise."""
-    return Markup('<a href="../results/published.json">the report\'s figures as data</a>')
+    return link("published.json", "the report's figures as data")
 
 
 def commit(run: pd.Series) -> str:

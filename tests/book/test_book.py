@@ -112,13 +112,25 @@ def test_runs_behind_a_figure_open_and_close_by_keyboard(read) -> None:
     button.focus()
     page.keyboard.press("Enter")
     opened.get_by_role("link").first.wait_for()
-    assert opened.get_attribute("aria-label") == opened.locator("p").first.inner_text().partition(", prot")[0]
+    assert opened.get_attribute("aria-label") == opened.locator("p").first.inner_text()
     page.keyboard.press("Tab")
     while page.evaluate("document.activeElement.tagName") != "A":
         page.keyboard.press("Tab")
     page.keyboard.press("Escape")
     opened.wait_for(state="detached")
     assert button.evaluate("button => button === document.activeElement")
+
+
+@pytest.mark.browser
+def test_from_a_verdict_on_the_first_page_a_record_is_two_clicks_away(read) -> None:
+    page = read("notebooks/start").page
+    page.locator(".scoreboard tbody a", has_text="+5.00 points").first.click()
+    page.wait_for_url("**/claims.html#*")
+    record = page.locator("details[open] .links a").first
+    record.wait_for()
+    with page.expect_response("**/results/fashion-mnist/*.json") as found:
+        record.click()
+    assert found.value.json()["config"]["dataset"] == "fashion-mnist"
 
 
 STATE = """() => {

@@ -1,5 +1,6 @@
 """Checks on the report's figures, each against arithmetic done by hand, and pairs of runs."""
 
+import re
 from statistics import mean, stdev
 
 import pandas as pd
@@ -72,16 +73,22 @@ def test_pairs_are_alike_in_all_else(frame: pd.DataFrame) -> None:
     (row,) = checks.paired(frame, "preset", "repro2021", "google").to_dict("records")
     assert (row["first"], row["second"], row["change"], row["seeds"]) == (81.0, 82.5, 1.5, 2)
     assert row["std"] == pytest.approx(stdev([1.0, 2.0]))
-    table = checks.readable_pairs(checks.paired(frame, "preset", "repro2021", "google"), "one", "other")
-    assert table.iloc[0].tolist() == [
-        "lenet-300-100", "rigl", "erk", "0.1", "81.00", "82.50", "+1.50 ± 0.71", 2,
+    pairs = checks.paired(frame, "preset", "repro2021", "google")
+    table = checks.readable_pairs(frame, pairs, "one", "other")
+    one, other = table.iloc[0][["one, %", "other, %"]]
+    assert table.iloc[0].drop(["one, %", "other, %"]).tolist() == [
+        "lenet-300-100", "rigl", "erk", "0.1", "+1.50 ± 0.71", 2,
     ]  # fmt: skip
+    assert (">81.00<" in one, ">82.50<" in other) == (True, True)
+    for cell, preset in ((one, "repro2021"), (other, "google")):
+        names = {record(seed=seed, preset=preset).name for seed in (0, 1)}
+        assert set(re.findall(r"fashion-mnist/(.*?)\.json", cell)) == names
 
 
 def test_pairs_of_variants(frame: pd.DataFrame) -> None:
     (row,) = checks.paired(frame, "variant", "warmup_share=0", "").to_dict("records")
     assert (row["method"], row["distribution"], row["change"]) == ("pruning", "-", -1.0)
-    assert checks.readable_pairs(pd.DataFrame(), "a", "b").empty
+    assert checks.readable_pairs(frame, pd.DataFrame(), "a", "b").empty
 
 
 def test_counted_against_the_closed_form(tmp_path) -> None:
@@ -90,7 +97,7 @@ def test_counted_against_the_closed_form(tmp_path) -> None:
         flops = run.flops.model_copy(update={"counted": counted, "training": 3 * 532_400 * 0.103})
         return run.model_copy(update={"flops": flops})
 
-    assert checks.counted_against_closed_form(tmp_path).empty
+    assert checks.counted_against_closed_form(tmp_path, records.frame(tmp_path)).empty
     dense = 3 * 532_400
     runs = [
         cost(0.1 * dense),
@@ -100,6 +107,10 @@ def test_counted_against_the_closed_form(tmp_path) -> None:
     ]
     for run in runs:
         records.save(run, tmp_path)
-    (row,) = checks.counted_against_closed_form(tmp_path).to_dict("records")
-    assert (row["Method"], row["Closed form, x"], row["Counted, x"]) == ("rigl", 0.103, 0.101)
+    (row,) = checks.counted_against_closed_form(tmp_path, records.frame(tmp_path)).to_dict("records")
+    assert (row["Method"], row["Closed form, x"]) == ("rigl", "0.1030")
+    assert ">0.1010<" in row["Counted, x"]
+    assert set(re.findall(r"fashion-mnist/(.*?)\.json", row["Counted, x"])) == {
+        each.name for each in runs[:2]
+    }
     assert row["Closed form is above by"] == "2.0 %"

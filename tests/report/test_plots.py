@@ -87,7 +87,7 @@ COSTS = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(COSTS)
 def test_pareto_front(points) -> None:
-    plain = dict.fromkeys(FRONT, "x") | {"density": 0.1, "multiplier": 1, "test_flops": 0.1}
+    plain = dict.fromkeys([*FRONT, "name"], "x") | {"density": 0.1, "multiplier": 1, "test_flops": 0.1}
     frame = pd.DataFrame(
         [{**plain, "method": name, "train_flops": cost, "test_accuracy": y} for cost, y, name in points]
     )

@@ -1,5 +1,6 @@
 """The results page: what it says of runs, and that it needs none."""
 
+import re
 from typing import get_args
 
 from report.sample import record
@@ -23,6 +24,35 @@ def test_variants_do_not_share_a_mean(project) -> None:
     page = shown(results.runs(), "laptop")
     assert "81.00 ± 1.41" in page
     assert "rigl, alpha=0.5, delta_t=50" in page
+
+
+def cells(frame) -> list[dict[str, str]]:
+    """`results.readable`, a button by its text."""
+    found = results.readable(frame).map(lambda cell: re.sub(r"<button[^>]*>([^<]*)<.*", r"\1", str(cell)))
+    return found.to_dict("records")
+
+
+def test_a_variant_is_a_row_of_its_own(project) -> None:
+    for run in (record(80.0), record(60.0, seed=1, alpha=0.5)):
+        records.save(run, project / "results")
+    assert [row["Method"] for row in cells(results.runs())] == ["rigl", "rigl, alpha=0.5"]
+
+
+def test_a_diverged_run_is_counted_and_not_averaged(project) -> None:
+    for run in (record(80.0), record(None, seed=1), record(None, method="set")):
+        records.save(run, project / "results")
+    first, second = cells(results.runs())
+    assert (first["Accuracy, %"], first["Seeds"]) == ("80.00", "1 (1 diverged)")
+    assert (second["Accuracy, %"], second["Seeds"]) == ("-", "0 (1 diverged)")
+
+
+def test_an_accuracy_opens_its_own_runs(project) -> None:
+    runs = record(80.0), record(81.0, seed=1), record(70.0, method="set")
+    for run in runs:
+        records.save(run, project / "results")
+    rigl, other = results.readable(results.runs())["Accuracy, %"]
+    linked = [re.findall(r'href="../results/fashion-mnist/([^"]*).json"', cell) for cell in (rigl, other)]
+    assert linked == [[runs[0].name, runs[1].name], [runs[2].name]]
 
 
 def test_a_usual_run_is_no_variant() -> None:
