@@ -26,7 +26,7 @@ def runs(name: str = "results") -> pd.DataFrame:
     """`records.frame` of the project's folder `name`, and a column `variant`: what a run changed of its
     protocol, such as ``"alpha=0.5"``, so that no mean mixes two settings. What trials of a search changed is
     shown with their study, and left out here. Runs that were given their layers' densities by another run say
-    so there, and have ``"as METHOD"`` for a distribution, so that seeds share a row."""
+    so there, and have ``"as LABEL"`` for a distribution, so that seeds share a row."""
     place = folder(name)
     trials = {run for study in studies(place) for trial in study.trials for run in trial.runs}
     found = [
@@ -34,15 +34,15 @@ def runs(name: str = "results") -> pd.DataFrame:
         for path, record in records.records(place)
         if record.name not in trials or not record.config.changes("preset")
     ]
-    methods = {record.name: record.config.method for _, record in found}
+    labels = {record.name: record.config.label for _, record in found}
     frame = records.tabulate(found)
     variants = []
     for row, (_, record) in zip(frame.index, found, strict=True):
         given, changed = record.config.distribution_name, record.config.changes("preset")
         if given not in (None, *DISTRIBUTIONS):
             changed = ", ".join(filter(None, [changed, "densities given"]))
-            if method := methods.get(str(record.config.distribution)):
-                frame.loc[row, "distribution"] = f"as {method}"
+            if label := labels.get(str(record.config.distribution)):
+                frame.loc[row, "distribution"] = f"as {label}"
         variants.append(changed)
     return frame.assign(variant=pd.Series(variants, dtype=str))
 

@@ -1,4 +1,4 @@
-"""What of a ticket counts: steps over the seeds that all have, and figures that follow the runs."""
+"""What of a mask counts: steps over the seeds that all have, and figures that follow the runs."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 
 from report.sample import record
 from rigl import records
-from rigl.report import results, tickets
+from rigl.report import inherited, results
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ STEPS = {
 
 
 def test_steps_over_the_seeds_that_all_have(saved) -> None:
-    table = tickets.table(saved(**STEPS))
+    table = inherited.table(saved(**STEPS), inherited.TICKET)
     shown = [re.search(">([^<]*)</button>", cell)[1] for cell in table["Accuracy, %"]]
     assert shown == [f"{mean}.10 ± 0.14" for mean in (80, 82, 84, 85, 86, 87)]
     assert set(table["Seeds"]) == {2}
@@ -57,7 +57,7 @@ def test_steps_over_the_seeds_that_all_have(saved) -> None:
 
 
 def test_differences_follow_the_runs(saved) -> None:
-    text = tickets.verdict(saved(**STEPS))
+    text = inherited.verdict(saved(**STEPS), inherited.TICKET)
     found = re.findall(r"([-+]\d+\.\d\d) points, 95 % interval .*?: (better|worse|no different)", text)
     assert [float(value) for value, _ in found] == [2.0, 1.0, 1.0, 2.0]
     assert {word for _, word in found} == {"better"}
@@ -65,12 +65,12 @@ def test_differences_follow_the_runs(saved) -> None:
 
 def test_what_is_missing_leaves_nothing_to_say(saved) -> None:
     frame = saved(**{name: values for name, values in STEPS.items() if name != "rigl_given"})
-    assert tickets.table(frame).empty
-    assert tickets.verdict(frame) == "Too few runs yet to say."
+    assert inherited.table(frame, inherited.TICKET).empty
+    assert inherited.verdict(frame, inherited.TICKET) == "Too few runs yet to say."
 
 
 def test_the_reports_figures_are_those_of_its_tables() -> None:
-    assert re.findall(r"[\d.]+(?= %)", tickets.reported()) == [
+    assert re.findall(r"[\d.]+(?= %)", inherited.reported()) == [
         *("90.4", "92.6", "92.4", "89.1", "90.3"),
         *("73.6", "73.1", "72.6", "69.7", "67.6"),
     ]

@@ -1,4 +1,4 @@
-"""What of a lottery ticket counts: how many weights each layer has, or which these are."""
+"""What of a mask that was found counts: how many weights each layer has, or which these are."""
 
 from __future__ import annotations
 
@@ -8,55 +8,62 @@ from rigl.report import behind, tables
 from rigl.report.published import published
 from rigl.report.statistics import Sample, in_words, sample, welch
 
-LAYERS = "as pruning"  # in `results.runs`: masks drawn anew with the densities of a pruned network's layers
-# From a random mask to the ticket: method, masks, and both in words.
-STEPS = (
+# From a usual run to one that begins with a mask that was found: method, masks, and both in words.
+Steps = tuple[tuple[str, str | None, str], ...]
+TICKET: Steps = (
     ("static", "erk", "random masks, ERK's densities"),
-    ("static", LAYERS, "random masks, pruning's densities"),
+    ("static", "as pruning", "random masks, pruning's densities"),
     ("rigl", "erk", "RigL from ERK's densities"),
-    ("rigl", LAYERS, "RigL from pruning's densities"),
+    ("rigl", "as pruning", "RigL from pruning's densities"),
     ("lottery", None, "pruning's mask, the same first values"),
     ("pruning", None, "pruning itself"),
 )
+AGAIN: Steps = (
+    ("rigl", "uniform", "RigL from uniform densities"),
+    ("rigl", "as rigl-sm-uniform", "RigL from RigL-SM's densities, masks drawn anew"),
+    ("rigl-reinit", "uniform", "RigL from RigL-SM's mask"),
+    ("rigl-sm", "uniform", "RigL-SM itself"),
+)
+# Which two of them are told apart in words, the second less the first.
+PAIRS = {
+    TICKET: ((2, 4), (3, 4), (2, 3), (0, 1)),
+    AGAIN: ((0, 1), (0, 2), (1, 2)),
+}
 
 
-def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """The steps to a ticket in the runs of `results.runs` of one protocol and data set, a row a model,
-    density and step, over the seeds that all steps have; an accuracy opens its runs."""
+def table(frame: pd.DataFrame, steps: Steps) -> pd.DataFrame:
+    """The `steps` in the runs of `results.runs` of one protocol and data set, a row a model, density and
+    step, over the seeds that all steps have; an accuracy opens its runs."""
     rows = []
-    for model, density, found in _complete(frame):
-        for (method, masks, words), runs in zip(STEPS, found, strict=True):
+    for model, density, found in _complete(frame, steps):
+        for (method, masks, words), runs in zip(steps, found, strict=True):
             label = f"{words}: {method}, {model}, density {density:g}"
-            values = sample(label, runs["test_accuracy"].astype(float).tolist())
+            values = _sample(words, runs)
             shown = tables.accuracy(values.mean, values.std)
             rows.append(
                 {
                     "Model": model,
                     "Density": f"{density:g}",
+                    "Training": words,
                     "Method": method,
                     "Masks": masks or "-",
-                    "What that is": words,
-                    "Accuracy, %": behind.runs(shown, label, f"ticket-{label}", runs),
+                    "Accuracy, %": behind.runs(shown, label, f"step-{label}", runs),
                     "Seeds": values.n,
                 }
             )
     return pd.DataFrame(rows)
 
 
-def verdict(frame: pd.DataFrame) -> str:
-    """What the steps differ by, a line a model and density."""
+def verdict(frame: pd.DataFrame, steps: Steps) -> str:
+    """What the steps differ by, a line a model, density and pair of `PAIRS`."""
     lines = []
-    for model, density, found in _complete(frame):
-        each = {(method, masks): _sample(runs) for (method, masks, _), runs in zip(STEPS, found, strict=True)}
-        ticket = each["lottery", None]
-        told = (
-            ("The ticket against RigL from ERK", ticket, each["rigl", "erk"]),
-            ("the ticket against RigL with its layers' densities", ticket, each["rigl", LAYERS]),
-            ("these densities against ERK's under RigL", each["rigl", LAYERS], each["rigl", "erk"]),
-            ("and with a fixed random mask", each["static", LAYERS], each["static", "erk"]),
-        )
-        parts = [f"{words} {a.mean - b.mean:+.2f} points, {_words(a, b)}" for words, a, b in told]
-        lines.append(f"- {model}, density {density:g}: {'; '.join(parts)}.")
+    for model, density, found in _complete(frame, steps):
+        samples = [_sample(words, runs) for (_, _, words), runs in zip(steps, found, strict=True)]
+        for one, other in PAIRS[steps]:
+            a, b = samples[other], samples[one]
+            told = in_words(welch(((1.0, a), (-1.0, b)))) if min(a.n, b.n) > 1 else "a single seed"
+            what = f"{model}, density {density:g}, {a.name} against {b.name}"
+            lines.append(f"- {what}: {a.mean - b.mean:+.2f} points, {told}.")
     return "\n".join(lines) or "Too few runs yet to say."
 
 
@@ -79,29 +86,23 @@ def _printed(table: str, dataset: str, method: str, masks: str | None = None) ->
     return float(found[found["distribution"].fillna("-") == (masks or "-")]["accuracy"].iloc[0])
 
 
-def _complete(frame: pd.DataFrame) -> list[tuple[str, float, list[pd.DataFrame]]]:
+def _complete(frame: pd.DataFrame, steps: Steps) -> list[tuple[str, float, list[pd.DataFrame]]]:
     """(model, density, runs of each step) where every step has runs, and the seeds that all of them have."""
-    usual = frame["variant"].eq("") | frame["distribution"].eq(LAYERS)
+    usual = frame["variant"].eq("") | frame["distribution"].fillna("").str.startswith("as ")
     plain = usual & frame["preset"].eq("repro2021") & frame["multiplier"].eq(1)
     done = frame[plain & frame["test_accuracy"].notna()]
     made = []
     for _, part in done.groupby(["model", "density"]):
-        steps = [
+        each = [
             part[part["method"].eq(method) & part["distribution"].fillna("-").eq(masks or "-")]
-            for method, masks, _ in STEPS
+            for method, masks, _ in steps
         ]
-        seeds = set.intersection(*(set(each["seed"]) for each in steps))
+        seeds = set.intersection(*(set(runs["seed"]) for runs in each))
         if seeds:
             model, density = str(part["model"].iloc[0]), float(part["density"].iloc[0])
-            made.append((model, density, [each[each["seed"].isin(seeds)] for each in steps]))
+            made.append((model, density, [runs[runs["seed"].isin(seeds)] for runs in each]))
     return made
 
 
-def _sample(runs: pd.DataFrame) -> Sample:
-    return sample(str(runs["name"].iloc[0]), runs["test_accuracy"].astype(float).tolist())
-
-
-def _words(a: Sample, b: Sample) -> str:
-    if min(a.n, b.n) < 2:
-        return "a single seed"
-    return in_words(welch(((1.0, a), (-1.0, b))))
+def _sample(name: str, runs: pd.DataFrame) -> Sample:
+    return sample(name, runs["test_accuracy"].astype(float).tolist())
