@@ -32,16 +32,17 @@ laptop = runs[runs["protocol"] == "laptop"]
 # Where the rows below differ, the presets `repro2021` (the default, the report's code) and `google` (the original
 # code) hold both readings.
 #
-# | | the report | its code | the original code | here |
+# | | the report | its code | the original code | what it changes |
 # |---|---|---|---|---|
-# | weights dropped in a layer | a fraction $\zeta$ | $\zeta$ times active, rounded up | rounded down | by preset |
-# | a weight dropped and grown in one update | new weights start at 0 | starts at 0 | keeps value and momentum | by preset |
-# | momentum of inactive weights | mattered for SNFS | set to 0 at each step; dense for SNFS, pruning, lottery | left alone, set to 0 where a connection is new | by preset |
-# | first convolution under ERK | takes part | takes part | never masked | by preset |
-# | when | every $\Delta T$ steps | in place of steps 99, 199, ... | first at step 0, and time stands still | by preset |
-# | redistribution, a layer less than 20 % sparse | - | drops at most its sparsity, if its share is above average | no redistribution | by preset |
+# | weights dropped in a layer | a fraction $\zeta$ | $\zeta$ times active, rounded up | rounded down | one weight a layer and update at most; late in training that is all that moves |
+# | a weight dropped and grown in one update | new weights start at 0 | starts at 0 | keeps value and momentum | whether what comes back at once has to learn again |
+# | momentum of inactive weights | mattered for SNFS | set to 0 at each step; dense for SNFS, pruning, lottery | left alone, set to 0 where a connection is new | what the optimiser remembers of weights that are gone |
+# | first convolution under ERK | takes part | takes part | never masked | the other layers' densities, and FLOPs; nothing without convolutions |
+# | when | every $\Delta T$ steps | in place of steps 99, 199, ... | first at step 0, and time stands still | one update, and how many steps train weights |
+# | redistribution, a layer less than 20 % sparse | - | drops at most its sparsity, if its share is above average | no redistribution | SNFS, RigL-SG and RigL-SM alone, in small layers |
 #
-# What the whole preset changes, on runs alike in all else:
+# The runs here follow the preset that their record names. What a preset as a whole changes, on runs alike in all else
+# (one rule by itself has not been varied):
 
 # %% tags=["remove-input"]
 results.show_table(

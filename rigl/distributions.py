@@ -42,14 +42,16 @@ def layer_densities(
     Except under ``"uniform"`` the whole network's density is `density`: what layers that would need more
     than all their weights cannot take is given to the others.
 
-    Raises ValueError for a density outside (0, 1], an unknown distribution, no layers, a map that does
-    not name every layer, a budget or dense layers that leave nothing for the rest, and, where FLOPs
-    matter, layers described without an input shape.
+    Raises ValueError for a density outside (0, 1], both a density and flops, an unknown distribution, no
+    layers, a map that does not name every layer, a budget or dense layers that leave nothing for the rest,
+    and, where FLOPs matter, layers described without an input shape.
     """
     if not layers:
         raise ValueError("layers is empty: the model has no convolution or linear layer to mask")
     if isinstance(distribution, Mapping):
         return _custom(layers, distribution)
+    if density is not None and flops is not None:
+        raise ValueError(f"density={density} and flops={flops}: it should be one of them")
     if distribution not in DISTRIBUTIONS:
         raise ValueError(
             f"distribution={distribution!r} is unknown: choose one of {', '.join(DISTRIBUTIONS)}"

@@ -67,5 +67,6 @@ def check_positions(layers: Sequence[Layer]) -> None:
     unknown = [layer.name for layer in layers if layer.positions < 1]
     if unknown:
         raise ValueError(
-            f"no output positions known for {unknown[0]}: describe the model with its input_shape"
+            f"no output positions known for {unknown[0]}: describe the model with its input_shape (a layer "
+            "that its forward pass does not call has none)"
         )

@@ -28,7 +28,9 @@ def maskable(model: nn.Module) -> list[tuple[str, nn.Module, nn.Parameter]]:
     found: dict[int, tuple[str, nn.Module, nn.Parameter]] = {}
     for prefix, module in model.named_modules():
         weight = module._parameters.get("weight") if isinstance(module, MASKABLE) else None
-        if weight is not None and weight.requires_grad:
+        if weight is not None and nn.parameter.is_lazy(weight):
+            raise ValueError(f"{prefix or 'weight'} has no shape yet: pass a batch through the model first")
+        if weight is not None and weight.requires_grad and weight.numel():
             name = f"{prefix}.weight" if prefix else "weight"
             found.setdefault(id(weight), (name.replace("_orig_mod.", ""), module, weight))
     return list(found.values())
@@ -43,7 +45,8 @@ def describe(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> li
 
     The pass runs on a copy of the model whose tensors have no data (torch's meta device): the model's
     parameters, buffers, hooks, mode and every random state stay as they are. Raises ValueError for a
-    model without a maskable layer.
+    model without a maskable layer, one that is lazy and has no shapes yet, and an input_shape that does not
+    go through it.
     """
     rows = maskable(model)
     if not rows:
@@ -80,8 +83,14 @@ def _positions(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]
         module._forward_pre_hooks.clear()
         if isinstance(module, MASKABLE) and id(module._parameters.get("weight")) in names:
             module.register_forward_hook(partial(count, names[id(module.weight)]))
-    with torch.no_grad():
-        twin(torch.empty((1, *input_shape), device="meta"))
+    try:
+        with torch.no_grad():
+            twin(torch.empty((1, *input_shape), device="meta"))
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"input_shape={tuple(input_shape)} does not go through the model as floats: {reason}"
+        ) from error
     return counts
 
 

@@ -28,7 +28,8 @@ class Sparsifier:
                   ``"static"``, ``"set"``, ``"snfs"``, ``"rigl"``, ``"rigl-sg"``, ``"rigl-sm"``,
                   ``"rigl-struct"``, ``"pruning"``, ``"lottery"``, ``"rigl-reinit"``
     density       active weights over all weights, in (0, 1]; pruning starts dense and ends there, and
-                  structured masks come as near as whole channels, rounded layer by layer, let them
+                  structured masks come as near as whole channels, rounded layer by layer, let them. Needed
+                  unless `distribution` is a map, or `flops` or `masks` are given
     distribution  how the density is shared among layers, by name or as ``{name: density}``: see
                   `rigl.distributions.layer_densities`; pruning needs none
     flops         a budget in place of `density`: forward FLOPs over dense, in (0, 1]; needs `input_shape`
@@ -48,15 +49,16 @@ class Sparsifier:
     are there, every ``.grad`` is set to None, and so the optimiser leaves every parameter alone. Since
     the hooks sit on the optimiser, accumulated and averaged (DDP) gradients are what counts, and a step
     that a gradient scaler skips postpones a due update. Weights, masks and optimiser state keep their
-    storage. The global random state is not touched.
+    storage. The global random state is not touched. A weight that is frozen later keeps its mask. A copy (or
+    pickle) of model and optimizer alone is plain; one of all three together trains sparsely like the first.
 
     Attach it to the weights that training starts from: what is loaded into the model later is masked from
     the next step on, not before.
 
     Raises ValueError for an unknown method, distribution or preset, LBFGS, momentum-based methods on SGD
-    without momentum, a density outside (0, 1], total_steps or delta_t below 1, alpha, t_start or t_end
-    outside [0, 1], masks that are missing or of another model, and a model in which there is nothing to
-    mask.
+    without momentum, a density outside (0, 1], both a density and flops, total_steps or delta_t that are no
+    whole number above 0, alpha, t_start or t_end outside [0, 1], masks that are missing or of another model,
+    a model in which there is nothing to mask, and weights that another sparsifier masks on this optimizer.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Sparsifier:
         optimizer: Optimizer,
         *,
         method: str,
-        density: float | None = 1.0,
+        density: float | None = None,
         distribution: str | Mapping[str, float] = "erk",
         flops: float | None = None,
         input_shape: tuple[int, ...] | None = None,
@@ -81,8 +83,8 @@ class Sparsifier:
         self.method = method_named(method)
         self.preset = preset_named(preset)
         for name, value in (("total_steps", total_steps), ("delta_t", delta_t)):
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+            if not (value >= 1 and value % 1 == 0):
+                raise ValueError(f"{name}={value} must be a whole number, at least 1")
         for name, share in (("alpha", alpha), ("t_start", t_start), ("t_end", t_end)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share} must lie in [0, 1]")
@@ -90,6 +92,8 @@ class Sparsifier:
             raise ValueError(f"{method} starts from a finished {self.method.source} run: give its masks")
         if self.method.masked:
             _check_optimizer(optimizer, self.method)
+        else:
+            density, flops = 1.0, None
         self.optimizer = optimizer
         self.alpha, self.delta_t, self.seed = alpha, delta_t, seed
         self.prune_from, self.last_update_before = t_start * total_steps, t_end * total_steps
@@ -103,6 +107,7 @@ class Sparsifier:
         layers = [layer for layer in describe(model, input_shape) if layer.name in weights]
         if not layers:
             raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
+        _check_alone(optimizer, weights)
         transposed = {name for name, module, _ in found if isinstance(module, TRANSPOSED)}
         self._still = self._dense_layers(layers, transposed, distribution)
         self._weights: dict[str, nn.Parameter] = weights if self.method.masked else {}
@@ -126,12 +131,24 @@ class Sparsifier:
             mask = torch.empty_like(weight, dtype=torch.bool, requires_grad=False)
             self.masks[name] = mask.copy_(masks[name])
             self._factors[name] = mask.to(weight.dtype)
-            self._remember(name, int(masks[name].sum()))
-        self._mask(self._weights.items())
+            self._remember(name, int(mask.sum()))
+        self._clear()
+        self._attach()
+
+    def _attach(self) -> None:
         self._hooks = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
+            self.optimizer.register_step_pre_hook(self._before_step),
+            self.optimizer.register_step_post_hook(self._after_step),
         ]
+
+    # Optimisers leave their hooks behind when they are copied.
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_hooks": bool(self._hooks)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _hooks=[])
+        if state["_hooks"]:
+            self._attach()
 
     def _dense_layers(
         self, layers: list[Layer], transposed: set[str], distribution: str | Mapping[str, float]
@@ -253,8 +270,12 @@ class Sparsifier:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave, into the masks that are there; weights are masked by them.
 
-        Raises ValueError, and changes nothing, where it is another method's or another model's.
+        Raises ValueError, and changes nothing, where it is another method's or another model's, or not
+        complete.
         """
+        needed = ("method", "seed", "step_count", "update_count", "last_update", "masks")
+        if missing := [key for key in needed if key not in state]:
+            raise ValueError(f"the state has no {missing[0]!r}: it should be what state_dict() gave")
         if state["method"] != self.method.name:
             raise ValueError(f"the state is of method={state['method']!r}, this is {self.method.name!r}")
         if {n: m.shape for n, m in state["masks"].items()} != {n: m.shape for n, m in self.masks.items()}:
@@ -266,7 +287,7 @@ class Sparsifier:
         self.step_count = state["step_count"]
         self.update_count = state["update_count"]
         self._last_update = state["last_update"]
-        self._mask(self._weights.items())
+        self._clear()
 
     def detach(self) -> None:
         """Take the hooks off; weights stay as they are and train densely from here on."""
@@ -324,7 +345,7 @@ class Sparsifier:
                 by_channel=self.method.channels,
             )
             for index, (name, weight) in enumerate(self._weights.items())
-            if name not in self._still
+            if name not in self._still and weight.requires_grad  # or somebody froze it since
         }
         moves: list[Move | None]
         if self.method.prunes:
@@ -348,17 +369,25 @@ class Sparsifier:
 
     def _apply(self, name: str, weight: Tensor, move: Move) -> None:
         mask = self.masks[name]
+        # Filled, not multiplied by a mask: what is dropped may be no number.
         # Channels too: one set to 0 sends nothing through ReLU, gets no gradient, and would stay dead.
         if self.preset.keeps_regrown or self.method.channels:
-            kept_state = mask | move.moved.logical_not()
+            begun = move.moved & mask.logical_not()
+            weight.masked_fill_(move.moved.logical_not(), 0)
         else:
-            kept_state = move.kept
-            weight.mul_(move.kept)
+            begun = move.kept.logical_not()
+            weight.masked_fill_(begun, 0)
         if not self.method.dense_state:
             for state in self._state(weight):
-                state.mul_(kept_state)
+                state.masked_fill_(begun, 0)
         mask.copy_(move.moved)
         self._remember(name, move.active)
+
+    @torch.no_grad()
+    def _clear(self) -> None:
+        """Set inactive weights to 0, whatever they were."""
+        for name, weight in self._weights.items():
+            weight.masked_fill_(self.masks[name].logical_not(), 0)
 
     @torch.no_grad()
     def _mask(self, tensors: Iterable[tuple[str, Tensor | None]]) -> None:
@@ -410,6 +439,14 @@ def _check_optimizer(optimizer: Optimizer, method: Method) -> None:
         raise ValueError("LBFGS takes several gradients a step: choose an optimizer that takes one")
     if momentum_score in (method.grow, method.share) and optimizer.defaults.get("momentum", 1) == 0:
         raise ValueError(f"{method.name} goes by momentum: momentum=0 should be above 0, such as 0.9")
+
+
+def _check_alone(optimizer: Optimizer, weights: Mapping[str, Tensor]) -> None:
+    mine = {id(weight) for weight in weights.values()}
+    for hook in optimizer._optimizer_step_pre_hooks.values():
+        other = getattr(hook, "__self__", None)
+        if isinstance(other, Sparsifier) and mine & {id(weight) for weight in other._weights.values()}:
+            raise ValueError(f"{other.method.name} masks this optimizer's weights already: detach() it first")
 
 
 def _stamp(mask: Tensor) -> tuple[int, int]:

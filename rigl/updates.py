@@ -100,6 +100,8 @@ def drop_and_grow(
 
 def prune_to(parts: Sequence[Part], count: int) -> list[Move]:
     """Leave `count` weights active in all parts together, the largest; never an empty part."""
+    if not parts:
+        return []
     masks = prune([part.weight for part in parts], [part.mask for part in parts], count)
     active = torch.stack([mask.sum() for mask in masks]).tolist()
     return [Move(mask, mask, int(left)) for mask, left in zip(masks, active, strict=True)]

@@ -60,7 +60,8 @@ def sgd(model):
 def attach(model, optimizer, **options):
     """A sparsifier, with masks of another seed where the method needs some to start from."""
     options = {"method": "rigl", "total_steps": 100, "delta_t": 5, **options}
-    options.setdefault("density", 0.6 if options["method"] == "rigl-struct" else 0.3)
+    if "flops" not in options:
+        options.setdefault("density", 0.6 if options["method"] == "rigl-struct" else 0.3)
     if options["method"] in METHODS and METHODS[options["method"]].source:
         twin, static = copy.deepcopy(model), {**options, "method": "static", "seed": 99}
         options.setdefault("masks", attach(twin, sgd(twin), **static).masks)
@@ -449,6 +450,37 @@ def test_a_skipped_step_postpones_the_update(fused, method):
     assert updates == ([7] if method in MOVING else [])
 
 
+@pytest.mark.parametrize("method", MASKED)
+def test_mixed_precision_that_overflows_by_itself(method):
+    """The scale is far too high at first: whole passes under autocast overflow until it has come down."""
+    model = network()
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=1000)
+    skipped = 0
+    for step in range(24):
+        before, number, scale = snapshot(sparsifier), sparsifier.update_count, scaler.get_scale()
+        values = [p.detach().clone() for p in model.parameters()]
+        optimizer.zero_grad()
+        x, y = batch(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(model(x), y)
+        scaler.scale(100 * loss).backward()
+        for parameter in model.parameters():
+            parameter.grad /= 100
+        scaler.step(optimizer)
+        scaler.update()
+        if scaler.get_scale() < scale:
+            skipped += 1
+            assert all(torch.equal(a, b) for a, b in zip(values, model.parameters(), strict=True))
+        if sparsifier.update_count == number:
+            assert same(before, sparsifier.masks)
+        assert all(bool(p.isfinite().all()) for p in model.parameters())
+    assert 5 <= skipped < 20
+    assert sparsifier.step_count == 24 - skipped
+    assert sparsifier.update_count == ((24 - skipped) // 5 if method in MOVING else 0)
+
+
 @pytest.mark.parametrize("method", MOVING)
 @pytest.mark.parametrize("fused", [False, True])
 def test_a_scaled_loss_moves_masks_as_a_plain_one(fused, method):
@@ -650,6 +682,12 @@ def test_state_is_safe_to_load_and_checked(tmp_path):
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     with pytest.raises(ValueError, match="method='rigl'"):
         _other(network(), "set").load_state_dict(state)
+    for key in state:
+        other = _other(network(1), "rigl")
+        masks = snapshot(other)
+        with pytest.raises(ValueError, match=f"the state has no '{key}'"):
+            other.load_state_dict({name: value for name, value in state.items() if name != key})
+        assert same(masks, other.masks)
     small = nn.Linear(3, 4)
     with pytest.raises(ValueError, match="names and shapes"):
         _other(small, "rigl").load_state_dict(state)
@@ -739,6 +777,96 @@ def test_detach_leaves_dense_training(method):
         )
         attach(model, optimizer, method="static", masks=before)  # and another may take over
         assert not any(bool(model.get_parameter(name)[~mask].any()) for name, mask in before.items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_copy_of_all_three_trains_like_the_first(method, owned):
+    """Also where the model holds its sparsifier, as a Lightning module does."""
+    model = network()
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method)
+    if owned:
+        model.sparsifier = sparsifier
+    advance(model, optimizer, 6)
+    three = (model, optimizer, sparsifier)
+    copies = [copy.deepcopy(three), pickle.loads(pickle.dumps(three))]
+    advance(model, optimizer, 30, 6)
+    for copied in copies:
+        assert copied[2].step_count == 6
+        advance(*copied[:2], 30, 6)
+        assert same(copied[0].state_dict(), model.state_dict())
+        assert same(copied[2].masks, sparsifier.masks)
+        assert copied[2].step_count == sparsifier.step_count
+        copied[2].detach()
+        assert not copied[1]._optimizer_step_pre_hooks
+    again = copy.deepcopy(copies[0])  # detached, and stays so
+    assert not again[1]._optimizer_step_pre_hooks
+
+
+def test_two_sparsifiers_do_not_share_weights():
+    model = network()
+    optimizer = sgd(model)
+    first = attach(model, optimizer, method="set")
+    with pytest.raises(ValueError, match=r"set masks this optimizer's weights already: detach\(\) it first"):
+        attach(model, optimizer)
+    first.detach()
+    attach(model, optimizer)
+
+
+@pytest.mark.parametrize("method", MOVING)
+def test_weights_frozen_later_stay_and_keep_their_masks(method):
+    model = network()
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method)
+    advance(model, optimizer, 3)
+    frozen = model[3].weight.requires_grad_(False)
+    frozen.grad = None
+    before, mask = frozen.clone(), sparsifier.masks["3.weight"].clone()
+    advance(model, optimizer, 9, 3)
+    assert sparsifier.update_count == 2
+    assert torch.equal(frozen, before)
+    assert torch.equal(sparsifier.masks["3.weight"], mask)
+    for weight in model.parameters():
+        weight.requires_grad_(False)
+        weight.grad = None
+    for _ in range(5):
+        optimizer.step()
+    assert sparsifier.update_count == 3
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("preset", ["repro2021", "google"])
+@pytest.mark.parametrize("method", MOVING)
+def test_what_is_dropped_is_zero_whatever_it_was(method, preset, value):
+    model = network()
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method=method, preset=preset, alpha=1.0)
+    advance(model, optimizer, 3 if preset == "repro2021" else 4)
+    with torch.no_grad():
+        for weight in (model[0].weight, model[3].weight, model[5].weight):
+            weight[:] = value
+    while not sparsifier.update_due:
+        optimizer.zero_grad()
+        optimizer.step()
+    optimizer.zero_grad()
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    before, count = snapshot(sparsifier), sparsifier.update_count
+    optimizer.step()
+    assert sparsifier.update_count == count + 1
+    assert method in ("pruning", "rigl-struct") or not same(before, sparsifier.masks)
+    for name, mask in sparsifier.masks.items():
+        assert not bool(model.get_parameter(name)[~mask].any())
+
+
+@pytest.mark.parametrize("method", ["static", "set", "rigl"])
+def test_what_is_inactive_from_the_start_is_zero_whatever_it_was(method):
+    model = network()
+    with torch.no_grad():
+        model[5].weight.fill_(math.inf)
+    sparsifier = attach(model, sgd(model), method=method)
+    assert not bool(model[5].weight[~sparsifier.masks["5.weight"]].any())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -836,6 +964,12 @@ def test_sets_draws_are_new_at_every_update():
         ({"t_end": -0.1}, "t_end=-0.1"),
         ({"t_start": 1.01}, r"t_start=1\.01 must lie in \[0, 1\]"),
         ({"preset": "nips"}, "preset='nips'"),
+        ({"density": None}, "density=None"),
+        ({"density": 0.2, "flops": 0.6, "input_shape": (2, 4, 4)}, "density=0.2 and flops=0.6"),
+        ({"total_steps": math.nan}, "total_steps=nan must be a whole number"),
+        ({"total_steps": math.inf}, "total_steps=inf must be a whole number"),
+        ({"delta_t": 2.5}, "delta_t=2.5 must be a whole number"),
+        ({"flops": 0.5, "input_shape": (7, 4, 4)}, r"input_shape=\(7, 4, 4\) does not go through the model"),
         ({"flops": 0.0, "input_shape": (2, 4, 4)}, "flops=0.0"),
         ({"flops": 1.1, "input_shape": (2, 4, 4)}, "flops=1.1"),
         ({"flops": 0.2}, r"0\.weight: describe the model with its input_shape"),
@@ -859,6 +993,42 @@ def test_bad_options_are_named(options, message):
         attach(model, optimizer, **options)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert not optimizer._optimizer_step_pre_hooks
+
+
+def test_masks_of_other_types_are_masks():
+    model = network()
+    names = ("0.weight", "3.weight", "5.weight")
+    masks = {name: torch.zeros_like(model.get_parameter(name), dtype=torch.uint8) for name in names}
+    for mask in masks.values():
+        mask.view(-1)[::2] = 255
+    sparsifier = attach(model, sgd(model), method="static", masks=masks)
+    assert set(sparsifier.densities.values()) == {0.5}
+    assert "255" not in sparsifier.summary()
+
+
+class Half(nn.Module):
+    """A network of which a pass uses one layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+def test_layers_that_cannot_be_counted_are_named():
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
+    with pytest.raises(ValueError, match="1 has no shape yet: pass a batch through the model first"):
+        attach(model, sgd(nn.Linear(1, 1)))
+    attention = nn.MultiheadAttention(8, 2)
+    half = Half()
+    with pytest.raises(ValueError, match=r"unused\.weight: .*a layer that its forward pass does not call"):
+        attach(half, sgd(half), flops=0.5, input_shape=(8,))
+    with pytest.raises(ValueError, match=r"input_shape=\(5, 8\) does not go through the model as floats"):
+        attach(attention, sgd(attention), flops=0.5, input_shape=(5, 8))
+    empty = nn.Sequential(nn.Linear(4, 0), nn.Linear(0, 4), nn.Linear(4, 4))
+    assert list(attach(empty, sgd(empty)).masks) == ["2.weight"]
 
 
 def test_a_model_with_nothing_to_mask():
