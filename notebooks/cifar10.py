@@ -53,8 +53,8 @@ page.rank("table2")
 # %% [markdown]
 # ## Table 1
 #
-# Trained on all 50,000 images, with nothing held out, as the original paper {cite}`evci2020rigging` trains; its own figures
-# stand beside.
+# Trained on all 50,000 images, with nothing held out, as the original paper {cite}`evci2020rigging` trains; what the study
+# has for the original code stands beside.
 
 # %% tags=["remove-input"]
 page.table("table1")

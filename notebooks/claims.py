@@ -39,7 +39,8 @@ scoreboard.show(found)
 # - **not tested** (-): nothing was run that could tell.
 #
 # So “no better” and “the same” are shown by an interval that is narrow enough, never by the lack of a clear
-# difference.
+# difference. An effect that is only known to be at least so large, since it is read off a straight line below a curve,
+# cannot speak against a claim.
 #
 # **Intervals.** Seeds are independent runs, compared setting by setting (masks, density, length) by Welch's $t$
 # interval at the 95 % level, unpaired, which needs only means, standard deviations and numbers. That is why the
@@ -50,9 +51,9 @@ scoreboard.show(found)
 # Satterthwaite for that mean. Where the average says one thing and a setting by itself surely the other, the claim is
 # undecided; a claim about every density or row is judged by each of them, and the worst is shown:
 #
-# $$\hat\theta = \sum_i w_i\,(\bar a_i - \bar b_i), \qquad w_i \propto \frac{1}{\max(v_i,\ 4\,\tilde v)},$$ (eq-pooled)
+# $$\hat\delta = \sum_i \omega_i\,(\bar a_i - \bar b_i), \qquad \omega_i \propto \frac{1}{\max(\sigma_i^2,\ 4\,\tilde\sigma^2)},$$ (eq-pooled)
 #
-# where $v_i$ is the squared standard error of setting $i$'s difference and $\tilde v$ the median one. Settings weigh
+# where $\sigma_i$ is the standard error of setting $i$'s difference and $\tilde\sigma$ the median one. Settings weigh
 # alike, but for those whose seeds lie far further apart than the others' do, as where some collapse: these would drown
 # the rest. Where that makes a difference the unweighted mean is given too. Runs that stand in several settings are
 # counted as the same runs. A setting's own verdict is in the tables below; with many settings, one in forty strays by

@@ -70,6 +70,7 @@
 from rigl.project import model_layers
 from rigl.report import calculator, cost, figures, results
 
+first = cost.first()
 calculator.show(model_layers(), results.runs())
 
 # %% [markdown]
@@ -79,7 +80,9 @@ calculator.show(model_layers(), results.runs())
 results.show_table(
     cost.aims(),
     "The plain loop is eager float32 with torchvision's PIL pipeline in worker processes, as the published code "
-    "trains. Two of the rows are of whole runs, by images a second; “not yet” is what has not been measured.",
+    "trains. RigL's step is timed by parts on a CPU: a dense step, and what masks and updates add to it. Two of the "
+    "rows are of whole runs, by images a second; “not yet” is what has not been measured.",
+    cost.origin(first),
 )
 
 # %% [markdown]
@@ -90,14 +93,16 @@ results.show_table(
 
 # %% tags=["remove-input"]
 results.show_table(
-    cost.speed(), "WRN-22-2 on images of 32 x 32, batches of 128; medians, and quartiles in brackets."
+    cost.speed(),
+    "WRN-22-2 on images of 32 x 32, batches of 128; medians, and quartiles in brackets. Images a second are medians of all "
+    "rounds, ratios those of rounds in which both took turns. Whole steps of RigL against dense ones scatter more than "
+    "what they are to tell apart.",
 )
 
 # %% [markdown]
 # ## Where a step's time goes
 
 # %% tags=["remove-input"]
-first = cost.first()
 if first:  # of steps taken one by one
     figures.show(cost.split(first), cost.split_text(first))
 
@@ -106,6 +111,7 @@ results.show_table(
     cost.limits(first),
     f"A dense step on {cost.name(first)}. Bytes are those of all tensors that operations "
     "read and write, as if nothing stayed in a cache; FLOPs are those of convolutions and linear layers.",
+    cost.origin(first),
 )
 
 # %% tags=["remove-input"]
@@ -120,7 +126,8 @@ results.show_text(cost.ceiling(first))
 # %% tags=["remove-input"]
 results.show_table(
     cost.methods(first),
-    f"Each method's step against a dense one on {cost.name(first)}, updates included, one in a hundred steps.",
+    f"Each method's step against a dense one on {cost.name(first)}, by parts, updates included, one in a hundred steps.",
+    cost.origin(first),
 )
 
 # %% [markdown]
@@ -133,6 +140,7 @@ results.show_table(
 results.show_table(
     cost.structured(first),
     f"At density 0.1, against dense, on {cost.name(first)}: wall time of a training step and of inference.",
+    cost.origin(first),
 )
 
 # %% [markdown]
@@ -142,4 +150,7 @@ results.show_table(
 # reached on WRN-22-2. The page on [clusters](cluster) says what several machines make of that.
 
 # %% tags=["remove-input"]
-results.show_table(cost.report_time(), "Hours; the report names the compute of all its runs, in days.")
+results.show_table(
+    cost.report_time(),
+    "Hours on one device. The report's days are its own account of what all its runs took, on nodes of several GPUs.",
+)

@@ -137,7 +137,8 @@ results.show_text(checks.remarks())
 # %% tags=["remove-input"]
 results.show_table(
     checks.counted_against_closed_form(results.folder(), runs),
-    "Training FLOPs relative to dense, by the closed form and counted step by step: means over the runs at hand.",
+    "Training FLOPs relative to dense, by the closed form and counted step by step: means over the runs at hand, but for "
+    "those from before steps were counted.",
 )
 
 # %% [markdown]

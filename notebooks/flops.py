@@ -43,8 +43,9 @@ page.choose()
 # %% [markdown]
 # ## Equal budgets
 #
-# RigL with uniform masks at a density, and with ERK masks at a budget of FLOPs of the same number. The study prints no
-# numbers for this figure.
+# RigL with uniform masks at a density, and with ERK masks at a budget of FLOPs of the same number. Uniform masks cost a
+# little more than that, since the first convolution stays dense; [A budget of FLOPs](budgets) has runs of both at exactly
+# equal FLOPs, and on those the claim below rests. The study prints no numbers for this figure.
 
 # %% tags=["remove-input"]
 page.table("figure4")

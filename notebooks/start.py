@@ -30,7 +30,7 @@
 # and grows, and on how many hidden units the connections gather.
 
 # %% tags=["remove-input"]
-from rigl.report import movie, scoreboard
+from rigl.report import movie, pages, results, scoreboard
 
 movie.show()
 
@@ -42,11 +42,15 @@ movie.show()
 # tested (-). A claim leads to the comparison behind it, and from there to the runs. The
 # {doc}`page on claims <claims>` says how a verdict is reached; {doc}`method` explains uniform masks, ERK, Delta-T and
 # redistribution, and {doc}`structured` the small dense networks. Pruning removes weights from a dense network while it
-# trains; “2x” means trained twice as long.
+# trains; “2x” means trained twice as long, $\alpha$ is the share of connections that the first update replaces, and
+# Delta-T the number of steps from one update to the next. SNFS and RigL-SM also move connections between layers.
+# `laptop` are our own small runs, on networks of the names given.
 
 # %% tags=["remove-input"]
-found = scoreboard.load()
+runs = results.runs()
+found = scoreboard.load(runs)
 scoreboard.show_in_short(found)
+results.show_text(pages.ranks_in_short(runs))
 
 # %% tags=["remove-input"]
 scoreboard.show(found)

@@ -42,7 +42,8 @@ page.choose()
 # %% [markdown]
 # ## Table 2 of the supplement
 #
-# Its wall times are, for all these rows, the FLOPs of Tables 2 and 3: see [Discrepancies](discrepancies).
+# The wall times that it prints for small-dense and RigL-struct are FLOPs of Tables 2 and 3: see
+# [Discrepancies](discrepancies).
 
 # %% tags=["remove-input"]
 page.table("supplement-table2")
@@ -60,6 +61,7 @@ benchmark = cost.first()
 results.show_table(
     cost.structured(benchmark),
     f"At density 0.1, against dense, on {cost.name(benchmark)}: wall time of a training step and of inference.",
+    cost.origin(benchmark),
 )
 
 # %% [markdown]

@@ -135,7 +135,7 @@ TABLES = {
     ),
     "figure3": Table("Learning rate against density", GRID, densities=(0.1, 0.2, 0.5)),
     "figure4": Table(
-        "Accuracy at a budget of FLOPs: random masks at a density, ERK masks that cost as much",
+        "Accuracy at like FLOPs: uniform masks at a density, ERK masks at that share of dense FLOPs",
         ("rigl uniform", "rigl erk flops=density"),
         densities=(0.1, 0.2, 0.5),
         datasets=BOTH,

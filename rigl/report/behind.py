@@ -31,22 +31,25 @@ def button(shown: str, label: str, place: str, content: str) -> Markup:
     `place` sets it apart from every other button of the page."""
     target = escape(re.sub(r"\s+", "-", place))
     return Markup(
-        f'<button type="button" class="runs" popovertarget="{target}">{escape(shown)}</button>'
+        f'<button type="button" class="runs" popovertarget="{target}" aria-haspopup="dialog" '
+        f'aria-label="{escape(shown)}: {escape(label)}">{escape(shown)}</button>'
         f'<div popover id="{target}" class="runs-behind" role="dialog" '
-        f'aria-label="{escape(label)}" onkeydown="{CLOSE}"><p>{escape(label)}</p>{content}</div>'
+        f'aria-label="{escape(label)}" onkeydown="{CLOSE}"><p>{escape(label)}</p>{content}'
+        f'<p><button type="button" popovertarget="{target}" popovertargetaction="hide">Close</button></p>'
+        "</div>"
     )
 
 
 def listing(found: pd.DataFrame) -> str:
-    """Runs as an HTML table on one line: seed, accuracy, time, device, commit, and a link to the record."""
+    """Runs as an HTML table on one line: a link to the record, seed, accuracy, time, device and commit."""
     lines = [
         {
+            "Record": tables.short_link(run["dataset"], run["name"]),
             "Seed": run["seed"],
             "Accuracy, %": "diverged" if pd.isna(run["test_accuracy"]) else f"{run['test_accuracy']:.2f}",
             "Minutes": f"{run['wall_seconds'] / 60:.1f}",
             "Device": f"{run['device']}, {run['precision']}",
             "Commit": tables.commit(run),
-            "Record": tables.short_link(run["dataset"], run["name"]),
         }
         for _, run in found.sort_values("seed").iterrows()
     ]

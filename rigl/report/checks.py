@@ -13,7 +13,7 @@ from rigl import records
 from rigl.distributions import layer_densities
 from rigl.flops import forward_flops, training_flops
 from rigl.project import model_layers
-from rigl.report import behind
+from rigl.report import behind, tables
 from rigl.report.published import published
 from rigl.report.tables import KEYS, Markup
 from rigl.shapes import Layer, narrowed
@@ -118,11 +118,9 @@ def counted_against_closed_form(folder: str | Path, frame: pd.DataFrame) -> pd.D
             dense = 3 * cost.dense_forward
             rows.append(
                 {
-                    "Protocol": config.protocol,
+                    "Setting": f"{config.method} ({config.distribution_name}), {config.size}",
                     "Model": f"{config.model} on {config.dataset}",
-                    "Method": config.method,
-                    "Masks": config.distribution_name,
-                    "Density": config.density,
+                    "Protocol": config.protocol,
                     "Closed form, x": cost.training / dense,
                     "Counted, x": cost.counted / dense,
                     "names": record.name,
@@ -130,7 +128,7 @@ def counted_against_closed_form(folder: str | Path, frame: pd.DataFrame) -> pd.D
             )
     if not rows:
         return pd.DataFrame()
-    keys = ["Protocol", "Model", "Method", "Masks", "Density"]
+    keys = ["Setting", "Model", "Protocol"]
     means = (
         pd.DataFrame(rows)
         .groupby(keys, as_index=False)
@@ -151,18 +149,28 @@ def remarks() -> str:
     row = published(table="table2", method="set", multiplier=2, density=0.1).iloc[0]
     usual, odd = collapsed_seed(row["accuracy"], row["std"])
     equal, compared = wall_times_that_are_flops()
-    layers = model_layers()["wrn-22-2 on cifar10"]
-    shares = [layer_densities(layers, density, "uniform") for density in (0.1, 0.2)]
-    first, second = (forward_flops(layers, share) / forward_flops(layers) for share in shares)
     return (
         f"Table 2 prints {row['accuracy']:g} ± {row['std']:g} for SET trained twice as long at density 0.1. "
         f"Three seeds of which two agree come to that when those two reach {usual:.1f} % and the third "
         f"{odd:.1f} %, as if one run had collapsed.\n\nOf the {compared} wall times of small-dense and "
-        f"RigL-struct in the supplement's Table 2, {equal} are the printed training FLOPs of the same "
-        "setting, as if they had not been measured.\n\nUniform masks at density 0.1 and 0.2 are printed at "
-        f"0.10 and 0.20 of the dense FLOPs; with the first convolution dense they cost {first:.3f} and "
-        f"{second:.3f}."
+        f"RigL-struct in the supplement's Table 2, {equal} are the training FLOPs that Tables 2 and 3 print "
+        "for small-dense and for RigL without structure at the same density and masks, as if they had not "
+        f"been measured.\n\n{_repeated()}"
     )
+
+
+def _repeated() -> str:
+    """Rows of Tables 2 and 3 that print the very accuracy and spread of a row trained for a shorter time."""
+    found = []
+    for table in ("table2", "table3"):
+        for _, rows in published(table=table).groupby(SETTING[:-1], dropna=False):
+            for _, same in rows.groupby(["accuracy", "std"]):
+                if len(same) > 1:
+                    row, lengths = same.iloc[0], sorted(same["multiplier"])
+                    figures = tables.accuracy(row["accuracy"], row["std"])
+                    where = f"{row['method']} at density {row['density']:g}"
+                    found.append(f"{where}, {lengths[-1]}x, as {figures}, the figures of {lengths[0]}x")
+    return f"Accuracies printed twice: {'; '.join(found)}." if found else ""
 
 
 def paired(frame: pd.DataFrame, column: str, first: Any, second: Any) -> pd.DataFrame:
@@ -212,12 +220,8 @@ def readable_pairs(frame: pd.DataFrame, pairs: pd.DataFrame, first: str, second:
 
 def _setting_of(row: pd.Series) -> dict[str, str]:
     """Where a pair of runs stands."""
-    return {
-        "Model": row["model"],
-        "Method": row["method"],
-        "Masks": row["distribution"],
-        "Density": f"{row['density']:g}",
-    }
+    masks = "" if row["distribution"] == "-" else f" ({row['distribution']})"
+    return {"Setting": f"{row['method']}{masks}, density {row['density']:g}", "Model": row["model"]}
 
 
 def _opened(

@@ -19,6 +19,7 @@ from rigl.report.evidence import (
     difference,
     reported,
     shown,
+    untested,
     versus,
 )
 from rigl.report.statistics import Region, judge, share, welch
@@ -79,7 +80,7 @@ def equal_flops(source: Source, region: Region) -> Iterable[Cell]:
     """Uniform against ERK in runs with one budget; where there are none, ERK against a line between two
     densities of uniform masks, in the logarithm of training FLOPs."""
     if not source.convolutional:
-        return [_untested("without convolutions FLOPs are parameters: both masks cost alike")]
+        return [untested("without convolutions FLOPs are parameters: both masks cost alike")]
     budgets = sorted({each.variant for each in source.settings if each.variant.startswith("flops=")})
     cells = [
         _renamed(cell, f"budget {budget.removeprefix('flops=')}")
@@ -114,7 +115,9 @@ def _interpolated(source: Source, region: Region) -> Iterable[Cell]:
             sides = f"{shown(low.accuracy)} and {shown(high.accuracy)}"
             # Accuracy flattens with cost: a curve through the two lies above their line.
             verdict = "undecided" if cell.verdict == "does not hold" else cell.verdict
-            yield _renamed(cell, where, one=sides, other=shown(erk.accuracy), floor=True, verdict=verdict)
+            sources = {"one_runs": low.runs + high.runs, "other_runs": erk.runs}
+            shares = {"one": sides, "other": shown(erk.accuracy), **sources}
+            yield _renamed(cell, where, floor=True, verdict=verdict, **shares)
 
 
 def redistributed(masks: str, **other: str) -> Callable[[Source, Region], Iterable[Cell]]:
@@ -131,7 +134,7 @@ def redistributed(masks: str, **other: str) -> Callable[[Source, Region], Iterab
 
 def redistribution_costs(source: Source, region: Region) -> Iterable[Cell]:
     if not source.convolutional:
-        yield _untested("without convolutions every weight costs alike, wherever it lies")
+        yield untested("without convolutions every weight costs alike, wherever it lies")
         return
     for method in REDISTRIBUTED:
         for cell in dearness(source, region, {"method": method}, {"method": "rigl"}):
@@ -157,7 +160,8 @@ def collapses(source: Source, region: Region) -> Iterable[Cell]:
                 effect=effect,
                 seeds=str(tries),
                 note="" if tries > 1 else "fewer than two seeds",
-                runs=each.runs + (rigl.runs if rigl else ()),
+                one_runs=each.runs,
+                other_runs=rigl.runs if rigl else (),
             )
 
 
@@ -181,12 +185,8 @@ def original(source: Source, region: Region) -> Iterable[Cell]:
                 effect=effect,
                 seeds=str(ours.accuracy.n),
                 note=note,
-                runs=ours.runs,
+                one_runs=ours.runs,
             )
-
-
-def _untested(note: str) -> Cell:
-    return Cell(where="-", one="-", other="-", verdict="not tested", note=note)
 
 
 def _renamed(cell: Cell, where: str, **sides: Any) -> Cell:

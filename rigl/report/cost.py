@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from rigl import experiments
 from rigl.config import DATASETS, RunConfig
 from rigl.project import root
-from rigl.report import cluster, figures
+from rigl.report import cluster, figures, tables
 
 Benchmark = dict[str, Any]
 PARTS = {
@@ -23,12 +23,18 @@ PARTS = {
 }
 PATTERNS = ("", "/", "x", ".")
 NOT = "not yet"
+WHOLE = "rigl against dense, whole steps between updates"
 LIMITS = ("FLOP/s against a matrix product's", "bytes/s against a copy's")
 
 
 def first() -> Benchmark | None:
     """The record that the page goes into: a GPU's where there is one; None where nothing was measured."""
     return next(iter(cluster.benchmarks()), None)
+
+
+def origin(benchmark: Benchmark | None) -> tables.Markup | None:
+    """A link to a record, for a caption."""
+    return tables.link(f"bench/{benchmark['file']}", "The record") if benchmark else None
 
 
 def name(benchmark: Benchmark | None) -> str:
@@ -50,6 +56,7 @@ def speed() -> pd.DataFrame:
                 "Plain loop, images/s": f"{rates['plain loop']:,.0f}",
                 "Engine against it": _spread(ratios["dense against the plain loop with PIL batches"]),
                 "RigL against dense": _spread(_rigl_ratio(each)),
+                "The same, whole steps": _spread(each["ratios"][WHOLE]),
                 "Record": cluster.record_link(each),
             }
         )
@@ -184,8 +191,8 @@ def aims() -> pd.DataFrame:
 
 
 def report_time() -> pd.DataFrame:
-    """Hours of all the report's runs, one after the other, on each machine measured; and the report's own,
-    which names days of compute in all."""
+    """Hours of all the report's runs, one after the other, on each machine measured; and the report's own
+    account, which is in days."""
     theirs = json.loads((root() / "results" / "published.json").read_text())["compute"]
     tasks = cluster.tables()
     rows = [
@@ -193,7 +200,7 @@ def report_time() -> pd.DataFrame:
             "Device": theirs["gpu"],
             "A run on CIFAR-10, h": f"{theirs['hours_per_run']['cifar10']:g}",
             "A run on CIFAR-100, h": f"{theirs['hours_per_run']['cifar100']:g}",
-            "All tables and figures, h": f"{24 * sum(theirs['total_days'].values()):,}",
+            "All tables and figures, h": f"{sum(theirs['total_days'].values())} days, as printed",
             "Whose figures": "the report's",
         }
     ]

@@ -99,8 +99,19 @@ class Cell:
     effect: Effect | None = None
     seeds: str = ""
     note: str = ""
-    runs: tuple[str, ...] = ()
+    one_runs: tuple[str, ...] = ()
+    other_runs: tuple[str, ...] = ()
     floor: bool = False
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of the records on both sides, each once; of the report's tables where the figures are its."""
+        return tuple(dict.fromkeys(self.one_runs + self.other_runs))
+
+
+def untested(note: str) -> Cell:
+    """A cell of nothing, and why."""
+    return Cell(where="-", one="-", other="-", verdict="not tested", note=note)
 
 
 def gather(frame: pd.DataFrame, studies: Sequence[Study] = (), folder: Path | None = None) -> list[Source]:
@@ -169,7 +180,8 @@ def compared(where: str, region: Region, terms: Terms, left: Setting, *others: S
         effect=effect,
         seeds=" against ".join(filter(None, sizes)),
         note=note,
-        runs=tuple(dict.fromkeys(run for each in (left, *others) for run in each.runs)),
+        one_runs=left.runs,
+        other_runs=tuple(run for each in others for run in each.runs),
     )
 
 
@@ -188,7 +200,8 @@ def dearness(source: Source, region: Region, one: dict[str, Any], other: dict[st
                 effect=effect,
                 seeds=f"{left.accuracy.n} against {right.accuracy.n}",
                 note="fewer than two seeds on a side" if few else "",
-                runs=left.runs + right.runs,
+                one_runs=left.runs,
+                other_runs=right.runs,
             )
 
 

@@ -194,7 +194,11 @@ def settled(found: Sequence[Record], within: float = 0.1) -> str:
         epochs = step / each.config.steps_per_epoch
         words.append(f"{each.config.label} from epoch {epochs:.0f} of {each.config.total_epochs} on")
     told = "; ".join(words)
-    return f"Every layer within {within:.0%} of its last density: {told}." if words else ""
+    return (
+        f"Every layer within {within:.0%} of its last density (the claim counts weights instead): {told}."
+        if words
+        else ""
+    )
 
 
 def learning_rates(setup: Setup) -> list[str | Drawn]:

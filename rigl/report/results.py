@@ -67,15 +67,15 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     names; an accuracy opens its runs."""
     rows = []
     for _, row in tables.spread(frame).sort_values(["density", "distribution", "method"]).iterrows():
-        masks = row["distribution"] if isinstance(row["distribution"], str) else "-"
+        masks = f" ({row['distribution']})" if isinstance(row["distribution"], str) else ""
         density = f"{row['density']:g}"
-        label = f"{tables.label(row)}, masks {masks}, density {density}, protocol “{row['protocol']}”"
+        setting = tables.label(row) + masks
+        label = f"{setting}, density {density}, protocol “{row['protocol']}”"
         accuracy = tables.accuracy(row["mean"], row["std"])
         place = f"all-{row['names'][0]}"  # a run stands in one row
         rows.append(
             {
-                "Method": tables.label(row),
-                "Masks": masks,
+                "Setting": setting,
                 "Density": density,
                 "Accuracy, %": behind.runs(accuracy, label, place, behind.of(frame, row["names"])),
                 "Seeds": str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
@@ -102,9 +102,9 @@ def _moving(part: pd.DataFrame) -> list[records.Record]:
     return [records.load(path) for path in chosen.sort_values(["method", "distribution"])["path"]]
 
 
-def show_table(table: pd.DataFrame, text: str) -> None:
-    """Display a table with its caption, or that it has no runs yet."""
-    page = tables.html(table, text) if len(table) else f"<p><em>Nothing yet. {escape(text)}</em></p>"
+def show_table(table: pd.DataFrame, text: str, origin: tables.Markup | None = None) -> None:
+    """Display a table with its caption and a link to its `origin`, or that it has no runs yet."""
+    page = tables.html(table, text, origin) if len(table) else f"<p><em>Nothing yet. {escape(text)}</em></p>"
     figures.emit({"text/html": page}, raw=True)
 
 

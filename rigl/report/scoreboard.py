@@ -123,8 +123,10 @@ def brief(found: Finding) -> str:
     if found.effect is None:
         return f"{where}: {found.why}"
     value, words, bounds = _parts(found.effect, found.claim.unit)
-    reach = f" [{', '.join(bounds)}]" if bounds else f", {found.why or 'no interval'}"
-    return f"{where}: {value}{words}{reach}"
+    if not bounds:
+        return f"{where}: {value}{words}, {found.why or 'no interval'}"
+    reason = f" ({found.why})" if found.why else ""
+    return f"{where}: {value}{words} [{', '.join(bounds)}]{_plain(found)}{reason}"
 
 
 def show_in_short(found: Sequence[Finding]) -> None:
@@ -134,7 +136,7 @@ def show_in_short(found: Sequence[Finding]) -> None:
 
 def in_short(found: Sequence[Finding]) -> str:
     """Three sentences, as HTML: what holds and by what evidence, what is open, and what nobody has
-    checked."""
+    checked; the claims themselves are folded away below each."""
     told = [each for each in found if each.verdict != "not tested"]
     sources = Counter(place(each.source) for each in told if each.source.protocol != REPORT)
     if not sources:
@@ -148,27 +150,24 @@ def in_short(found: Sequence[Finding]) -> str:
     seen = {each.source.protocol for each in told}
     own = "" if "paper" in seen else "the report's own protocol, which needs a GPU, has not been run here"
     elsewhere = [claim for claim in CLAIMS if claim.key in ours and claim.key not in mine]
-    parts = [own] if own else []
-    parts += [f"not tested by any run here: {_listed(never)}"] if never else []
-    parts += [f"tested on other networks or data alone: {_listed(elsewhere)}"] if elsewhere else []
-    left = "; ".join(parts)
+    holds, fails, open_ = ([each.claim for each in by[word]] for word in list(SIGNS)[:3])
+    rest = f"{len(never)} claims have been tested by no run here" if never else ""
+    rest += f"{', ' if rest else ''}{len(elsewhere)} on other networks or data alone" if elsewhere else ""
+    left = "; ".join(filter(None, [own, rest])) or "nothing that the report claims"
     return (
-        f"<p><strong>What holds:</strong> under {escape(main)}, by {runs} runs, {len(by['holds'])} of "
-        f"{len(CLAIMS)} claims hold: {_listed([each.claim for each in by['holds']])}. "
-        f"<strong>What does not, or is open:</strong> {len(by['does not hold'])} do not hold"
-        f"{_after(by['does not hold'])}, and {len(by['undecided'])} are undecided{_after(by['undecided'])}. "
-        f"<strong>What nobody has checked yet:</strong> {left or 'nothing that the report claims'}.</p>"
+        f"<p><strong>What holds:</strong> on small networks, by {runs} runs of {escape(main)}, "
+        f"{len(holds)} of {len(CLAIMS)} claims.</p>{_listed('Which hold', holds)}"
+        f"<p><strong>What does not, or is open:</strong> {len(fails)} do not hold there, and {len(open_)} "
+        f"are undecided.</p>{_listed('Which do not hold', fails)}{_listed('Which are undecided', open_)}"
+        f"<p><strong>What nobody has checked yet:</strong> {left}.</p>"
+        f"{_listed('Which no run has tested', never)}{_listed('Which were tested elsewhere', elsewhere)}"
     )
 
 
-def _after(found: Sequence[Finding]) -> str:
-    return f": {_listed([each.claim for each in found])}" if found else ""
-
-
-def _listed(claims: Sequence[Claim]) -> str:
-    """Claims as links to their sections, or "none"."""
-    links = [f'<a href="claims.html#claim-{x.key}">{escape(x.text.rstrip("."))}</a>' for x in claims]
-    return "; ".join(links) or "none"
+def _listed(summary: str, claims: Sequence[Claim]) -> str:
+    """Claims as links to their sections, folded away; nothing for none."""
+    links = (f'<li><a href="claims.html#claim-{x.key}">{escape(x.text)}</a></li>' for x in claims)
+    return f"<details><summary>{summary}</summary><ul>{''.join(links)}</ul></details>" if claims else ""
 
 
 def show(found: Sequence[Finding]) -> None:
@@ -212,8 +211,10 @@ def _verdict(found: Finding | None, page: str) -> str:
     value, words, bounds = _parts(found.effect, found.claim.unit)
     interval = f"<br>[{', '.join(bounds)}]" if bounds else ""
     text = f"{value}{words}{interval}"
+    aside = "; ".join(filter(None, [_plain(found).removeprefix(", "), found.why if bounds else ""]))
     link = f'<a href="{page}#{_anchor(found)}">{text}</a>'
-    return f"<td><strong>{signed(found.verdict)}</strong><br><small>{link}</small></td>"
+    told = f"<br><small>{escape(aside)}</small>" if aside else ""
+    return f"<td><strong>{signed(found.verdict)}</strong><br><small>{link}</small>{told}</td>"
 
 
 def show_claim(key: str, found: Sequence[Finding]) -> None:
@@ -242,8 +243,8 @@ def _finding(claim: Claim, found: Finding) -> str:
     rest = sentence(found).removeprefix(found.verdict)
     text = f"{escape(place(found.source))}: <strong>{signed(found.verdict)}</strong>{escape(rest)}."
     table = pd.DataFrame([_row(claim, cell, found.source) for cell in found.cells])
-    table = table if any(cell.note for cell in found.cells) else table.drop(columns="Remark", errors="ignore")
-    listing = tables.html(table, f"{claim.text} A row a setting, {place(found.source)}.")
+    empty = [name for name in ("Printed in", "Remark") if name in table and (table[name] == "-").all()]
+    listing = tables.html(table.drop(columns=empty), f"{claim.text} A row a setting, {place(found.source)}.")
     data = f"<p>Here are {tables.printed_link()}.</p>" if found.source.protocol == REPORT else ""
     summary = f"<summary>Setting by setting: {escape(place(found.source))}</summary>"
     # The anchor lies inside, so that a link to it unfolds the table.
@@ -263,23 +264,23 @@ def _row(claim: Claim, cell: Cell, source: Source) -> dict[str, str]:
     return {
         "Setting": cell.where,
         "Verdict": signed(cell.verdict),
-        claim.sides[0]: cell.one,
-        claim.sides[1]: cell.other,
+        claim.sides[0]: _side(cell.one, cell.one_runs, source),
+        claim.sides[1]: _side(cell.other, cell.other_runs, source),
         f"Effect,{UNITS.get(claim.unit, SHARE)[1]}": value,
         "From": low,
         "To": high,
         "Seeds": cell.seeds or "-",
-        "Runs": _runs(cell, source),
+        "Printed in": ", ".join(map(in_words, cell.runs)) if source.protocol == REPORT else "-",
         "Remark": cell.note or "-",
     }
 
 
-def _runs(cell: Cell, source: Source) -> str:
-    """A cell's runs, by their seeds, as links to their records; where the report's figures stand in it."""
-    if source.protocol == REPORT:
-        return ", ".join(map(in_words, cell.runs)) or "-"
-    links = " ".join(tables.seed_link(source.dataset, name) for name in cell.runs)
-    return Markup(f'<span class="links">{links or "-"}</span>')
+def _side(text: str, runs: tuple[str, ...], source: Source) -> str:
+    """A figure, and below it a link to the record of each run behind it, by its seed."""
+    if source.protocol == REPORT or not runs:
+        return text
+    links = " ".join(tables.seed_link(source.dataset, name) for name in runs)
+    return Markup(f'{escape(text)}<br><span class="links">{links}</span>')
 
 
 def glue(found: Sequence[Finding]) -> None:

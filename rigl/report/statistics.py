@@ -104,7 +104,7 @@ def clear(effect: Effect) -> bool:
 def in_words(effect: Effect) -> str:
     """What a difference of accuracies, in points, says, and its interval."""
     words = "better" if effect.value > 0 else "worse"
-    return f"{interval(effect)}: {words if clear(effect) else 'no different within the spread'}"
+    return f"{interval(effect)}: {words if clear(effect) else 'not told apart'}"
 
 
 def interval(effect: Effect) -> str:

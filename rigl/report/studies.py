@@ -60,10 +60,10 @@ def against_reference(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(study: Study, frame: pd.DataFrame) -> str:
-    """One sentence on what the search gained, in test accuracy, seed by seed.
+    """One sentence on what the search gained, in test accuracy.
 
     The best of several trials is picked by its validation accuracy, which is therefore too high; the test
-    images played no part. A difference counts where its interval, by t over the seeds, leaves 0 out.
+    images played no part. A difference counts where Welch's interval over the seeds leaves 0 out.
     """
     if study.best is None:
         return "No trial is complete yet."
@@ -85,7 +85,8 @@ def verdict(study: Study, frame: pd.DataFrame) -> str:
     found = f"{what}: {apart.mean():+.2f} points of test accuracy"
     if len(apart) < 2:
         return f"{found}, on a single seed, which decides nothing."
-    effect = welch(((1.0, sample("difference", apart.tolist())),))
+    sides = (sample(name, pairs[name].tolist()) for name in ("best", "reference"))
+    effect = welch(tuple(zip((1.0, -1.0), sides, strict=True)))
     return f"{found}, {len(apart)} seeds, {in_words(effect)}."
 
 

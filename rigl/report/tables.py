@@ -55,21 +55,23 @@ class Markup(str):
     __slots__ = ()
 
 
-def html(table: pd.DataFrame, caption: str) -> str:
+def html(table: pd.DataFrame, caption: str, origin: Markup | None = None) -> str:
     """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped, but for
     `Markup`. Up to three leading columns of words are aligned to the left, what comes after them to the
-    right."""
+    right. `origin` is a link to what all its figures come from."""
     words = [not table[name].astype(str).str.match(r"[-+]?\d|-$").all() for name in table.columns[:3]]
     labels = words.index(False) if False in words else len(words)
-    return framed(plain(table), caption, f"labels-{labels}")
+    return framed(plain(table), caption, f"labels-{labels}", origin=origin)
 
 
-def framed(table: str, caption: str, kind: str, *, name: str | None = None) -> str:
+def framed(
+    table: str, caption: str, kind: str, *, name: str | None = None, origin: Markup | None = None
+) -> str:
     """A table that is HTML already, in a frame that scrolls, above its caption. `kind` is a class of
     ``book.css``: ``"labels-1"`` where all columns but the first are figures, ``"words"`` where none is;
     `name` is what a screen reader calls it, the caption unless said."""
     region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name or caption)}">'
-    below = f"<figcaption>{escape(caption)}</figcaption>"
+    below = f"<figcaption>{escape(caption)}{f' {origin}.' if origin else ''}</figcaption>"
     return f'<figure class="numbers {kind}">{region}{table}</div>{below}</figure>'
 
 

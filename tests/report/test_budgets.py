@@ -49,7 +49,7 @@ def test_verdict_follows_the_means(runs) -> None:
     assert "+2.10 points from `erk`" in against_erk
     assert against_erk.endswith("better.")
     assert "-0.10 points from `uniform`" in against_uniform
-    assert against_uniform.endswith("no different within the spread.")
+    assert against_uniform.endswith("not told apart.")
     table = budgets.table(frame)
     assert table["Masks"].tolist() == ["erk", "erk-flops", "uniform"]
     cell = table["Accuracy, %"].tolist()[1]

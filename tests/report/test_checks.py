@@ -77,7 +77,7 @@ def test_pairs_are_alike_in_all_else(frame: pd.DataFrame) -> None:
     table = checks.readable_pairs(frame, pairs, "one", "other")
     one, other = table.iloc[0][["one, %", "other, %"]]
     assert table.iloc[0].drop(["one, %", "other, %"]).tolist() == [
-        "lenet-300-100", "rigl", "erk", "0.1", "+1.50 ± 0.71", 2,
+        "rigl (erk), density 0.1", "lenet-300-100", "+1.50 ± 0.71", 2,
     ]  # fmt: skip
     assert (">81.00<" in one, ">82.50<" in other) == (True, True)
     for cell, preset in ((one, "repro2021"), (other, "google")):
@@ -108,9 +108,13 @@ def test_counted_against_the_closed_form(tmp_path) -> None:
     for run in runs:
         records.save(run, tmp_path)
     (row,) = checks.counted_against_closed_form(tmp_path, records.frame(tmp_path)).to_dict("records")
-    assert (row["Method"], row["Closed form, x"]) == ("rigl", "0.1030")
+    assert (row["Setting"], row["Closed form, x"]) == ("rigl (erk), density 0.1", "0.1030")
     assert ">0.1010<" in row["Counted, x"]
     assert set(re.findall(r"fashion-mnist/(.*?)\.json", row["Counted, x"])) == {
         each.name for each in runs[:2]
     }
     assert row["Closed form is above by"] == "2.0 %"
+
+
+def test_figures_that_are_printed_twice_are_told() -> None:
+    assert "static at density 0.2, 2x, as 91.20 ± 0.16, the figures of 1x" in checks.remarks()

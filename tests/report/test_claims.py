@@ -372,7 +372,7 @@ def test_the_board_is_a_row_a_claim_and_source(judged, tmp_path):
 def test_names_are_escaped(judged):
     evil = "<script>alert(1)</script>"
     found = judged("rigl-beats-set", *pair((88.0, 88.1), (86.0, 86.1)))
-    cell = replace(found.cells[0], where=evil, note=evil, runs=(evil,))
+    cell = replace(found.cells[0], where=evil, note=evil, one_runs=(evil,))
     found = replace(found, source=replace(found.source, model=evil), cells=(cell,), why=evil)
     assert "<script" not in scoreboard.claim_html("rigl-beats-set", [found])
     assert "<script" not in scoreboard.html([replace(found, why="")])

@@ -35,7 +35,7 @@ def cells(frame) -> list[dict[str, str]]:
 def test_a_variant_is_a_row_of_its_own(project) -> None:
     for run in (record(80.0), record(60.0, seed=1, alpha=0.5)):
         records.save(run, project / "results")
-    assert [row["Method"] for row in cells(results.runs())] == ["rigl", "rigl, alpha=0.5"]
+    assert [row["Setting"] for row in cells(results.runs())] == ["rigl (erk)", "rigl, alpha=0.5 (erk)"]
 
 
 def test_a_diverged_run_is_counted_and_not_averaged(project) -> None:
