@@ -47,10 +47,8 @@ class Row:
     @property
     def label(self) -> str:
         """The row in words, as ``"rigl (erk), 2x, density 0.1"``."""
-        config = self.config
-        masks = f" ({config.distribution_name})" if config.distribution_name else ""
-        size = "" if config.method == "dense" else f", {config.size}"
-        return f"{config.method}{masks}{_longer(config)}{size}"
+        size = "" if self.config.method == "dense" else f", {self.config.size}"
+        return _setting(self.config) + size
 
     def reported(self, column: str) -> float:
         """The report's figure; NaN where it has none."""
@@ -134,8 +132,7 @@ def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFra
         variant = ", ".join(each for each in changed.split(", ") if not each.startswith("flops="))
         density = "-" if config.density is None else f"{config.density:g}"
         line: dict[tuple[str, str], object] = {
-            ("", "Method"): config.method + _longer(config) + (f", {variant}" if variant else ""),
-            ("", "Masks"): config.distribution_name or "-",
+            ("", "Setting"): _setting(config) + (f", {variant}" if variant else ""),
             ("", "Density"): density,
             ("", "Budget, x"): "-" if config.flops is None else f"{config.flops:g}",
             ("Accuracy, %", "report"): tables.accuracy(row.reported("accuracy"), row.reported("std")),
@@ -152,7 +149,7 @@ def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFra
             ("Wall time, x", "report"): _ratio(row.reported("wall_time")),
         }
         lines.append(line)
-    always = ("", "Method"), ("", "Masks"), ("Accuracy, %", "ours")
+    always = ("", "Setting"), ("Accuracy, %", "ours")
     names = [name for name in lines[0] if name in always or any(line[name] != "-" for line in lines)]
     cells = [[line[name] for name in names] for line in lines]
     return pd.DataFrame(cells, columns=pd.MultiIndex.from_tuples(names))
@@ -224,8 +221,10 @@ def _ours(row: Row) -> Sample:
     return sample(row.label, row.accuracies.tolist())
 
 
-def _longer(config: RunConfig) -> str:
-    return f", {config.multiplier}x" if config.multiplier > 1 else ""
+def _setting(config: RunConfig) -> str:
+    """Method, masks and length in words."""
+    masks = f" ({config.distribution_name})" if config.distribution_name else ""
+    return config.method + masks + (f", {config.multiplier}x" if config.multiplier > 1 else "")
 
 
 def _seeds(row: Row) -> str:

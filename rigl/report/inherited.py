@@ -42,11 +42,11 @@ def table(frame: pd.DataFrame, steps: Steps) -> pd.DataFrame:
             shown = tables.accuracy(values.mean, values.std)
             rows.append(
                 {
-                    "Model": model,
-                    "Density": f"{density:g}",
                     "Training": words,
                     "Method": method,
                     "Masks": masks or "-",
+                    "Model": model,
+                    "Density": f"{density:g}",
                     "Accuracy, %": behind.runs(shown, label, f"step-{label}", runs),
                     "Seeds": values.n,
                 }
