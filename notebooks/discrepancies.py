@@ -155,7 +155,8 @@ results.show_text(inherited.reported())
 # %% [markdown]
 # **Tickets.** The report's two data sets do not agree with each other: on one, tickets are behind RigL, on the other
 # ahead of pruning itself. To see what a ticket's accuracy comes from, vary one thing at a time: draw masks anew, at
-# random, but with the densities that pruning left each layer; and let RigL move them.
+# random, but with the densities that pruning left each layer; and let RigL move them. Where that does not reach the ticket,
+# what is left to it is which weights it keeps, and what these were at first.
 
 # %% tags=["remove-input"]
 results.show_table(

@@ -151,17 +151,22 @@ def in_short(found: Sequence[Finding]) -> str:
     own = "" if "paper" in seen else "the report's own protocol, which needs a GPU, has not been run here"
     elsewhere = [claim for claim in CLAIMS if claim.key in ours and claim.key not in mine]
     holds, fails, open_ = ([each.claim for each in by[word]] for word in list(SIGNS)[:3])
-    rest = f"{len(never)} claims have been tested by no run here" if never else ""
-    rest += f"{', ' if rest else ''}{len(elsewhere)} on other networks or data alone" if elsewhere else ""
-    left = "; ".join(filter(None, [own, rest])) or "nothing that the report claims"
+    parts = [own] if own else []
+    parts += [f"tested by no run here: {_number(never)}"] if never else []
+    parts += [f"on other networks or data alone: {_number(elsewhere)}"] if elsewhere else []
+    left = "; ".join(parts) or "nothing that the report claims"
     return (
         f"<p><strong>What holds:</strong> on small networks, by {runs} runs of {escape(main)}, "
-        f"{len(holds)} of {len(CLAIMS)} claims.</p>{_listed('Which hold', holds)}"
+        f"{len(holds)} of {len(CLAIMS)} claims hold.</p>{_listed('Which hold', holds)}"
         f"<p><strong>What does not, or is open:</strong> {len(fails)} do not hold there, and {len(open_)} "
         f"are undecided.</p>{_listed('Which do not hold', fails)}{_listed('Which are undecided', open_)}"
         f"<p><strong>What nobody has checked yet:</strong> {left}.</p>"
         f"{_listed('Which no run has tested', never)}{_listed('Which were tested elsewhere', elsewhere)}"
     )
+
+
+def _number(claims: Sequence[Claim]) -> str:
+    return f"{len(claims)} claim{'' if len(claims) == 1 else 's'}"
 
 
 def _listed(summary: str, claims: Sequence[Claim]) -> str:
