@@ -287,7 +287,8 @@ class Sparsifier:
         self.step_count = state["step_count"]
         self.update_count = state["update_count"]
         self._last_update = state["last_update"]
-        self._clear()
+        # Multiplied as after a step: a run that diverged goes on with the very weights it had.
+        self._mask(self._weights.items())
 
     def detach(self) -> None:
         """Take the hooks off; weights stay as they are and train densely from here on."""
