@@ -57,6 +57,8 @@ def learning_rates(source: Source, region: Region) -> Iterable[Cell]:
     """The usual learning rate against the best other one, at each density, distribution and other knobs."""
     groups: dict[tuple[object, ...], dict[float, Setting]] = {}
     for each in source.settings:
+        if each.variant == TUNED:  # picked among the very settings that are gathered here
+            continue
         knobs = dict(part.split("=") for part in each.variant.split(", ") if "=" in part)
         if each.method == "rigl" and not set(knobs) - {"alpha", "delta_t", "learning_rate"}:
             rate = float(knobs.pop("learning_rate", RATE))

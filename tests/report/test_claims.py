@@ -278,6 +278,9 @@ def test_tuned_runs_come_from_the_study_and_the_reports_own_search(judged):
     found = judged("reference-hyperparameters", *usual, *tuned, studies=[study])
     assert (found.verdict, found.effect.value) == ("holds", pytest.approx(-0.1))
     assert set(found.runs) == {x.name for x in (*usual, *tuned)}
+    slow = seeds((87.0, 87.01), density=0.05, learning_rate=0.01)
+    found = judged("one-learning-rate", *slow, studies=[study])
+    assert [cell.one for cell in found.cells] == ["88.00 ± 0.01"], "the usual run, not the one that was tuned"
     theirs = seeds((89.0, 89.01), density=0.1, alpha=0.416, delta_t=200)
     found = judged("reference-hyperparameters", *seeds((88.0, 88.01), density=0.1), *theirs)
     assert (found.verdict, found.effect.value) == ("does not hold", pytest.approx(-1.0))
