@@ -43,7 +43,6 @@
 # $\Delta T + 1$, while here as in the published code an update takes the place of one step in $\Delta T$; what runs
 # count step by step stands on the page about {doc}`discrepancies <discrepancies>`.
 #
-#
 # $$c = \frac{3\,\Delta T f_s + 2 f_s + f_d}{\Delta T + 1}.$$ (eq-cost-rigl)
 #
 # Where layers' densities move, $f_s$ is averaged over the steps of the run, written $\mathrm{E}[f]$. RigL-SG and RigL-SM

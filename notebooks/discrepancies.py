@@ -34,7 +34,7 @@ laptop = runs[runs["protocol"] == "laptop"]
 #
 # | | the report | its code | the original code | what it changes |
 # |---|---|---|---|---|
-# | weights dropped in a layer | a fraction $\zeta$ | $\zeta$ times active, rounded up | rounded down | one weight a layer and update at most; late in training that is all that moves |
+# | weights dropped in a layer | a fraction $\zeta$ | $\zeta$ times active, rounded up | rounded down | one weight a layer and update at most |
 # | a weight dropped and grown in one update | new weights start at 0 | starts at 0 | keeps value and momentum | whether what comes back at once has to learn again |
 # | momentum of inactive weights | mattered for SNFS | set to 0 at each step; dense for SNFS, pruning, lottery | left alone, set to 0 where a connection is new | what the optimiser remembers of weights that are gone |
 # | first convolution under ERK | takes part | takes part | never masked | the other layers' densities, and FLOPs; nothing without convolutions |
@@ -136,7 +136,7 @@ results.show_text(checks.remarks())
 
 # %% tags=["remove-input"]
 results.show_table(
-    checks.counted_against_closed_form(results.folder(), runs),
+    checks.counted_against_closed_form(runs),
     "Training FLOPs relative to dense, by the closed form and counted step by step: means over the runs at hand, but for "
     "those from before steps were counted.",
 )

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from rigl.distributions import layer_densities
 from rigl.project import model_layers
 from rigl.report import behind, figures, tables
-from rigl.report.statistics import Sample, in_words, welch
+from rigl.report.statistics import Sample, apart, in_words
 from rigl.shapes import network_density
 
 COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
@@ -88,13 +88,11 @@ def _opened(frame: pd.DataFrame, row: pd.Series) -> tables.Markup:
 
 def _compare(new: pd.Series, old: pd.Series) -> str:
     """In words; a difference counts where Welch's interval over seeds leaves 0 out."""
-    apart = new["mean"] - old["mean"]
-    what = f"`erk-flops` is {apart:+.2f} points from `{old['distribution']}`"
+    what = f"`erk-flops` is {new['mean'] - old['mean']:+.2f} points from `{old['distribution']}`"
     if min(new["seeds"], old["seeds"]) < 2:
         return what + ", on a single seed, which decides nothing."
     sides = (Sample(row["distribution"], row["mean"], row["std"], row["seeds"]) for row in (new, old))
-    effect = welch(tuple(zip((1.0, -1.0), sides, strict=True)))
-    return f"{what}, {min(new['seeds'], old['seeds'])} seeds, {in_words(effect)}."
+    return f"{what}, {min(new['seeds'], old['seeds'])} seeds, {in_words(apart(*sides))}."
 
 
 def _budgeted(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -106,15 +105,16 @@ def wall_times_that_are_flops() -> tuple[int, int]:
     return equal, len(frame)
 
 
-def counted_against_closed_form(folder: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """Training FLOPs of the usual RigL runs under `folder`, by the closed form and as counted, a row a
+def counted_against_closed_form(frame: pd.DataFrame) -> pd.DataFrame:
+    """Training FLOPs of the usual RigL runs of a `results.runs`, by the closed form and as counted, a row a
     protocol, model, distribution and density; runs from before steps were counted are left out. A count
-    opens its runs, rows of the `records.frame` of the same folder."""
+    opens its runs."""
+    usual = frame["multiplier"].eq(1) & frame["preset"].eq("repro2021") & frame["variant"].eq("")
     rows = []
-    for _, record in records.records(folder):
+    for path in frame[usual & frame["method"].isin(["rigl", "rigl-reinit"])]["path"]:
+        record = records.load(path)
         config, cost = record.config, record.flops
-        usual = config.multiplier == 1 and config.preset == "repro2021" and not config.changes()
-        if config.method in ("rigl", "rigl-reinit") and cost.counted is not None and usual:
+        if cost.counted is not None:
             dense = 3 * cost.dense_forward
             rows.append(
                 {

@@ -18,7 +18,7 @@ from rigl import experiments
 from rigl.config import DATASETS, RunConfig
 from rigl.flops import forward_flops
 from rigl.project import model_layers, root
-from rigl.report.tables import Markup, link
+from rigl.report.tables import Markup, commit, link
 
 GPUS = (1, 8, 64)
 
@@ -98,10 +98,9 @@ def overheads() -> list[dict[str, Any]]:
     return [each for each in _stored() if "runs_per_second" in each]
 
 
-def record_link(benchmark: dict[str, Any]) -> Markup:
-    """A link to a benchmark's record under the commit that it was made at."""
-    commit = str(benchmark["commit"])[:8] + ("" if benchmark["clean"] else " (changed)")
-    return link(f"bench/{benchmark['file']}", commit)
+def record_link(benchmark: dict[str, Any], text: str = "") -> Markup:
+    """A link to a benchmark's record; `text` is the commit that it was made at unless said."""
+    return link(f"bench/{benchmark['file']}", text or commit(benchmark))
 
 
 def is_gpu(benchmark: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from rigl import experiments
 from rigl.config import RunConfig
 from rigl.report import behind, tables
 from rigl.report.published import SEEDS, published
-from rigl.report.statistics import Effect, Sample, clear, interval, sample, standard_error, welch
+from rigl.report.statistics import Sample, apart, clear, interval, sample, standard_error
 from rigl.report.tables import Markup
 
 REPORTED = ("cifar10", "cifar100")
@@ -187,9 +187,9 @@ def ranking(found: Sequence[Row]) -> str:
     alike, open_, other = 0, 0, []
     usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
     for a, b in combinations(usable, 2):
-        if a.config.density != b.config.density or not clear(theirs := _apart(_theirs(a), _theirs(b))):
+        if a.config.density != b.config.density or not clear(theirs := apart(_theirs(a), _theirs(b))):
             continue
-        mine = _apart(_ours(a), _ours(b))
+        mine = apart(_ours(a), _ours(b))
         if not clear(mine):
             open_ += 1
         elif mine.value * theirs.value > 0:
@@ -207,10 +207,6 @@ def ranking(found: Sequence[Row]) -> str:
         "other way. (Each by its own interval: of pairs that do not differ, one in twenty seems to.)"
     )
     return f"{told}\n\n" + "\n".join(other)
-
-
-def _apart(a: Sample, b: Sample) -> Effect:
-    return welch(((1.0, a), (-1.0, b)))
 
 
 def _theirs(row: Row) -> Sample:

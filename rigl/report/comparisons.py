@@ -8,6 +8,7 @@ from math import inf, log
 from typing import Any
 
 from rigl.report.evidence import (
+    ALIKE,
     REDISTRIBUTED,
     REPORT,
     TUNED,
@@ -136,7 +137,7 @@ def redistributed(masks: str, **other: str) -> Callable[[Source, Region], Iterab
 
 def redistribution_costs(source: Source, region: Region) -> Iterable[Cell]:
     if not source.convolutional:
-        yield untested("without convolutions every weight costs alike, wherever it lies")
+        yield ALIKE
         return
     for method in REDISTRIBUTED:
         for cell in dearness(source, region, {"method": method}, {"method": "rigl"}):

@@ -34,7 +34,7 @@ def first() -> Benchmark | None:
 
 def origin(benchmark: Benchmark | None) -> tables.Markup | None:
     """A link to a record, for a caption."""
-    return tables.link(f"bench/{benchmark['file']}", "The record") if benchmark else None
+    return cluster.record_link(benchmark, "The record") if benchmark else None
 
 
 def name(benchmark: Benchmark | None) -> str:

@@ -114,6 +114,9 @@ def untested(note: str) -> Cell:
     return Cell(where="-", one="-", other="-", verdict="not tested", note=note)
 
 
+ALIKE = untested("without convolutions every weight costs alike, wherever it lies")
+
+
 def gather(frame: pd.DataFrame, studies: Sequence[Study] = (), folder: Path | None = None) -> list[Source]:
     """The sources in a frame of `results.runs`, and in `studies` whose records lie in `folder`; presets other
     than the default are left out."""

@@ -18,7 +18,7 @@ import plotly.io as pio
 from plotly.subplots import make_subplots
 
 from rigl.records import Record
-from rigl.report.tables import label
+from rigl.report.tables import setting
 
 BLUE, ORANGE, GREEN, SKY, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#808080"
 VERMILION = "#d55e00"
@@ -228,7 +228,7 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
     when pointed at, with a line through each method's means."""
     fig = go.Figure()
     done = frame[frame["test_accuracy"].notna()]
-    names = pd.Series([_series(row) for _, row in done.iterrows()], index=done.index, dtype=str)
+    names = pd.Series([setting(row) for _, row in done.iterrows()], index=done.index, dtype=str)
     for name, runs in done.groupby(names):
         method, distribution = runs[["method", "distribution"]].iloc[0]
         colour, marker = METHODS.get(method, (BLUE, "star"))
@@ -260,8 +260,3 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
     if len(ticks) > 8:
         return fig.update_xaxes(dtick="D2")
     return fig.update_xaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
-
-
-def _series(row: pd.Series) -> str:
-    distribution = row["distribution"]
-    return label(row) + (f" ({distribution})" if isinstance(distribution, str) else "")

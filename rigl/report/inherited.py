@@ -6,7 +6,7 @@ import pandas as pd
 
 from rigl.report import behind, tables
 from rigl.report.published import published
-from rigl.report.statistics import Sample, in_words, sample, welch
+from rigl.report.statistics import Sample, apart, in_words, sample
 
 # From a usual run to one that begins with a mask that was found: method, masks, and both in words.
 Steps = tuple[tuple[str, str | None, str], ...]
@@ -61,7 +61,7 @@ def verdict(frame: pd.DataFrame, steps: Steps) -> str:
         samples = [_sample(words, runs) for (_, _, words), runs in zip(steps, found, strict=True)]
         for one, other in PAIRS[steps]:
             a, b = samples[other], samples[one]
-            told = in_words(welch(((1.0, a), (-1.0, b)))) if min(a.n, b.n) > 1 else "a single seed"
+            told = in_words(apart(a, b)) if min(a.n, b.n) > 1 else "a single seed"
             what = f"{model}, density {density:g}, {a.name} against {b.name}"
             lines.append(f"- {what}: {a.mean - b.mean:+.2f} points, {told}.")
     return "\n".join(lines) or "Too few runs yet to say."

@@ -55,7 +55,9 @@ def framed(fig: go.Figure, runs: pd.DataFrame, text: str) -> Drawn:
     below = runs[values < floor]
     if below.empty:
         return fig, text
-    names = ", ".join(dict.fromkeys(f"{_name(row)} at {row['density']:g}" for _, row in below.iterrows()))
+    names = ", ".join(
+        dict.fromkeys(f"{tables.setting(row)} at {row['density']:g}" for _, row in below.iterrows())
+    )
     fig.update_yaxes(range=[floor, values.max() + REACH / 20])
     return fig, f"{text} Below the plot's lower edge, {floor:.1f} %: {names}."
 
@@ -67,7 +69,9 @@ def extremes(runs: pd.DataFrame) -> str:
     for density, part in settings.groupby("density"):
         order = part.sort_values("mean")
         if len(order) > 1:
-            best, worst = (f"{_name(row)} {row['mean']:.2f} %" for _, row in order.iloc[[-1, 0]].iterrows())
+            best, worst = (
+                f"{tables.setting(row)} {row['mean']:.2f} %" for _, row in order.iloc[[-1, 0]].iterrows()
+            )
             words.append(f"at density {density:g} best {best}, worst {worst}")
     return "By the means: " + "; ".join(words) + "." if words else ""
 
@@ -107,10 +111,12 @@ def at_equal_flops(setup: Setup) -> list[str | Drawn]:
             line={"color": figures.GREY, "width": 6, "shape": "hv"},
             opacity=0.35,
             name="Pareto front",
-            customdata=[_name(row) for _, row in front.iterrows()],
+            customdata=[tables.setting(row) for _, row in front.iterrows()],
             hovertemplate="%{customdata}<br>%{y:.2f}% for %{x:.3f} x dense<extra></extra>",
         )
-        names = ", ".join(f"{_name(row)} ({row['train_flops']:.2f} x)" for _, row in front.iterrows())
+        names = ", ".join(
+            f"{tables.setting(row)} ({row['train_flops']:.2f} x)" for _, row in front.iterrows()
+        )
         text = f"{setup.title}: every method. No other costs less and is better than: {names}."
         made.append(framed(fig, runs, text))
     return made or [f"<p><em>{setup.title}: no runs to draw.</em></p>"]
@@ -251,8 +257,3 @@ def _heat(x: list[str], y: list[str], grid: list[list[float | None]]) -> go.Figu
     )
     figures.styled(fig, height=320, xaxis_title="alpha, Delta-T", yaxis_title="learning rate")
     return fig.update_xaxes(type="category").update_yaxes(type="category")
-
-
-def _name(row: pd.Series) -> str:
-    masks = f" ({row['distribution']})" if isinstance(row["distribution"], str) else ""
-    return tables.label(row) + masks

@@ -67,9 +67,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     names; an accuracy opens its runs."""
     rows = []
     for _, row in tables.spread(frame).sort_values(["density", "distribution", "method"]).iterrows():
-        masks = f" ({row['distribution']})" if isinstance(row["distribution"], str) else ""
-        density = f"{row['density']:g}"
-        setting = tables.label(row) + masks
+        setting, density = tables.setting(row), f"{row['density']:g}"
         label = f"{setting}, density {density}, protocol “{row['protocol']}”"
         accuracy = tables.accuracy(row["mean"], row["std"])
         place = f"all-{row['names'][0]}"  # a run stands in one row

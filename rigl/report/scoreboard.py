@@ -99,7 +99,12 @@ def sentence(found: Finding) -> str:
     total = counts.total()
     alone = f"{total} settings, by themselves: {', '.join(parts)}" if total > 1 else "1 setting"
     reason = f"; {found.why}" if found.why else ""
-    return f"{found.verdict}: {figure(found.effect, found.claim.unit)}{_plain(found)}; {alone}{reason}"
+    told = _joined(figure(found.effect, found.claim.unit), _plain(found))
+    return f"{found.verdict}: {told}; {alone}{reason}"
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
 
 
 def _plain(found: Finding) -> str:
@@ -114,7 +119,7 @@ def _plain(found: Finding) -> str:
     ):
         return ""
     form, words = UNITS[found.claim.unit]
-    return f", unweighted mean {form.format(mean(values))}{words}"
+    return f"unweighted mean {form.format(mean(values))}{words}"
 
 
 def brief(found: Finding) -> str:
@@ -126,7 +131,7 @@ def brief(found: Finding) -> str:
     if not bounds:
         return f"{where}: {value}{words}, {found.why or 'no interval'}"
     reason = f" ({found.why})" if found.why else ""
-    return f"{where}: {value}{words} [{', '.join(bounds)}]{_plain(found)}{reason}"
+    return f"{where}: {_joined(f'{value}{words} [{_joined(*bounds)}]', _plain(found))}{reason}"
 
 
 def show_in_short(found: Sequence[Finding]) -> None:
@@ -144,13 +149,15 @@ def in_short(found: Sequence[Finding]) -> str:
     main = sources.most_common(1)[0][0]
     mine = {each.claim.key: each for each in told if place(each.source) == main}
     runs = len({run for each in mine.values() for run in each.runs})
-    by = {word: [each for each in mine.values() if each.verdict == word] for word in SIGNS}
+    holds, fails, open_ = (
+        [each.claim for each in mine.values() if each.verdict == word]
+        for word in ("holds", "does not hold", "undecided")
+    )
     ours = {each.claim.key for each in told if each.source.protocol != REPORT}
     never = [claim for claim in CLAIMS if claim.key not in ours]
     seen = {each.source.protocol for each in told}
     own = "" if "paper" in seen else "the report's own protocol, which needs a GPU, has not been run here"
     elsewhere = [claim for claim in CLAIMS if claim.key in ours and claim.key not in mine]
-    holds, fails, open_ = ([each.claim for each in by[word]] for word in list(SIGNS)[:3])
     parts = [own] if own else []
     parts += [f"tested by no run here: {_number(never)}"] if never else []
     parts += [f"on other networks or data alone: {_number(elsewhere)}"] if elsewhere else []
@@ -216,7 +223,7 @@ def _verdict(found: Finding | None, page: str) -> str:
     value, words, bounds = _parts(found.effect, found.claim.unit)
     interval = f"<br>[{', '.join(bounds)}]" if bounds else ""
     text = f"{value}{words}{interval}"
-    aside = "; ".join(filter(None, [_plain(found).removeprefix(", "), found.why if bounds else ""]))
+    aside = "; ".join(filter(None, [_plain(found), found.why if bounds else ""]))
     link = f'<a href="{page}#{_anchor(found)}">{text}</a>'
     told = f"<br><small>{escape(aside)}</small>" if aside else ""
     return f"<td><strong>{signed(found.verdict)}</strong><br><small>{link}</small>{told}</td>"

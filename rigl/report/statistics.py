@@ -96,6 +96,11 @@ def welch(terms: Terms, offset: float = 0.0) -> Effect:
     return Effect(value, value - half, value + half, "Welch", terms)
 
 
+def apart(a: Sample, b: Sample) -> Effect:
+    """`a` less `b`, with Welch's interval."""
+    return welch(((1.0, a), (-1.0, b)))
+
+
 def clear(effect: Effect) -> bool:
     """Whether a difference is one: its interval leaves 0 out."""
     return not effect.low <= 0 <= effect.high

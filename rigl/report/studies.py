@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from rigl.config import RunConfig
 from rigl.report import figures, results, tables
-from rigl.report.statistics import in_words, sample, welch
+from rigl.report.statistics import apart, in_words, sample
 from rigl.studies import Study, Trial
 from rigl.studies import studies as load_all
 
@@ -81,13 +81,11 @@ def verdict(study: Study, frame: pd.DataFrame) -> str:
     )
     if pairs.empty:
         return f"{what}: no seed has both runs yet."
-    apart = pairs["best"] - pairs["reference"]
-    found = f"{what}: {apart.mean():+.2f} points of test accuracy"
-    if len(apart) < 2:
+    found_best, usual = (sample(name, pairs[name].tolist()) for name in ("best", "reference"))
+    found = f"{what}: {found_best.mean - usual.mean:+.2f} points of test accuracy"
+    if len(pairs) < 2:
         return f"{found}, on a single seed, which decides nothing."
-    sides = (sample(name, pairs[name].tolist()) for name in ("best", "reference"))
-    effect = welch(tuple(zip((1.0, -1.0), sides, strict=True)))
-    return f"{found}, {len(apart)} seeds, {in_words(effect)}."
+    return f"{found}, {len(pairs)} seeds, {in_words(apart(found_best, usual))}."
 
 
 def space(study: Study) -> go.Figure:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from math import isnan
+from typing import Any
 
 import pandas as pd
 
@@ -40,6 +42,12 @@ def label(row: pd.Series) -> str:
     parts += [str(row["preset"])] if row["preset"] != "repro2021" else []
     parts += [str(row["variant"])] if row.get("variant") else []
     return ", ".join(parts)
+
+
+def setting(row: pd.Series) -> str:
+    """The `label`, and the masks: ``"rigl, 2x (erk)"``."""
+    masks = row["distribution"]
+    return label(row) + (f" ({masks})" if isinstance(masks, str) else "")
 
 
 def accuracy(mean: float, std: float) -> str:
@@ -88,10 +96,11 @@ def plain(table: pd.DataFrame) -> str:
         return str(safe.to_html(index=False, border=0, classes="table", escape=False, justify="left"))
 
 
-def link(path: str, text: str) -> Markup:
+def link(path: str, text: str, spoken: str = "") -> Markup:
     """A link to a file of ``results/``, by its place beside the folder of the notebooks and of their
-    pages."""
-    return Markup(f'<a href="../results/{escape(path)}">{escape(text)}</a>')
+    pages; `spoken` is what a screen reader says, `text` unless said."""
+    label = f' aria-label="{escape(spoken)}"' if spoken else ""
+    return Markup(f'<a href="../results/{escape(path)}"{label}>{escape(text)}</a>')
 
 
 def record_link(dataset: str, name: str, text: str = "") -> Markup:
@@ -106,9 +115,8 @@ def short_link(dataset: str, name: str) -> Markup:
 
 def seed_link(dataset: str, name: str) -> Markup:
     """The same under the seed in the record's name, as ``"s0"``."""
-    place = f"../results/{dataset}/{name}.json"
     seed = name.rpartition("_")[0].rpartition("_")[2] or name
-    return Markup(f'<a href="{escape(place)}" aria-label="{escape(name)}">{escape(seed)}</a>')
+    return link(f"{dataset}/{name}.json", seed, spoken=name)
 
 
 def printed_link() -> Markup:
@@ -116,8 +124,9 @@ def printed_link() -> Markup:
     return link("published.json", "the report's figures as data")
 
 
-def commit(run: pd.Series) -> str:
-    """The commit of a row of a `records.frame`, short, and whether the code had been changed since."""
+def commit(run: Mapping[str, Any] | pd.Series) -> str:
+    """The commit of a row of a `records.frame`, or of a benchmark, short, and whether the code had been
+    changed since."""
     name = run["commit"][:8] if isinstance(run["commit"], str) else "unknown"
     return name + (" (changed)" if run["clean"] in (False,) else "")
 

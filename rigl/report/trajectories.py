@@ -11,7 +11,7 @@ from math import prod
 from rigl import records
 from rigl.distributions import layer_densities
 from rigl.records import Record
-from rigl.report.evidence import REDISTRIBUTED, Cell, Setting, Source, untested
+from rigl.report.evidence import ALIKE, REDISTRIBUTED, Cell, Setting, Source
 from rigl.report.statistics import Region, extent, judge
 
 MOVED = 0.05  # share of the active weights that may still lie in other layers than at the end
@@ -20,7 +20,7 @@ MOVED = 0.05  # share of the active weights that may still lie in other layers t
 def constant(source: Source, region: Region) -> Iterator[Cell]:
     """By how much the cost of a forward pass changes within a run of RigL, in percent."""
     if not source.convolutional:
-        yield untested("without convolutions every weight costs alike, wherever it lies")
+        yield ALIKE
         return
     for setting in source.like(method="rigl"):
         yield from _cell(setting, region, _change, "the largest over the smallest cost, less 1")

@@ -91,13 +91,13 @@ def test_pairs_of_variants(frame: pd.DataFrame) -> None:
     assert checks.readable_pairs(frame, pd.DataFrame(), "a", "b").empty
 
 
-def test_counted_against_the_closed_form(tmp_path) -> None:
+def test_counted_against_the_closed_form(project) -> None:
     def cost(counted: float | None, **knobs):
         run = record(**knobs)
         flops = run.flops.model_copy(update={"counted": counted, "training": 3 * 532_400 * 0.103})
         return run.model_copy(update={"flops": flops})
 
-    assert checks.counted_against_closed_form(tmp_path, records.frame(tmp_path)).empty
+    assert checks.counted_against_closed_form(results.runs()).empty
     dense = 3 * 532_400
     runs = [
         cost(0.1 * dense),
@@ -106,8 +106,8 @@ def test_counted_against_the_closed_form(tmp_path) -> None:
         cost(0.1 * dense, method="set"),
     ]
     for run in runs:
-        records.save(run, tmp_path)
-    (row,) = checks.counted_against_closed_form(tmp_path, records.frame(tmp_path)).to_dict("records")
+        records.save(run, project / "results")
+    (row,) = checks.counted_against_closed_form(results.runs()).to_dict("records")
     assert (row["Setting"], row["Closed form, x"]) == ("rigl (erk), density 0.1", "0.1030")
     assert ">0.1010<" in row["Counted, x"]
     assert set(re.findall(r"fashion-mnist/(.*?)\.json", row["Counted, x"])) == {
