@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -59,6 +60,7 @@ class Sparsifier:
     without momentum, a density outside (0, 1], both a density and flops, total_steps or delta_t that are no
     whole number above 0, alpha, t_start or t_end outside [0, 1], masks that are missing or of another model,
     a model in which there is nothing to mask, and weights that another sparsifier masks on this optimizer.
+    Warns where a method that moves weights has no update in so few steps.
     """
 
     def __init__(
@@ -119,6 +121,12 @@ class Sparsifier:
                 raise ValueError(f"flops={flops}: pruning has no distribution to fit to it, only a density")
             self._final = self._pruning_target(layers, density)
             self._last_prune = self._last_pruning(total_steps)
+        elif self.method.grow is not None and self._first_update >= self.last_update_before:
+            warnings.warn(
+                f"delta_t={delta_t} leaves {method} no update before t_end={t_end} of "
+                f"total_steps={total_steps}: its masks stay as they are, so it should be smaller",
+                stacklevel=2,
+            )
         if masks is None:
             masks = self._first_masks(layers, density, distribution, flops)
         elif {name: mask.shape for name, mask in masks.items()} != {n: w.shape for n, w in weights.items()}:
@@ -214,7 +222,7 @@ class Sparsifier:
 
     def _last_pruning(self, total_steps: int) -> int:
         """The step of pruning's last update: the first one due at or after t_end, else the last there is."""
-        first = 0 if self.preset.updates_from_0 else self.delta_t - 1
+        first = self._first_update
         while first < self.prune_from:
             first += self.delta_t
         last = first
@@ -229,6 +237,11 @@ class Sparsifier:
                 f"total_steps={total_steps}: it should be smaller"
             )
         return last
+
+    @property
+    def _first_update(self) -> int:
+        """The first step at which masks may be updated at all."""
+        return 0 if self.preset.updates_from_0 else self.delta_t - 1
 
     @property
     def densities(self) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -993,6 +994,35 @@ def test_bad_options_are_named(options, message):
         attach(model, optimizer, **options)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert not optimizer._optimizer_step_pre_hooks
+
+
+@given(
+    total_steps=st.integers(1, 30),
+    delta_t=st.integers(1, 30),
+    t_end=st.sampled_from([0.0, 0.5, 0.75, 1.0]),
+    method=st.sampled_from(["rigl", "set", "static"]),
+    preset=st.sampled_from(["repro2021", "google"]),
+)
+def test_masks_that_will_never_move_are_told(total_steps, delta_t, t_end, method, preset):
+    model = network()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        sparsifier = attach(
+            model,
+            sgd(model),
+            total_steps=total_steps,
+            delta_t=delta_t,
+            t_end=t_end,
+            method=method,
+            preset=preset,
+        )
+    due = []
+    for sparsifier.step_count in range(total_steps):
+        due.append(sparsifier.update_due)
+    assert bool(said) == (method != "static" and not any(due))
+    if said:
+        assert f"delta_t={delta_t} leaves {method} no update before t_end={t_end}" in str(said[0].message)
+        assert said[0].filename == __file__
 
 
 def test_masks_of_other_types_are_masks():
