@@ -154,11 +154,12 @@ def ceiling(benchmark: Benchmark | None) -> str:
     loop = benchmark["ratios"]["dense against the plain loop with PIL batches"]["median"]
     room = 1 / max(shares)
     place = f"{benchmark['device']} in {benchmark['precision']}"
+    large = "matrix product" if benchmark["limit"] == "arithmetic" else "copy"
     return (
         f"A step is bound by {benchmark['limit']}: on {place} it is at {max(shares):.0%} of what the "
-        "device does there. At that limit itself, which no network of small layers reaches, it would "
-        f"be {room:.1f} times as fast, and {room * loop:.1f} times as fast as the plain loop, against "
-        f"which it now is {loop:.2f}."
+        f"device does in a large {large}. At that rate throughout, normalisation and activations "
+        f"included, it would be {room:.1f} times as fast, and {room * loop:.1f} times as fast as the plain "
+        f"loop, against which it now is {loop:.2f}."
     )
 
 
