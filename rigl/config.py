@@ -39,6 +39,8 @@ PRUNE_START = 700 / 88_000
 PRUNING_WARMUP = 3_500 / 88_000
 NO_DISTRIBUTION = ("dense", "small-dense", "pruning", "lottery")
 PRUNED = ("pruning", "lottery")
+# Protocols of small networks, whose runs come from many machines: float32 on each of them unless asked.
+FLOAT32 = ("laptop", "smoke")
 # The method of the run whose final masks a method starts from.
 SOURCES = {"lottery": "pruning", "rigl-reinit": "rigl-sm"}
 
@@ -119,46 +121,55 @@ class Protocol(BaseModel):
     prune_start_share: float = PRUNE_START
 
 
+# What the report does otherwise on CIFAR-100.
+_CIFAR100: dict[str, Any] = {
+    "validation": 10_000,
+    "weight_decay": 1e-4,
+    "label_smoothing": 0.1,
+    "lr_drop_share": 20_000 / 78_250,
+    "warmup_share": 2 / 250,
+    "prune_start_share": 700 / 78_250,
+}
+PROTOCOLS: dict[tuple[str, str], Protocol] = {
+    ("paper", "cifar10"): Protocol(model="wrn-22-2", epochs=250, validation=5000, dropout=0.3),
+    ("paper", "cifar100"): Protocol(model="resnet-50", epochs=250, **_CIFAR100),
+    ("tenth", "cifar10"): Protocol(model="wrn-22-2", epochs=25, validation=5000, dropout=0.3),
+    ("tenth", "cifar100"): Protocol(model="resnet-50", epochs=25, **_CIFAR100),
+    ("laptop", "fashion-mnist"): Protocol(
+        model="lenet-300-100", epochs=20, validation=5000, augmentation="flip", pool=2
+    ),
+    ("laptop", "cifar10"): Protocol(model="wrn-10-2", epochs=20, validation=5000, pool=2),
+    ("laptop", "cifar100"): Protocol(model="wrn-10-2", epochs=20, pool=2, **_CIFAR100),
+    ("smoke", "digits"): Protocol(
+        model="wrn-10-1", epochs=20, batch_size=32, validation=150, augmentation="none"
+    ),
+}
+
+
 def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
     """The protocol called `name` on `dataset`; `model` where it is not to be the protocol's own.
 
+    Its dropout is for wide residual networks, and an MLP sees images as they are.
+
     Raises ConfigError where a protocol is not defined for a data set.
     """
-    if name in ("paper", "tenth") and dataset in ("cifar10", "cifar100"):
-        epochs = 250 if name == "paper" else 25
-        if dataset == "cifar10":
-            model = model or "wrn-22-2"
-            dropout = 0.3 if str(model).startswith("wrn") else 0.0
-            return Protocol(model=model, epochs=epochs, validation=5000, dropout=dropout)
-        return Protocol(
-            model=model or "resnet-50",
-            epochs=epochs,
-            validation=10_000,
-            weight_decay=1e-4,
-            label_smoothing=0.1,
-            lr_drop_share=20_000 / 78_250,
-            warmup_share=2 / 250,
-            prune_start_share=700 / 78_250,
-        )
-    if name == "laptop" and dataset == "fashion-mnist":
-        model = model or "lenet-300-100"
-        pool = 1 if str(model).startswith("lenet") else 2  # convolutions on 28x28 are too slow for two cores
-        return Protocol(model=model, epochs=20, validation=5000, augmentation="flip", pool=pool)
-    if name == "laptop" and dataset == "cifar10":
-        return Protocol(model=model or "wrn-10-1", epochs=10, validation=5000)
-    if name == "smoke" and dataset == "digits":
-        return Protocol(
-            model=model or "wrn-10-1", epochs=20, batch_size=32, validation=150, augmentation="none"
-        )
-    known = {
-        "paper": "cifar10 and cifar100",
-        "tenth": "cifar10 and cifar100",
-        "laptop": "fashion-mnist and cifar10",
-        "smoke": "digits",
-    }
+    known: dict[str, list[str]] = {}
+    for each, data in PROTOCOLS:
+        known.setdefault(each, []).append(data)
     if name not in known:
         raise ConfigError(f"protocol={name!r} is unknown: choose one of {', '.join(known)}")
-    raise ConfigError(f"protocol={name!r} is not defined for dataset={dataset!r}: it knows {known[name]}")
+    if dataset not in known[name]:
+        raise ConfigError(
+            f"protocol={name!r} is not defined for dataset={dataset!r}: it knows {', '.join(known[name])}"
+        )
+    found = PROTOCOLS[name, dataset]
+    model = str(model or found.model)
+    change: dict[str, Any] = {"model": model}
+    if not model.startswith("wrn"):
+        change["dropout"] = 0.0
+    if model.startswith("lenet"):
+        change["pool"] = 1
+    return found.model_copy(update=change)
 
 
 def choose_protocol(name: str, dataset: str | None, cuda: bool) -> tuple[str, str]:
@@ -238,7 +249,9 @@ class RunConfig(BaseModel):
     pool: int = Field(
         1, ge=1, description="side of the squares of pixels that are averaged into one, before all else"
     )
-    precision: Precision = "auto"
+    precision: Precision = Field(
+        "auto", description="float32 under laptop and smoke, else bf16 where the device computes in it"
+    )
 
     def __init__(self, **knobs: Any) -> None:
         try:
@@ -300,6 +313,8 @@ class RunConfig(BaseModel):
             unused["alpha"] = 0.3
         if self.method not in PRUNED:
             unused["prune_start_share"] = PRUNE_START
+        if self.precision == self.usual_precision:
+            unused["precision"] = "auto"
         self.__dict__.update(unused)
         if self.validation >= facts.train:
             raise ValueError(f"validation={self.validation} must be below the {facts.train} training images")
@@ -325,6 +340,12 @@ class RunConfig(BaseModel):
         """The run whose final masks this one starts from: the same in all but the method."""
         method = SOURCES.get(self.method)
         return RunConfig(**{**self.model_dump(), "method": method}) if method else None
+
+    @property
+    def usual_precision(self) -> Precision:
+        """What ``precision="auto"`` stands for under this protocol: float32 under ``"laptop"`` and
+        ``"smoke"``; elsewhere ``"auto"``, what `rigl.devices.resolve_precision` makes of the device."""
+        return "float32" if self.protocol in FLOAT32 else "auto"
 
     @property
     def width_factor(self) -> float:

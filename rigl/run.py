@@ -150,7 +150,8 @@ def build_run(config: RunConfig, device: torch.device, start: Start | None = Non
         )
     except ValueError as error:
         raise ConfigError(f"{config.method}: {error}") from None
-    precision = resolve_precision(config.precision, device)
+    wanted = config.usual_precision if config.precision == "auto" else config.precision
+    precision = resolve_precision(wanted, device)
     layers = describe(model, config.input_shape)
     return Run(config, device, precision, model, optimizer, sparsifier, layers, Ledger())
 

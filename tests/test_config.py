@@ -19,7 +19,8 @@ from rigl.methods import METHODS
         ("paper", "cifar100", 78_250, 20_000, 626),
         ("tenth", "cifar100", 7_825, 2_000, 63),
         ("laptop", "fashion-mnist", 8_600, 2_932, 0),
-        ("laptop", "cifar10", 3_520, 1_200, 0),
+        ("laptop", "cifar10", 7_040, 2_400, 0),
+        ("laptop", "cifar100", 6_260, 1_600, 50),
     ],
 )
 def test_lengths(name, dataset, steps, drop_every, warmup):
@@ -36,7 +37,8 @@ def test_lengths(name, dataset, steps, drop_every, warmup):
     [
         ("paper", "cifar10", 3_500, 700),
         ("tenth", "cifar10", 350, 70),
-        ("laptop", "cifar10", 140, 28),
+        ("laptop", "cifar10", 280, 56),
+        ("laptop", "cifar100", 50, 56),
         ("laptop", "fashion-mnist", 342, 68),
         ("paper", "cifar100", 626, 700),
         ("tenth", "cifar100", 63, 70),
@@ -105,9 +107,6 @@ def test_run_id_is_the_identity():
 @pytest.mark.parametrize(
     ("name", "knobs"),
     [
-        ("dense_wrn-10-1_laptop_s0_05886e92", {"dataset": "cifar10", "method": "dense"}),
-        ("rigl-erk_d0.1_wrn-10-1_laptop_s0_86765cff", {"dataset": "cifar10"}),
-        ("static-erk_d0.1_wrn-10-1_laptop_s0_1eacf0bd", {"dataset": "cifar10", "method": "static"}),
         ("dense_lenet-300-100_laptop_s2_c3ee52a4", {"method": "dense", "seed": 2}),
         ("rigl-erk_d0.02_lenet-300-100_laptop_s1_89b9e75d", {"density": 0.02, "seed": 1}),
         (
@@ -171,9 +170,25 @@ def test_dense_runs_are_one_run():
     assert RunConfig(method="static", alpha=0.5).run_id == RunConfig(method="static").run_id
 
 
+@pytest.mark.parametrize("name", ["laptop", "smoke"])
+def test_small_networks_are_float32_unless_asked(name):
+    usual = RunConfig(protocol=name)
+    assert usual.precision == "auto"
+    assert usual.usual_precision == "float32"
+    assert RunConfig(protocol=name, precision="float32") == usual
+    assert RunConfig(protocol=name, precision="bf16").name != usual.name
+
+
+def test_precision_is_the_devices_under_the_reports_protocols():
+    knobs = {"protocol": "paper", "dataset": "cifar10"}
+    assert RunConfig(**knobs).usual_precision == "auto"
+    names = {RunConfig(**knobs, precision=each).name for each in ("auto", "bf16", "float32")}
+    assert len(names) == 3
+
+
 def test_names_for_people():
     run = RunConfig(protocol="laptop", dataset="cifar10", density=0.1, multiplier=2, seed=3)
-    assert run.name == f"rigl-erk_d0.1_2x_wrn-10-1_laptop_s3_{run.run_id}"
+    assert run.name == f"rigl-erk_d0.1_2x_wrn-10-2_laptop_s3_{run.run_id}"
     assert (run.label, run.size) == ("rigl-erk", "density 0.1")
     run = RunConfig(method="pruning")
     assert run.name == f"pruning_d0.1_wrn-10-1_smoke_s0_{run.run_id}"
@@ -232,7 +247,7 @@ def test_a_run_starts_from_one_that_is_the_same_in_all_but_the_method(knobs):
         ({"protocol": "full"}, ["protocol='full'", "paper, tenth, laptop, smoke"]),
         (
             {"protocol": "paper", "dataset": "digits"},
-            ["protocol='paper'", "'digits'", "cifar10 and cifar100"],
+            ["protocol='paper'", "'digits'", "cifar10, cifar100"],
         ),
         ({"model": "wrn-11-1"}, ["model='wrn-11-1'", "10, 16, 22"]),
         ({"seed": -1}, ["seed=-1"]),
@@ -294,5 +309,5 @@ def test_valid_depths(depth, widen):
 
 
 def test_a_protocol_that_is_not_defined():
-    with pytest.raises(ConfigError, match="'laptop' is not defined for dataset='cifar100'"):
-        protocol("laptop", "cifar100")
+    with pytest.raises(ConfigError, match="'laptop' is not defined for dataset='digits'"):
+        protocol("laptop", "digits")

@@ -100,10 +100,12 @@ def test_under_the_laptops_protocol():
     assert {(c.dataset, c.model) for c in usual} == {("fashion-mnist", "lenet-300-100")}
     assert {c.density for c in usual} == {0.02, 0.05, 0.1, 1.0}
     assert len(usual) == 15 * 3 + 1
-    for options in ({"model": "wrn-10-1"}, {"dataset": "cifar10"}):
+    for options, model in (({"model": "wrn-10-1"}, "wrn-10-1"), ({"dataset": "cifar10"}, "wrn-10-2")):
         made = rows("table5", protocol="laptop", densities=[0.05], **options)
-        assert {(c.dataset, c.model) for c in made} == {(options.get("dataset", "fashion-mnist"), "wrn-10-1")}
+        assert {(c.dataset, c.model) for c in made} == {(options.get("dataset", "fashion-mnist"), model)}
         assert len(made) == 8
+    for name in ("cifar10", "cifar100"):
+        assert {c.density for c in rows("table2", protocol="laptop", dataset=name)} == {0.05, 0.1, 0.2, 1.0}
     # A tuned pair belongs to its density.
     assert {c.density for c in rows("table4", protocol="laptop") if c.alpha != 0.3} == {0.1}
     assert all(c.validation == 0 for c in rows("table1", protocol="laptop"))

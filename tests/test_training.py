@@ -477,6 +477,14 @@ def test_small_dense_is_narrow(tmp_path):
     assert record.flops.train_ratio == pytest.approx(record.flops.test_ratio)
 
 
+@pytest.mark.parametrize("has", [False, True])
+def test_a_small_run_is_float32_on_every_cpu(tmp_path, monkeypatch, has):
+    monkeypatch.setattr("rigl.devices._cpu_has_bf16", lambda: has)
+    assert run(tmp_path, epochs=1).provenance.precision == "float32"
+    paper = RunConfig(protocol="paper", dataset="cifar10", model="wrn-10-1", epochs=1)
+    assert training.build_run(paper, torch.device("cpu")).precision == ("bf16" if has else "float32")
+
+
 def test_bf16_where_it_is_asked_for(tmp_path):
     record = run(tmp_path, precision="bf16", epochs=1)
     assert record.provenance.precision == "bf16"

@@ -15,6 +15,7 @@ SHOWN = (  # the pairs of model and data set that the protocols train
     RunConfig(protocol="laptop", dataset="fashion-mnist"),
     RunConfig(protocol="laptop", dataset="fashion-mnist", model="wrn-10-1"),
     RunConfig(protocol="laptop", dataset="cifar10"),
+    RunConfig(protocol="laptop", dataset="cifar100"),
     RunConfig(protocol="smoke", dataset="digits"),
 )
 

@@ -95,7 +95,7 @@ def _densities(frame: pd.DataFrame, dataset: str, model: str) -> list[float]:
     """The densities that small networks have plain runs of RigL at, or the ones that they are to have."""
     mine = frame[(frame["dataset"] == dataset) & (frame["model"] == model) & (frame["protocol"] == "laptop")]
     plain = mine[(mine["variant"] == "") & (mine["method"] == "rigl") & (mine["multiplier"] == 1)]
-    return sorted({*map(float, plain["density"])}) or list(experiments.LAPTOP_DENSITIES)
+    return sorted({*map(float, plain["density"])}) or list(experiments.usual_densities("laptop", dataset, ()))
 
 
 def _report(config: RunConfig, theirs: Sequence[Mapping[Any, Any]]) -> Mapping[str, Any] | None:

@@ -26,7 +26,12 @@ from rigl.report.explorers import in_book, scripts
 SETUPS = {
     "paper": (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50")),
     "tenth": (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50")),
-    "laptop": (("fashion-mnist", "lenet-300-100"), ("fashion-mnist", "wrn-10-1"), ("cifar10", "wrn-10-1")),
+    "laptop": (
+        ("fashion-mnist", "lenet-300-100"),
+        ("fashion-mnist", "wrn-10-1"),
+        ("cifar10", "wrn-10-2"),
+        ("cifar100", "wrn-10-2"),
+    ),
     "smoke": (("digits", "lenet-300-100"),),
 }
 WORDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from rigl.campaign.request import numbers
-from rigl.config import ConfigError, RunConfig
-from rigl.experiments import LAPTOP_DENSITIES, TUNING
+from rigl.config import ConfigError, RunConfig, choose_protocol
+from rigl.experiments import TUNING, usual_densities
 from rigl.studies import Settings
 
 REFERENCE = {"alpha": 0.3, "delta_t": 100}
@@ -28,14 +28,15 @@ def request(
 ) -> list[Settings]:
     """A study for each density and distribution: numbers and names by commas.
 
-    density       None is the report's, or, under ``"laptop"``, 0.02, 0.05 and 0.1
+    density       None is the report's, or, under ``"laptop"``, `rigl.experiments.LAPTOP_DENSITIES`
     distribution  None is both of the report's
     epochs        None is the protocol's own
 
     Raises ConfigError, one line, for what does not exist or fit together, and where Optuna is missing.
     """
     check_optuna()
-    shares = LAPTOP_DENSITIES if protocol == "laptop" else TUNING.densities
+    name, data = choose_protocol(protocol, dataset, cuda=False)
+    shares = usual_densities(name, data, TUNING.densities)
     given = [float(each) for each in numbers("density", density, float)] if density else shares
     return [
         settings(

@@ -120,7 +120,7 @@ def test_configure_checks_before_it_starts(tmp_path):
         ({"density": "ten"}, "density='ten' is not right: it should be a valid number"),
         ({"device": "gpu"}, "device='gpu' is not to be had here"),
         ({"protocol": "papr"}, "protocol='papr' is unknown"),
-        ({"dataset": "cifar100", "protocol": "laptop"}, "not defined for dataset='cifar100'"),
+        ({"dataset": "digits", "protocol": "laptop"}, "not defined for dataset='digits'"),
         ({"batch_size": 3}, "unknown parameter 'batch_size'"),
         ({"tracker": "tensorbord"}, "tracker='tensorbord' is unknown"),
     ):

@@ -95,7 +95,7 @@ def test_what_cannot_be_is_told_in_one_line(given, told: str) -> None:
 
 def test_a_page_is_about_its_data_sets() -> None:
     made = pages.configure({"protocol": "paper"}, set(), "table3", datasets=("cifar100",))
-    assert made.protocols == ["paper", "tenth"]
+    assert made.protocols == ["paper", "tenth", "laptop"]
     assert [setup.title for setup in made.setups("paper")] == ["resnet-50 on cifar100"]
 
 

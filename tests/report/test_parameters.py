@@ -32,7 +32,7 @@ def test_every_knob_of_a_run_is_told_once_and_has_a_meaning():
 def test_defaults_follow_the_protocols():
     table = parameters.by_protocol().set_index("Knob")
     assert list(table.columns) == [
-        *("smoke, digits", "laptop, fashion-mnist", "laptop, cifar10"),
+        *("smoke, digits", "laptop, fashion-mnist", "laptop, cifar10", "laptop, cifar100"),
         *("tenth, cifar10", "tenth, cifar100", "paper, cifar10", "paper, cifar100"),
     ]
     assert set(table.index) == {*Protocol.model_fields, "optimiser steps"}
