@@ -150,7 +150,7 @@ def test_dropout_from_a_generator_of_its_own():
     assert torch.equal(before, torch.get_rng_state())
     kept = float((first != 0).double().mean())
     assert kept == pytest.approx(0.7, abs=0.02)
-    assert first[first != 0].unique().tolist() == pytest.approx([1 / 0.7])
+    assert first[first != 0].unique().tolist() == pytest.approx([1 / 0.7], rel=1e-4)
     assert torch.equal(model.eval().blocks[0].dropout(x), x)
     draw_from(model.train(), None)
     assert not torch.equal(drop(x), first)

@@ -38,7 +38,8 @@ class Subject:
 
     def step(self) -> Tensor:
         self.run.sparsifier.step_count = 0
-        return self.engine.step(self.x, self.y)
+        with self.engine:  # as in a run, where dropout draws from its own generator
+            return self.engine.step(self.x, self.y)
 
     def epoch(self) -> None:
         self.run.sparsifier.step_count = 0
