@@ -32,6 +32,7 @@ ProtocolName = Literal["paper", "tenth", "laptop", "smoke"]
 Preset = Literal["repro2021", "google"]
 Augmentation = Literal["none", "flip", "crop-flip", "resized-crop-flip"]
 Precision = Literal["auto", "float32", "bf16"]
+ENGINES = ("auto", "eager", "captured", "compiled")
 
 
 # Shares of the report's 88,000 steps: where pruning begins, and the warm-up of its rows on CIFAR-10.

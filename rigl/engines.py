@@ -6,28 +6,58 @@ import json
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from rigl.capture import Captured, Repeats
-from rigl.config import DATASETS, ConfigError
+from rigl.config import DATASETS, ENGINES, ConfigError
 from rigl.devices import slug
 from rigl.engine import Engine
 from rigl.project import root
 from rigl.ranks import ALONE, Ranks
 from rigl.run import Run
 
-NAMES = ("auto", "eager", "captured")
+
+class Compiled(Engine):
+    """Steps through the network as torch.compile makes it, for whole batches of training; what is compiled
+    once serves every step, since masks are applied outside the network."""
+
+    name = "compiled"
+
+    def __init__(self, run: Run) -> None:
+        from torch._inductor.cpp_builder import (
+            get_cpp_compiler,
+        )  # a second, which other engines need not wait
+
+        super().__init__(run)
+        try:
+            get_cpp_compiler()
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"engine='compiled' needs a C++ compiler ({reason}): choose eager") from None
+        torch.compiler.reset()  # of several networks in one process, the ninth would quietly run uncompiled
+        self.network = torch.compile(run.model, dynamic=False)  # type: ignore[assignment]
+
+    def backward(self, x: Tensor, y: Tensor, of: int | None = None) -> Tensor:
+        network = self.network
+        if len(x) < self.run.config.batch_size:  # an epoch's last, which would be compiled for itself
+            self.network = self.run.model
+        try:
+            return super().backward(x, y, of)
+        finally:
+            self.network = network
 
 
 def choose(run: Run, ranks: Ranks = ALONE, name: str = "auto") -> Engine:
     """The engine called `name` for `run`.
 
     ``"eager"`` takes steps one by one, ``"captured"`` replays them as CUDA graphs (on a CPU, where there are
-    none, it goes through the same motions). ``"auto"`` is captured on a GPU where ``python -m rigl.bench
-    --verify`` found both to agree, for one process, else eager. Raises ConfigError for another name, and for
-    captured steps in several processes.
+    none, it goes through the same motions), ``"compiled"`` goes through torch.compile. ``"auto"`` is captured
+    on a GPU where ``python -m rigl.bench --verify`` found both to agree, for one process, else eager. Raises
+    ConfigError for another name, for captured or compiled steps in several processes, and for compiled ones
+    where there is no C++ compiler.
     """
-    if name not in NAMES:
-        raise ConfigError(f"engine={name!r} is unknown: choose one of {', '.join(NAMES)}")
+    if name not in ENGINES:
+        raise ConfigError(f"engine={name!r} is unknown: choose one of {', '.join(ENGINES)}")
     images = DATASETS[run.config.dataset].train - run.config.validation
     last = images % run.config.batch_size or run.config.batch_size
     if last < ranks.size:
@@ -35,8 +65,10 @@ def choose(run: Run, ranks: Ranks = ALONE, name: str = "auto") -> Engine:
             f"batch_size={run.config.batch_size} leaves a last batch of {last} of {images} images for "
             f"{ranks.size} processes: each needs one"
         )
-    if name == "captured" and ranks.size > 1:
-        raise ConfigError("engine='captured' is for one process: choose eager")
+    if name in ("captured", "compiled") and ranks.size > 1:
+        raise ConfigError(f"engine={name!r} is for one process: choose eager")
+    if name == "compiled":
+        return Compiled(run)
     cuda = run.device.type == "cuda"
     if name == "captured" or (name == "auto" and cuda and ranks.size == 1 and verified(run.device)):
         return Captured(run, None if cuda else Repeats())

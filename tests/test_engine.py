@@ -131,6 +131,36 @@ def test_a_run_of_recorded_steps_resumes_bit_for_bit(tmp_path, method):
     assert outcome(resumed) == outcome(whole) == outcome(eager)
 
 
+def test_compiled_steps_train_like_eager_ones_and_resume_bit_for_bit(tmp_path, monkeypatch):
+    from torch._dynamo import config as dynamo
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    # Updates, warm-up and another last batch must not compile the network again.
+    monkeypatch.setattr(dynamo, "error_on_recompile", True)
+    config = RunConfig(model="wrn-10-1", method="rigl", epochs=2, delta_t=3, batch_size=128)
+    whole = train(config, device="cpu", results=tmp_path / "whole", engine="compiled")
+    assert whole.provenance.engine == "compiled"
+    assert counters["stats"]["unique_graphs"] == 1
+    with pytest.raises(RuntimeError, match="stopped after 1"):
+        train(
+            config, device="cpu", results=tmp_path / "two", engine="compiled", stop=lambda done, _: done == 1
+        )
+    resumed = train(config, device="cpu", results=tmp_path / "two", engine="compiled")
+    assert resumed.provenance.resumed == 1
+    assert resumed.state_sha256 == whole.state_sha256
+    eager = train(config, device="cpu", results=tmp_path / "eager")
+    assert eager.updates == whole.updates
+    assert whole.history["train_loss"] == pytest.approx(eager.history["train_loss"], abs=0.02)
+
+
+def test_compiled_steps_need_a_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    with pytest.raises(ConfigError, match=r"engine='compiled' needs a C\+\+ compiler .*: choose eager"):
+        engines.choose(prepared(RunConfig(**KNOBS), CPU), name="compiled")
+
+
 def test_an_engine_leaves_the_model_as_it_found_it():
     engine = Engine(prepared(RunConfig(**KNOBS), CPU))
     trained(engine, epochs=1)
@@ -172,7 +202,7 @@ def test_captured_only_where_it_was_found_right(tmp_path, monkeypatch):
     assert not engines.verified(CPU)
 
 
-@pytest.mark.parametrize(("name", "ranks"), [("graphs", 1), ("captured", 2)])
+@pytest.mark.parametrize(("name", "ranks"), [("graphs", 1), ("captured", 2), ("compiled", 2)])
 def test_an_engine_that_cannot_be(name, ranks):
     with pytest.raises(ConfigError, match=f"engine='{name}'"):
         engines.choose(prepared(RunConfig(**KNOBS), CPU), Ranks(0, ranks), name)

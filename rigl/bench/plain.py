@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from rigl.bench.subject import Subject
-from rigl.bench.timing import ratio, spread, times
+from rigl.bench.timing import Step, ratio, spread, times
 from rigl.config import DATASETS
 from rigl.models import build
 
@@ -63,8 +63,14 @@ def measure(
         for some, labels in loader:
             take(some.to(device, non_blocking=True), labels.to(device, non_blocking=True))
 
-    found = times({"plain loop": lambda: take(plain_x, ours.y), "dense": ours.timed}, rounds, device)
+    variants: dict[str, Step] = {"plain loop": lambda: take(plain_x, ours.y), "dense": ours.timed}
+    both = device.type == "cpu" and ours.run.precision == "bf16"
+    if both:
+        variants["dense, float32"] = Subject(device, model=model, batch=batch, precision="float32").step
+    found = times(variants, rounds, device)
     found["dense"] = ours.per_step(found["dense"])
+    exact = "dense in float32 against the plain loop, images a second"
+    more = {exact: ratio(found["plain loop"], found["dense, float32"])} if both else {}
     whole = times({"plain loop": pictures, "dense": ours.epoch}, min(rounds, 3), device)
     each = {name: [seconds / steps for seconds in values] for name, values in whole.items()}
     return {
@@ -74,6 +80,7 @@ def measure(
         },
         "ratios": {
             "dense against the plain loop, images a second": ratio(found["plain loop"], found["dense"]),
+            **more,
             "dense against the plain loop with PIL batches": ratio(each["plain loop"], each["dense"]),
         },
         "images_per_second": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +30,9 @@ class Subject:
         method: str = "dense",
         steps: int = 1,
         engine: str = "eager",
+        precision: str = "auto",
     ) -> None:
-        self.run = prepared(config(model, batch, method), device)
+        self.run = prepared(config(model, batch, method, precision), device)
         self.engine, self.steps = choose(self.run, name=engine), steps
         self.images = noise(self.run.config, steps * batch, device)
         self.x, self.y = self.engine.batch(self.images, draw(self.images.x[:batch], batch))
@@ -60,10 +62,11 @@ class Subject:
         return [each / (self.steps if self.whole else 1) for each in seconds]
 
 
-def config(model: str, batch: int, method: str = "dense") -> RunConfig:
+def config(model: str, batch: int, method: str = "dense", precision: str = "auto") -> RunConfig:
     """The paper's run of `model`, on images like CIFAR-10's, or CIFAR-100's for ResNet-50."""
     dataset = "cifar100" if model == "resnet-50" else "cifar10"
-    return RunConfig(protocol="paper", dataset=dataset, model=model, method=method, batch_size=batch)
+    knobs: dict[str, Any] = {"model": model, "method": method, "batch_size": batch, "precision": precision}
+    return RunConfig(protocol="paper", dataset=dataset, **knobs)
 
 
 def noise(config: RunConfig, count: int, device: torch.device) -> Images:

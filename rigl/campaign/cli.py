@@ -8,7 +8,7 @@ import sys
 
 from rigl.campaign.command import HELP, Parser, add_device, add_results, add_run, execute, positive
 from rigl.campaign.request import Request, request, seconds
-from rigl.config import ConfigError
+from rigl.config import ENGINES, ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,6 +70,7 @@ def _run(options: argparse.Namespace, begun: float) -> int:
         lanes=options.lanes or 1,
         cluster=options.cluster,
         tracker=options.tracker,
+        engine=options.engine,
     )
     print("\n".join(outcome.lines()))
     return outcome.status
@@ -157,6 +158,12 @@ def _parser() -> Parser:
                 "--lanes", type=positive, help="runs at a time in each process, to fill a GPU; default: 1"
             )
             add_run(command)
+            command.add_argument(
+                "--engine",
+                default="auto",
+                choices=ENGINES,
+                help="how steps are taken; compiled is faster for long runs on a CPU; default: auto",
+            )
             command.add_argument(
                 "--cluster", help="run on Dask: local:N, tcp://SCHEDULER:PORT or a file such as slurm.yaml"
             )

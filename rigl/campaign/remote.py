@@ -98,6 +98,7 @@ def do(task: Task) -> Report:
             masks=task.order.masks,
             stop=until(task.order, _Told(worker, task.key), PACES, tell),
             tracker=task.order.tracker,
+            engine=task.order.engine,
         )
     STOPPED.discard(task.key)
     return Report(result, {} if task.place.shared else outputs(config, folder, result))

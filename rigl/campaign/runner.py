@@ -93,6 +93,7 @@ class Campaign:
     expect: Clock | None = None
     tracker: str | None = None
     lanes: int = 1
+    engine: str = "auto"
     workers: list[Worker] = field(default_factory=list)
     closing: str | None = None
     interrupts: int = 0
@@ -117,6 +118,7 @@ def run(
     expect: Clock | None = None,
     cluster: str | None = None,
     tracker: str | None = None,
+    engine: str = "auto",
 ) -> Outcome:
     """Get through `configs`, and what they start from, in their order.
 
@@ -129,7 +131,7 @@ def run(
                 the limit at the latest, when it loses the epoch that it is in
     progress    bars; None shows them in a terminal or a notebook only
     expect      tells how long a run takes, so that none is begun whose first epoch would not be done in time
-    tracker     as for `rigl.train`
+    tracker, engine  as for `rigl.train`
 
     A finished run is not repeated, and one that another process trains is left to it, and waited for. Ctrl-C
     or SIGTERM stop every run after its epoch, a second one at once. Failed runs are in the outcome, and the
@@ -159,6 +161,7 @@ def run(
         expect=expect,
         tracker=tracker,
         lanes=lanes,
+        engine=engine,
     )
     try:
         with processes.heard(campaign.interrupt):
@@ -276,7 +279,9 @@ def _order(campaign: Campaign, each: Worker, job: Job) -> None:
     epoch = campaign.expect(job.config).seconds / job.config.total_epochs if campaign.expect else None
     left = None if campaign.end is None else campaign.end - time.monotonic()
     job.status, each.job, each.fresh = "running", job, True
-    each.lane.send(Order(job.config, job.masks, epoch, left, campaign.tracker, campaign.lanes))
+    each.lane.send(
+        Order(job.config, job.masks, epoch, left, campaign.tracker, campaign.lanes, campaign.engine)
+    )
     campaign.bars.begin(each.index, _short(job.config), job.config.total_epochs)
 
 

@@ -58,6 +58,7 @@ def run_one(
     stop: Stop | None = None,
     tracker: str | None = None,
     lanes: int = 1,
+    engine: str = "auto",
 ) -> Result:
     """Train `config` as `rigl.train` does, unless another process does, and say how far it came.
 
@@ -78,7 +79,7 @@ def run_one(
 
     began: list[int] = []
     options: dict[str, Any] = {"results": results, "device": device, "data": data, "masks": masks}
-    options |= {"tracker": tracker, "lanes": lanes}
+    options |= {"tracker": tracker, "lanes": lanes, "engine": engine}
     try:
         record = train(config, **options, progress=False, stop=asked, wait=False)
     except Timeout:
@@ -113,7 +114,7 @@ class Warned:
 @dataclass(frozen=True)
 class Order:
     """A run for a worker: how long an epoch should take, and how long the worker has, both in seconds;
-    `tracker` and `lanes` as for `rigl.train`."""
+    `tracker`, `lanes` and `engine` as for `rigl.train`."""
 
     config: RunConfig
     masks: bool = False
@@ -121,6 +122,7 @@ class Order:
     left: float | None = None
     tracker: str | None = None
     lanes: int = 1
+    engine: str = "auto"
 
 
 def worker(lines: Sequence[Connection], results: str, device: str, data: str, workers: int) -> None:
@@ -165,6 +167,7 @@ def worker(lines: Sequence[Connection], results: str, device: str, data: str, wo
                 stop=stop,
                 tracker=order.tracker,
                 lanes=order.lanes,
+                engine=order.engine,
             )
             line.send(result)
             sound = result.sound

@@ -1,4 +1,4 @@
-"""Dropout on a CPU: which values are kept, how they are scaled, and gradients, against a float64 reference."""
+"""Dropout on a CPU: what is kept, how it is scaled, and gradients, against a float64 reference."""
 
 from math import sqrt
 
