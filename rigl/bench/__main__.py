@@ -48,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         folder = root() / "results" / "bench"
         if options.model != "wrn-22-2":
             folder /= options.model
-        _keep(found, folder / f"{slug(device)}.json")
+        # CPUs of one name may differ in what they compute bf16 with, and by that in everything here.
+        own = "-bf16" if device.type == "cpu" and found["precision"] == "bf16" else ""
+        _keep(found, folder / f"{slug(device)}{own}.json")
     return 0
 
 
