@@ -7,15 +7,17 @@ import signal
 import sys
 import time
 
+import optuna
 import pytest
 from campaigns import events, meanwhile, wait_for
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from rigl import records, studies, training
 from rigl.campaign import processes
 from rigl.config import ConfigError, RunConfig
 from rigl.tuning import cli, work
 from rigl.tuning.request import request, settings
-from rigl.tuning.store import Store, StoreError
+from rigl.tuning.store import Sampler, Store, StoreError
 
 SMALL = {"model": "lenet-300-100", "density": 0.2, "epochs": 2}
 
@@ -64,6 +66,27 @@ def test_a_study_is_what_was_asked_and_its_runs_are_ordinary_records(done, tmp_p
     one = asked.runs(study.trials[0].alpha, study.trials[0].delta_t)[0]
     alone = training.train(one, device="cpu", results=tmp_path)
     assert records.load(records.path_of(one, folder)).state_sha256 == alone.state_sha256
+
+
+def test_knobs_are_drawn_one_by_one_as_in_the_report(done):
+    """Optuna 5 would fit alpha and Delta-T together; the version that the report used did not."""
+    space = done[1].settings
+    assert done[1].sampler == "TPESampler(multivariate=False)"
+    study = optuna.create_study(sampler=Sampler(0))
+    for number in range(12):
+        study.add_trial(
+            optuna.create_trial(
+                value=float(number),
+                params={"alpha": 0.1 + number / 50, "delta_t": 50 + 50 * number},
+                distributions={
+                    "alpha": FloatDistribution(*space.alpha),
+                    "delta_t": IntDistribution(*space.delta_t[:2], step=space.delta_t[2]),
+                },
+            )
+        )
+    trial = study.ask()
+    frozen = study.trials[trial.number]
+    assert study.sampler.infer_relative_search_space(study, frozen) == {}
 
 
 def test_the_same_command_trains_nothing_again_and_more_trials_go_on(done, tmp_path):

@@ -28,6 +28,8 @@ from rigl import provenance, records, studies
 from rigl.config import ConfigError, RunConfig
 from rigl.studies import Settings, Study, Trial
 
+# Each knob by itself, as in the version that the report used; Optuna 5 draws all of them together.
+TPE = {"multivariate": False}
 FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
 # Seconds that a process waits for another one's write to SQLite.
 PATIENCE = 60
@@ -43,11 +45,11 @@ class Sampler(BaseSampler):
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._tpe = TPESampler(seed=seed)
+        self._tpe = TPESampler(seed=seed, **TPE)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         mixed = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
-        self._tpe = TPESampler(seed=int(mixed[0]))
+        self._tpe = TPESampler(seed=int(mixed[0]), **TPE)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Any:
         return self._tpe.infer_relative_search_space(study, trial)
@@ -181,7 +183,8 @@ class Store:
         """Set down where the study comes from; it begins with the trials of the exported study, if any."""
         path = studies.path_of(self.settings, self.results)
         commit, clean = provenance.commit()
-        attributes = {"sampler": "TPESampler", "optuna": optuna.__version__, "commit": commit, "clean": clean}
+        sampler = f"TPESampler({', '.join(f'{key}={value}' for key, value in TPE.items())})"
+        attributes = {"sampler": sampler, "optuna": optuna.__version__, "commit": commit, "clean": clean}
         if path.exists():
             known = studies.load(path)
             attributes = {key: getattr(known, key) for key in attributes}
