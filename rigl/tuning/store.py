@@ -29,7 +29,7 @@ from rigl.config import ConfigError, RunConfig
 from rigl.studies import Settings, Study, Trial
 
 # Each knob by itself, as in the version that the report used; Optuna 5 draws all of them together.
-TPE = {"multivariate": False}
+MULTIVARIATE = False
 FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
 # Seconds that a process waits for another one's write to SQLite.
 PATIENCE = 60
@@ -45,11 +45,11 @@ class Sampler(BaseSampler):
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._tpe = TPESampler(seed=seed, **TPE)
+        self._tpe = TPESampler(seed=seed, multivariate=MULTIVARIATE)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         mixed = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
-        self._tpe = TPESampler(seed=int(mixed[0]), **TPE)
+        self._tpe = TPESampler(seed=int(mixed[0]), multivariate=MULTIVARIATE)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Any:
         return self._tpe.infer_relative_search_space(study, trial)
@@ -183,7 +183,7 @@ class Store:
         """Set down where the study comes from; it begins with the trials of the exported study, if any."""
         path = studies.path_of(self.settings, self.results)
         commit, clean = provenance.commit()
-        sampler = f"TPESampler({', '.join(f'{key}={value}' for key, value in TPE.items())})"
+        sampler = f"TPESampler(multivariate={MULTIVARIATE})"
         attributes = {"sampler": sampler, "optuna": optuna.__version__, "commit": commit, "clean": clean}
         if path.exists():
             known = studies.load(path)
