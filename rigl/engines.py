@@ -51,7 +51,8 @@ def choose(run: Run, ranks: Ranks = ALONE, name: str = "auto") -> Engine:
     """The engine called `name` for `run`.
 
     ``"eager"`` takes steps one by one, ``"captured"`` replays them as CUDA graphs (on a CPU, where there are
-    none, it goes through the same motions), ``"compiled"`` goes through torch.compile. ``"auto"`` is captured
+    none, it goes through the same motions), ``"compiled"`` goes through torch.compile, which gains
+    on networks without dropout and loses on those with it. ``"auto"`` is captured
     on a GPU where ``python -m rigl.bench --verify`` found both to agree, for one process, else eager. Raises
     ConfigError for another name, for captured or compiled steps in several processes, and for compiled ones
     where there is no C++ compiler.
@@ -67,6 +68,8 @@ def choose(run: Run, ranks: Ranks = ALONE, name: str = "auto") -> Engine:
         )
     if name in ("captured", "compiled") and ranks.size > 1:
         raise ConfigError(f"engine={name!r} is for one process: choose eager")
+    if name == "compiled" and run.device.type != "cpu":
+        raise ConfigError("engine='compiled' is for the CPU: choose auto")
     if name == "compiled":
         return Compiled(run)
     cuda = run.device.type == "cuda"

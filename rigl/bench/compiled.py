@@ -1,4 +1,4 @@
-"""What torch.compile gains on a step, and what it costs to have it."""
+"""What torch.compile gains on a small network's steps and over a whole run, and what it costs to have it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,42 @@ from typing import Any
 import torch
 
 from rigl.bench.subject import Subject
-from rigl.bench.timing import ratio, times
+from rigl.bench.timing import ratio, spread, times
+from rigl.devices import use_threads
+
+LAPTOP: dict[str, Any] = {"protocol": "laptop", "model": "wrn-10-2", "batch": 128}
 
 
 def measure(device: torch.device, *, model: str, rounds: int, batch: int) -> dict[str, Any]:
-    """A dense step with the network compiled against one without; the first step compiles it."""
-    eager, compiled = (
-        Subject(device, model=model, batch=batch, engine=engine) for engine in ("eager", "compiled")
-    )
+    """Dense steps compiled against eager ones: of `model`, and on one thread, as in a campaign, of the
+    ``laptop`` protocol's network, also over its whole run with the compilation."""
+    found = _compare(device, rounds, model=model, batch=batch)
+    threads = torch.get_num_threads()
+    use_threads(1)
+    try:
+        small = _compare(device, rounds, **LAPTOP)
+    finally:
+        use_threads(threads)
+    eager, compiled = (small[name] for name in ("eager", "compiled"))
+    steps = Subject(device, **LAPTOP).run.config.total_steps
+    whole = [
+        one * steps / (other * steps + small["seconds"]) for one, other in zip(eager, compiled, strict=True)
+    ]
+    name = f"{LAPTOP['model']} compiled against eager, one thread"
+    return {
+        "ratios": {
+            "compiled against eager, dense, images a second": ratio(found["eager"], found["compiled"]),
+            f"{name}, images a second": ratio(eager, compiled),
+            f"{name}, a whole run with its compilation": spread(whole),
+        },
+        "compile_seconds": small["seconds"],
+    }
+
+
+def _compare(device: torch.device, rounds: int, **size: Any) -> dict[str, Any]:
+    """Seconds a step by each engine, and those of the first compiled one."""
+    eager, compiled = (Subject(device, engine=engine, **size) for engine in ("eager", "compiled"))
     begin = time.perf_counter()
     float(compiled.step())
     seconds = time.perf_counter() - begin
-    found = times({"eager": eager.step, "compiled": compiled.step}, rounds, device)
-    return {
-        "ratios": {
-            "compiled against eager, dense, images a second": ratio(found["eager"], found["compiled"])
-        },
-        "compile_seconds": seconds,
-    }
+    return {**times({"eager": eager.step, "compiled": compiled.step}, rounds, device), "seconds": seconds}

@@ -12,6 +12,7 @@ from rigl.bench.timing import Step, ratio, spread, times
 from rigl.compaction import compact
 from rigl.config import RunConfig
 from rigl.devices import resolve_precision
+from rigl.models.dropout import draw_from
 from rigl.run import build_run
 
 
@@ -26,6 +27,7 @@ def measure(device: torch.device, *, model: str, rounds: int, batch: int = 128) 
     x = torch.randn(batch, 3, 32, 32, generator=generator).to(device, memory_format=torch.channels_last)
     y = torch.randint(0, 10, (batch,), generator=generator).to(device)
     bf16 = resolve_precision("auto", device) == "bf16"
+    noise = torch.Generator(device)
     networks: dict[str, nn.Module] = {}
     for name, knobs in {
         "dense": {"method": "dense"},
@@ -48,6 +50,7 @@ def measure(device: torch.device, *, model: str, rounds: int, batch: int = 128) 
 
         def one() -> None:
             network.train()
+            draw_from(network, noise)
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 loss = F.cross_entropy(network(x), y)

@@ -14,6 +14,7 @@ from rigl.config import DATASETS, RunConfig
 from rigl.data import Images
 from rigl.engines import choose
 from rigl.methods import METHODS
+from rigl.models.dropout import draw_from
 from rigl.run import Run, Start, build_run
 
 
@@ -31,22 +32,28 @@ class Subject:
         steps: int = 1,
         engine: str = "eager",
         precision: str = "auto",
+        protocol: str = "paper",
     ) -> None:
-        self.run = prepared(config(model, batch, method, precision), device)
+        self.run = prepared(config(model, batch, method, precision, protocol), device)
         self.engine, self.steps = choose(self.run, name=engine), steps
         self.images = noise(self.run.config, steps * batch, device)
         self.x, self.y = self.engine.batch(self.images, draw(self.images.x[:batch], batch))
         self.run.model.train()
+        self._draw()
+
+    def _draw(self) -> None:
+        """Let dropout draw as it does in a run, also where a step is not part of an epoch."""
+        draw_from(self.run.model, self.engine.noise)
 
     def step(self) -> Tensor:
         self.run.sparsifier.step_count = 0
-        with self.engine:  # as in a run, where dropout draws from its own generator
-            return self.engine.step(self.x, self.y)
+        return self.engine.step(self.x, self.y)
 
     def epoch(self) -> None:
         self.run.sparsifier.step_count = 0
         with self.engine:
             self.engine.epoch(self.images, 0)
+        self._draw()
 
     @property
     def whole(self) -> bool:
@@ -62,11 +69,13 @@ class Subject:
         return [each / (self.steps if self.whole else 1) for each in seconds]
 
 
-def config(model: str, batch: int, method: str = "dense", precision: str = "auto") -> RunConfig:
+def config(
+    model: str, batch: int, method: str = "dense", precision: str = "auto", protocol: str = "paper"
+) -> RunConfig:
     """The paper's run of `model`, on images like CIFAR-10's, or CIFAR-100's for ResNet-50."""
     dataset = "cifar100" if model == "resnet-50" else "cifar10"
     knobs: dict[str, Any] = {"model": model, "method": method, "batch_size": batch, "precision": precision}
-    return RunConfig(protocol="paper", dataset=dataset, **knobs)
+    return RunConfig(protocol=protocol, dataset=dataset, **knobs)
 
 
 def noise(config: RunConfig, count: int, device: torch.device) -> Images:
