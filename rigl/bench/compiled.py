@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import torch
+from torch._inductor import config as inductor
 
 from rigl.bench.subject import Subject
 from rigl.bench.timing import ratio, spread, times
@@ -44,6 +45,7 @@ def _compare(device: torch.device, rounds: int, **size: Any) -> dict[str, Any]:
     """Seconds a step by each engine, and those of the first compiled one."""
     eager, compiled = (Subject(device, engine=engine, **size) for engine in ("eager", "compiled"))
     begin = time.perf_counter()
-    float(compiled.step())
+    with inductor.patch(force_disable_caches=True):
+        float(compiled.step())
     seconds = time.perf_counter() - begin
     return {**times({"eager": eager.step, "compiled": compiled.step}, rounds, device), "seconds": seconds}
