@@ -13,7 +13,7 @@ import pandas as pd
 
 from rigl import experiments
 from rigl.config import RunConfig
-from rigl.report import behind, tables
+from rigl.report import behind, results, tables
 from rigl.report.published import SEEDS, published
 from rigl.report.statistics import Sample, apart, clear, interval, sample, standard_error
 from rigl.report.tables import Markup
@@ -24,12 +24,13 @@ SAME_NETWORKS = ("paper", "tenth")  # protocols on the report's networks and dat
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: its setting at one seed, its runs in a `results.runs` frame, and the report's row,
-    where it has one, for the data set that is compared with."""
+    """A row of a table: its setting at one seed, its runs in a `results.runs` frame, the report's row, where
+    it has one, for the data set that is compared with, and the runs' precision where it is not the usual."""
 
     config: RunConfig
     runs: pd.DataFrame
     report: Mapping[str, Any] | None
+    precision: str = ""
 
     @property
     def accuracies(self) -> pd.Series:
@@ -48,7 +49,12 @@ class Row:
     def label(self) -> str:
         """The row in words, as ``"rigl (erk), 2x, density 0.1"``."""
         size = "" if self.config.method == "dense" else f", {self.config.size}"
-        return _setting(self.config) + size
+        return self.setting + size
+
+    @property
+    def setting(self) -> str:
+        """Method, masks and length in words, and the precision where it is not the usual."""
+        return _setting(self.config) + (f", {self.precision}" if self.precision else "")
 
     def reported(self, column: str) -> float:
         """The report's figure; NaN where it has none."""
@@ -68,7 +74,8 @@ def rows(
     """The rows of a table or figure of `rigl.experiments`, by density and in its order, with the runs of
     `frame` at `seeds` (None: at any).
 
-    A run belongs to a row if it has its very settings, hash and all. Rows are at the report's densities,
+    A run belongs to a row if it has its very settings, hash and all; runs in another precision than the usual
+    are a row of their own. Rows are at the report's densities,
     under ``"laptop"`` at all that the model has runs at; the report's figures are those for `dataset`, or
     CIFAR-10 where it did not train on that.
     """
@@ -87,7 +94,11 @@ def rows(
     for config in experiments.rows(name, **options):
         names = [config.model_copy(update={"seed": seed}).name for seed in found]
         mine = frame.iloc[[places[name] for name in names if name in places]]
-        made.append(Row(config, mine, _report(config, theirs)))
+        usual = results.usual_precision(config.protocol)
+        kinds = [each for each in dict.fromkeys(mine["precision"]) if each != usual]
+        report = _report(config, theirs)
+        made.append(Row(config, mine[mine["precision"] == usual], report))
+        made += [Row(config, mine[mine["precision"] == each], report, each) for each in kinds]
     return sorted(made, key=lambda row: row.config.density or row.config.flops or 1)
 
 
@@ -132,16 +143,18 @@ def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFra
         variant = ", ".join(each for each in changed.split(", ") if not each.startswith("flops="))
         density = "-" if config.density is None else f"{config.density:g}"
         line: dict[tuple[str, str], object] = {
-            ("", "Setting"): _setting(config) + (f", {variant}" if variant else ""),
+            ("", "Setting"): row.setting + (f", {variant}" if variant else ""),
             ("", "Density"): density,
             ("", "Budget, x"): "-" if config.flops is None else f"{config.flops:g}",
             ("Accuracy, %", "report"): tables.accuracy(row.reported("accuracy"), row.reported("std")),
             ("Accuracy, %", "original"): tables.accuracy(row.reported("original"), nan),
-            ("Accuracy, %", "ours"): ours(row, f"{place}-{name}-{config.run_id}"),
+            ("Accuracy, %", "ours"): ours(row, f"{place}-{name}-{config.run_id}{row.precision}"),
             ("Accuracy, %", "seeds"): _seeds(row),
             ("Accuracy, %", "ours - report"): _difference(row) if config.protocol in SAME_NETWORKS else "-",
             ("Below dense, points", "report"): _below(row.reported("accuracy"), tops[0]),
-            ("Below dense, points", "ours"): _below(row.mean, tops[1]),
+            ("Below dense, points", "ours"): _below(
+                row.mean, tops[1] if row.precision == dense.precision else nan
+            ),
             ("Training FLOPs, x", "report"): _ratio(row.reported("train_flops")),
             ("Training FLOPs, x", "ours"): _ratio(float(row.runs["train_flops"].mean())),
             ("Inference FLOPs, x", "report"): _ratio(row.reported("test_flops")),
@@ -187,7 +200,8 @@ def ranking(found: Sequence[Row]) -> str:
     alike, open_, other = 0, 0, []
     usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
     for a, b in combinations(usable, 2):
-        if a.config.density != b.config.density or not clear(theirs := apart(_theirs(a), _theirs(b))):
+        alone = (a.config.density, a.precision) == (b.config.density, b.precision)
+        if not alone or not clear(theirs := apart(_theirs(a), _theirs(b))):
             continue
         mine = apart(_ours(a), _ours(b))
         if not clear(mine):

@@ -15,6 +15,7 @@ from rigl import records
 from rigl.config import DATASETS
 from rigl.project import root
 from rigl.report.published import SEEDS, published
+from rigl.report.results import other_precision
 from rigl.report.statistics import Effect, Region, Sample, Terms, Verdict, extent, judge, sample, welch
 from rigl.studies import Study
 
@@ -262,7 +263,8 @@ def _searched(studies: Sequence[Study], folder: Path | None, place: tuple[Any, .
             continue
         runs = study.settings.runs(best.alpha, best.delta_t)
         paths = [records.path_of(run, folder or root() / "results") for run in runs]
-        found = [(path, records.load(path)) for path in paths if path.exists()]
+        done = ((path, records.load(path)) for path in paths if path.exists())
+        found = [(path, record) for path, record in done if not other_precision(record)]
         if found:
             frame = records.tabulate(found).assign(variant=TUNED)
             yield from _settings(frame)

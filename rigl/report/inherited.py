@@ -88,7 +88,7 @@ def _printed(table: str, dataset: str, method: str, masks: str | None = None) ->
 
 def _complete(frame: pd.DataFrame, steps: Steps) -> list[tuple[str, float, list[pd.DataFrame]]]:
     """(model, density, runs of each step) where every step has runs, and the seeds that all of them have."""
-    usual = frame["variant"].eq("") | frame["distribution"].fillna("").str.startswith("as ")
+    usual = frame["variant"].isin(["", "densities given"])
     plain = usual & frame["preset"].eq("repro2021") & frame["multiplier"].eq(1)
     done = frame[plain & frame["test_accuracy"].notna()]
     made = []

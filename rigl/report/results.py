@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from rigl import records
-from rigl.config import DISTRIBUTIONS, protocol
+from rigl.config import DISTRIBUTIONS, FLOAT32, protocol
 from rigl.project import root
+from rigl.records import Record
 from rigl.report import behind, figures, tables
 from rigl.studies import studies
 
@@ -24,7 +25,8 @@ def folder(name: str = "results") -> Path:
 
 def runs(name: str = "results") -> pd.DataFrame:
     """`records.frame` of the project's folder `name`, and a column `variant`: what a run changed of its
-    protocol, such as ``"alpha=0.5"``, so that no mean mixes two settings. What trials of a search changed is
+    protocol, such as ``"alpha=0.5"``, and its precision where that is not `usual_precision`, so that no mean
+    mixes two settings. What trials of a search changed is
     shown with their study, and left out here. Runs that were given their layers' densities by another run say
     so there, and have ``"as LABEL"`` for a distribution, so that seeds share a row."""
     place = folder(name)
@@ -38,13 +40,27 @@ def runs(name: str = "results") -> pd.DataFrame:
     frame = records.tabulate(found)
     variants = []
     for row, (_, record) in zip(frame.index, found, strict=True):
-        given, changed = record.config.distribution_name, record.config.changes("preset")
+        given = record.config.distribution_name
+        changed = ", ".join(
+            filter(None, [record.config.changes("preset", "precision"), other_precision(record)])
+        )
         if given not in (None, *DISTRIBUTIONS):
             changed = ", ".join(filter(None, [changed, "densities given"]))
             if label := labels.get(str(record.config.distribution)):
                 frame.loc[row, "distribution"] = f"as {label}"
         variants.append(changed)
     return frame.assign(variant=pd.Series(variants, dtype=str))
+
+
+def usual_precision(protocol: str) -> str:
+    """What a protocol's runs compute in where nothing else was asked: bf16 is what a GPU has."""
+    return "float32" if protocol in FLOAT32 else "bf16"
+
+
+def other_precision(record: Record) -> str:
+    """``"precision=bf16"``, say, where a run's precision is not the usual one, else nothing."""
+    precision = record.provenance.precision
+    return "" if precision == usual_precision(record.config.protocol) else f"precision={precision}"
 
 
 def caption(name: str, dataset: str, model: str, *validation: int) -> str:

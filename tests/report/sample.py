@@ -7,6 +7,7 @@ from typing import Any
 from rigl.config import RunConfig
 from rigl.distributions import layer_densities
 from rigl.records import Flops, LayerRecord, Provenance, Record
+from rigl.report import results
 from rigl.shapes import Layer
 
 LENET = [
@@ -21,8 +22,11 @@ CONV = [
 ]
 
 
-def record(accuracy: float | None = 88.0, device: str = "a processor", **knobs: Any) -> Record:
-    """A record of the protocol "laptop" on Fashion-MNIST; no accuracy makes it one that diverged."""
+def record(
+    accuracy: float | None = 88.0, device: str = "a processor", computed: str = "", **knobs: Any
+) -> Record:
+    """A record of the protocol "laptop" on Fashion-MNIST; no accuracy makes it one that diverged, no
+    `computed` precision one in its protocol's usual."""
     config = RunConfig(**{"protocol": "laptop", "dataset": "fashion-mnist", **knobs})
     shares = {layer.name: 1.0 for layer in LENET}
     cost = config.flops or config.density
@@ -59,7 +63,7 @@ def record(accuracy: float | None = 88.0, device: str = "a processor", **knobs: 
             versions={"python": "3.12"},
             device=device,
             threads=2,
-            precision="float32",
+            precision=computed or results.usual_precision(config.protocol),
             data_sha256="0" * 64,
             started="2025-01-01T00:00:00+00:00",
             wall_seconds=30.0,
