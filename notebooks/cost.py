@@ -85,8 +85,9 @@ results.show_table(
 )
 
 # %% [markdown]
-# Where a CPU computes in bf16 the engine does too, and the plain loop does not; a CPU without it leaves the engine
-# only what its memory layout and fused optimiser bring, since both spend their time in the same convolutions. Steps
+# Where a CPU computes in bf16 the engine does too, and the plain loop does not. In float32 the engine gains by its
+# memory layout, and by how it draws dropout: on a CPU torch draws a number for each value, one after another on one
+# thread; the engine draws four values from one number. Convolutions are the same for both. Steps
 # recorded as CUDA graphs are not used on a GPU before `python -m rigl.bench --verify` has found them to agree with
 # eager ones there.
 
