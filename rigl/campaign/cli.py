@@ -146,7 +146,9 @@ def _parser() -> Parser:
         )
         command.add_argument("--protocol", default="laptop", help="paper, tenth, laptop (default) or smoke")
         command.add_argument("--seeds", default="0,1,2", help="default: 0,1,2")
-        command.add_argument("--densities", help="default: the report's; under laptop 0.02,0.05,0.1, on CIFAR 0.05,0.1,0.2")
+        command.add_argument(
+            "--densities", help="default: the report's; under laptop 0.02,0.05,0.1, on CIFAR 0.05,0.1,0.2"
+        )
         command.add_argument("--dataset", help="default: the report's; under laptop fashion-mnist")
         command.add_argument("--model", help="default: the protocol's own")
         add_results(command)
