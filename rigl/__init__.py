@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rigl.compaction import compact as compact
     from rigl.config import RunConfig as RunConfig
-    from rigl.distributions import layer_densities as layer_densities
     from rigl.lanes import train_lanes as train_lanes
-    from rigl.layers import describe as describe
     from rigl.records import Record as Record
-    from rigl.sparsifier import Sparsifier as Sparsifier
+    from rigl.sparsity.compaction import compact as compact
+    from rigl.sparsity.distributions import layer_densities as layer_densities
+    from rigl.sparsity.layers import describe as describe
+    from rigl.sparsity.sparsifier import Sparsifier as Sparsifier
     from rigl.training import train as train
 
 __version__ = "0.1.0"
@@ -21,10 +21,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "RunConfig": "config",
     "Record": "records",
-    "Sparsifier": "sparsifier",
-    "compact": "compaction",
-    "describe": "layers",
-    "layer_densities": "distributions",
+    "Sparsifier": "sparsity.sparsifier",
+    "compact": "sparsity.compaction",
+    "describe": "sparsity.layers",
+    "layer_densities": "sparsity.distributions",
     "train": "training",
     "train_lanes": "lanes",
 }

@@ -194,7 +194,7 @@ class RunConfig(BaseModel):
     """One training run. What is left out is filled in from the protocol, so that every knob that
     decides the result stands in the record.
 
-    distribution  a name of `rigl.distributions.layer_densities`, a map ``{layer: density}``, or the name
+    distribution  a name of `rigl.layer_densities`, a map ``{layer: density}``, or the name
                   of a record, for the densities that its run ended with
     flops         a budget in place of `density`: forward FLOPs over the dense network's
     density       None where `distribution` or `flops` decide it

@@ -18,7 +18,7 @@ from rigl.data import Images
 from rigl.models.dropout import draw_from
 from rigl.ranks import ALONE, Ranks
 from rigl.run import Run
-from rigl.schedules import learning_rate
+from rigl.sparsity.schedules import learning_rate
 
 EVALUATION_BATCH = 500
 Metrics = tuple[float | None, float | None]

@@ -6,9 +6,9 @@ from typing import Any
 
 from rigl import provenance
 from rigl.data import Dataset
-from rigl.flops import forward_flops, training_flops
 from rigl.records import Flops, LayerRecord, Provenance, Record
 from rigl.run import Run, Start, fingerprint, full_layers
+from rigl.sparsity.flops import forward_flops, training_flops
 
 
 def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | None, start: Start) -> Record:

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from rigl.shapes import Layer, load_layers
+from rigl.sparsity.shapes import Layer, load_layers
 
 
 def root() -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rigl.config import OneLineError, RunConfig
-from rigl.shapes import Layer
+from rigl.sparsity.shapes import Layer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ class Flops(BaseModel):
 
     `train_ratio` and `test_ratio` are the report's columns: against training, and one forward pass of,
     the dense model of full width for the protocol's own length. `training` is the closed form of
-    `rigl.flops.training_flops`, with the mean over the steps, `mean_forward`, where the cost of a step
+    `training_flops`, with the mean over the steps, `mean_forward`, where the cost of a step
     changes; `counted` is what the steps came to one by one, less than the closed form for RigL, which takes
     its updates to go on to the end. Both of these are None in records made before
     they were counted. A lottery ticket's figures include its pruning run.

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from rigl.config import DATASETS, ConfigError, RunConfig
 from rigl.devices import resolve_precision
-from rigl.flops import forward_flops, step_flops
-from rigl.layers import describe
 from rigl.models import build, layers_of
 from rigl.records import Record
-from rigl.shapes import Layer, network_density
-from rigl.sparsifier import Sparsifier
+from rigl.sparsity.flops import forward_flops, step_flops
+from rigl.sparsity.layers import describe
+from rigl.sparsity.shapes import Layer, network_density
+from rigl.sparsity.sparsifier import Sparsifier
 
 # Initial weights come from torch's one global generator.
 _INITIAL = Lock()

@@ -23,12 +23,12 @@ from rigl.config import DISTRIBUTIONS, ConfigError, OneLineError, RunConfig
 from rigl.data import Dataset, load, shared
 from rigl.devices import device_name, isolated, resolve_device
 from rigl.engine import Engine
-from rigl.flops import forward_flops
-from rigl.methods import METHODS
 from rigl.outcome import record_of
 from rigl.ranks import Ranks, join
 from rigl.records import Record
 from rigl.run import Run, Start, build_run, full_layers
+from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.methods import METHODS
 
 # Below this many FLOPs a step a second CPU thread gains nothing, and on a busy machine costs a lot.
 ONE_THREAD_BELOW = 1e9

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rigl.masks import random_mask
-from rigl.methods import method_named, preset_named
 from rigl.records import write_whole
-from rigl.updates import Part, drop_and_grow
+from rigl.sparsity.masks import random_mask
+from rigl.sparsity.methods import method_named, preset_named
+from rigl.sparsity.updates import Part, drop_and_grow
 
 PATH = Path(__file__).parents[1] / "results" / "worked.json"
 SHAPE, ACTIVE = (5, 8), 12

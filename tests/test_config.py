@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rigl import records
 from rigl.config import DISTRIBUTIONS, ConfigError, RunConfig, choose_protocol, parse_wrn, protocol
-from rigl.methods import METHODS
+from rigl.sparsity.methods import METHODS
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from torch import multiprocessing, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from rigl.methods import METHODS
-from rigl.sparsifier import Sparsifier
+from rigl.sparsity.methods import METHODS
+from rigl.sparsity.sparsifier import Sparsifier
 
 STEPS = 50
 MOVING = [name for name, method in METHODS.items() if method.grow or method.prunes]

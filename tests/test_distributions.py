@@ -7,9 +7,9 @@ import reference
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rigl.distributions import active_counts, layer_densities
-from rigl.flops import forward_flops
-from rigl.shapes import Layer, load_layers, save_layers
+from rigl.sparsity.distributions import active_counts, layer_densities
+from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.shapes import Layer, load_layers, save_layers
 
 dims = st.integers(1, 40)
 conv = st.builds(lambda o, i, k: ("conv", (o, i, k, k)), dims, dims, st.integers(1, 5))

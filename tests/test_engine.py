@@ -12,10 +12,10 @@ from rigl.bench.subject import noise, prepared
 from rigl.capture import WARM_UP, Captured, Repeats
 from rigl.config import ConfigError, RunConfig
 from rigl.engine import Engine
-from rigl.methods import METHODS
 from rigl.models import build
 from rigl.models.dropout import draw_from
 from rigl.ranks import Ranks
+from rigl.sparsity.methods import METHODS
 from rigl.training import train
 
 CPU = torch.device("cpu")

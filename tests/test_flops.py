@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rigl.distributions import layer_densities
-from rigl.flops import forward_flops, step_flops, training_flops
-from rigl.layers import describe
-from rigl.methods import METHODS
 from rigl.models import build
-from rigl.shapes import Layer
+from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.flops import forward_flops, step_flops, training_flops
+from rigl.sparsity.layers import describe
+from rigl.sparsity.methods import METHODS
+from rigl.sparsity.shapes import Layer
 
 MACS = {"wrn-22-2": 157_730_048, "resnet-50": 1_298_014_208}
 
@@ -79,7 +79,7 @@ def test_a_layer_without_positions_is_refused():
 
 def test_layers_json_is_not_stale(root: Path):
     from rigl.models.__main__ import PATH, shown_layers
-    from rigl.shapes import load_layers
+    from rigl.sparsity.shapes import load_layers
 
     assert root / "results" / "layers.json" == PATH
     assert load_layers(PATH) == shown_layers(), "run 'python -m rigl.models'"

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from rigl.layers import describe, maskable
-from rigl.methods import METHODS
 from rigl.models import build
-from rigl.sparsifier import Sparsifier
+from rigl.sparsity.layers import describe, maskable
+from rigl.sparsity.methods import METHODS
+from rigl.sparsity.sparsifier import Sparsifier
 
 MOVING = [name for name, method in METHODS.items() if method.grow or method.prunes]
 
@@ -88,7 +88,7 @@ def test_nothing_to_mask():
 def test_agrees_with_torchs_own_counter():
     from torch.utils.flop_counter import FlopCounterMode
 
-    from rigl.flops import forward_flops
+    from rigl.sparsity.flops import forward_flops
 
     for name, shape in (("wrn-16-1", (3, 16, 16)), ("lenet-300-100", (1, 28, 28)), ("resnet-50", (3, 8, 8))):
         model = build(name, 10, 0.25, input_shape=shape).eval()

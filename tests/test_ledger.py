@@ -4,7 +4,7 @@ import pytest
 import reference
 
 from rigl.config import RunConfig
-from rigl.flops import training_flops
+from rigl.sparsity.flops import training_flops
 from rigl.training import train
 
 # Uses of a weight in one 4x4 image of pooled digits, by hand: strides 1, 2, 2 from block to block.

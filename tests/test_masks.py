@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rigl.masks import drop, grow, prune, random_mask, redistribute
+from rigl.sparsity.masks import drop, grow, prune, random_mask, redistribute
 
 
 @st.composite

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rigl.config import Method, Preset
-from rigl.methods import METHODS, PRESETS, gradient_score, method_named, preset_named, random_score
+from rigl.sparsity.methods import METHODS, PRESETS, gradient_score, method_named, preset_named, random_score
 
 
 def test_names_are_those_of_a_config():

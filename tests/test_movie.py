@@ -12,7 +12,7 @@ from rigl import archive, movie
 from rigl.config import RunConfig
 from rigl.records import load, path_of
 from rigl.report.movie import film, masks
-from rigl.schedules import drop_fraction
+from rigl.sparsity.schedules import drop_fraction
 from rigl.training import train
 
 TINY = {"protocol": "smoke", "model": "lenet-300-100", "epochs": 2, "delta_t": 10}

@@ -59,10 +59,10 @@ def test_a_copy_without_git_knows_its_commit(root, tmp_path, python):
     assert ask(checkout) == f"('{head}', True)"
     assert ask(copy, RIGL_COMMIT="") == "(None, None)"
     assert ask(copy, RIGL_COMMIT=pinned) == f"('{head}', True)"
-    with (copy / "rigl" / "masks.py").open("a") as file:
+    with (copy / "rigl" / "sparsity" / "masks.py").open("a") as file:
         file.write("# changed\n")
     assert ask(copy, RIGL_COMMIT=pinned) == f"('{head}', False)"
-    (checkout / "rigl" / "masks.py").write_text("")
+    (checkout / "rigl" / "sparsity" / "masks.py").write_text("")
     failed = python("-m", "rigl.provenance", cwd=checkout, PYTHONPATH=str(checkout))
     assert failed.returncode == 1
     assert failed.stderr.strip() == "the package is not as in a commit: commit it first"

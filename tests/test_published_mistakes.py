@@ -12,15 +12,15 @@ from torch import nn
 
 from rigl import archive
 from rigl.config import RunConfig
-from rigl.distributions import layer_densities
 from rigl.engine import Engine
-from rigl.flops import forward_flops
-from rigl.layers import describe
-from rigl.methods import METHODS
 from rigl.models import build
 from rigl.outcome import flops_of
 from rigl.run import build_run
-from rigl.sparsifier import Sparsifier
+from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.layers import describe
+from rigl.sparsity.methods import METHODS
+from rigl.sparsity.sparsifier import Sparsifier
 
 GROWING = [name for name, method in METHODS.items() if method.grow]
 RUN = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 2, "delta_t": 5}

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rigl.config import RunConfig
-from rigl.schedules import drop_fraction, learning_rate, pruning_density
+from rigl.sparsity.schedules import drop_fraction, learning_rate, pruning_density
 
 
 def test_drop_fraction_is_equation_1():

@@ -7,7 +7,7 @@ import pytest
 from rigl.config import DATASETS
 from rigl.models import layers_of
 from rigl.models.__main__ import SHOWN
-from rigl.shapes import narrowed
+from rigl.sparsity.shapes import narrowed
 
 
 @pytest.mark.parametrize("config", SHOWN, ids=lambda config: f"{config.model} on {config.dataset}")

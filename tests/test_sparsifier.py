@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from rigl.distributions import active_counts, layer_densities
-from rigl.layers import describe
-from rigl.masks import drop, grow
-from rigl.methods import METHODS
-from rigl.schedules import drop_fraction
-from rigl.sparsifier import Sparsifier
+from rigl.sparsity.distributions import active_counts, layer_densities
+from rigl.sparsity.layers import describe
+from rigl.sparsity.masks import drop, grow
+from rigl.sparsity.methods import METHODS
+from rigl.sparsity.schedules import drop_fraction
+from rigl.sparsity.sparsifier import Sparsifier
 
 # PROTOCOL's table of methods, by what their updates do to the counts
 FIXED = ["static", "set", "rigl", "lottery", "rigl-reinit", "rigl-struct"]

@@ -16,8 +16,8 @@ from rigl.config import ConfigError, RunConfig
 from rigl.data import DataError
 from rigl.devices import isolated
 from rigl.engine import Engine
-from rigl.methods import METHODS
 from rigl.run import fingerprint
+from rigl.sparsity.methods import METHODS
 from rigl.training import expected_seconds, threads, train
 
 SMALL = {"model": "lenet-300-100", "epochs": 3, "delta_t": 20}

@@ -13,9 +13,9 @@ from rigl.bench.timing import Step
 from rigl.config import DATASETS, RunConfig
 from rigl.data import Images
 from rigl.engines import choose
-from rigl.methods import METHODS
 from rigl.models.dropout import draw_from
 from rigl.run import Run, Start, build_run
+from rigl.sparsity.methods import METHODS
 
 
 class Subject:

@@ -18,8 +18,8 @@ from rigl.config import RunConfig
 from rigl.data import Images
 from rigl.engine import Engine
 from rigl.engines import choose
-from rigl.methods import METHODS
 from rigl.run import build_run
+from rigl.sparsity.methods import METHODS
 
 # Of a mean loss over an epoch, in float32; kernels are the same, so that it should be 0.
 TOLERANCE = 1e-4

@@ -19,10 +19,10 @@ import torch
 from rigl import records, training
 from rigl.config import DATASETS, RunConfig
 from rigl.devices import device_name, resolve_device
-from rigl.flops import forward_flops
 from rigl.models import layers_of
 from rigl.project import root
 from rigl.records import Record, RecordError
+from rigl.sparsity.flops import forward_flops
 
 # A step that takes longer than this, in seconds, is rather judged by another network's than tried out.
 QUICK = 2.0

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from rigl.config import parse_wrn
-from rigl.layers import describe
 from rigl.models.lenet import LeNet300100
 from rigl.models.wrn import WideResNet
-from rigl.shapes import Layer
+from rigl.sparsity.layers import describe
+from rigl.sparsity.shapes import Layer
 
 
 def build(

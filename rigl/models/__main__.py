@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rigl.config import DATASETS, RunConfig
 from rigl.models import layers_of
-from rigl.shapes import Layer, save_layers
+from rigl.sparsity.shapes import Layer, save_layers
 
 PATH = Path(__file__).parents[2] / "results" / "layers.json"
 SHOWN = (  # the pairs of model and data set that the protocols train

@@ -2,7 +2,7 @@
 
 One data function, `table`, feeds both forms: a page that needs no Python any more (`html`) and ipywidgets in
 a live kernel (`widget`). The page's script looks numbers up and puts them into one linear form; the rules
-stand in `rigl.flops` alone, whose coefficients for each method and Delta-T are part of the table.
+stand in `rigl.sparsity.flops` alone, whose coefficients for each method and Delta-T are part of the table.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import pandas as pd
 
 from rigl import experiments
 from rigl.config import DISTRIBUTIONS, NO_DISTRIBUTION, Method
-from rigl.distributions import layer_densities
-from rigl.flops import forward_flops, training_flops
 from rigl.report import explorers
 from rigl.report.explorer import GRID
 from rigl.report.explorers import options
 from rigl.report.published import published
-from rigl.shapes import Layer, narrowed
+from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.flops import forward_flops, training_flops
+from rigl.sparsity.shapes import Layer, narrowed
 
 METHODS: tuple[str, ...] = get_args(Method)
 DELTA_TS = tuple(range(50, 1001, 50))

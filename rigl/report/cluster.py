@@ -16,9 +16,9 @@ import pandas as pd
 
 from rigl import experiments
 from rigl.config import DATASETS, RunConfig
-from rigl.flops import forward_flops
 from rigl.project import model_layers, root
 from rigl.report.tables import Markup, commit, link
+from rigl.sparsity.flops import forward_flops
 
 GPUS = (1, 8, 64)
 

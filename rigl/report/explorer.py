@@ -16,11 +16,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rigl.config import DISTRIBUTIONS
-from rigl.distributions import active_counts, layer_densities
-from rigl.flops import forward_flops
 from rigl.report import explorers, figures
 from rigl.report.explorers import options
-from rigl.shapes import Layer
+from rigl.sparsity.distributions import active_counts, layer_densities
+from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.shapes import Layer
 
 GRID = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 BUDGETS = {"density": "weights (density)", "flops": "FLOPs, relative to dense"}

@@ -8,10 +8,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rigl import records
-from rigl.distributions import layer_densities
 from rigl.records import Record
 from rigl.report import figures, tables
 from rigl.report.pages import Setup
+from rigl.sparsity.distributions import layer_densities
 
 Drawn = tuple[go.Figure, str]
 MOVED = ("rigl", "rigl-sg", "rigl-sm", "snfs")

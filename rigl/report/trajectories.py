@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from math import prod
 
 from rigl import records
-from rigl.distributions import layer_densities
 from rigl.records import Record
 from rigl.report.evidence import ALIKE, REDISTRIBUTED, Cell, Setting, Source
 from rigl.report.statistics import Region, extent, judge
+from rigl.sparsity.distributions import layer_densities
 
 MOVED = 0.05  # share of the active weights that may still lie in other layers than at the end
 

@@ -10,11 +10,11 @@ import pytest
 from book.conftest import ROOT, build, command, copy_sources
 from book.pages import listed
 from rigl import records
-from rigl.distributions import active_counts, layer_densities
-from rigl.flops import forward_flops
 from rigl.report import calculator, movie, schedule, worked
 from rigl.report.explorer import BUDGETS, GRID, UNITS
-from rigl.shapes import load_layers
+from rigl.sparsity.distributions import active_counts, layer_densities
+from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.shapes import load_layers
 
 pytestmark = pytest.mark.book
 

@@ -12,7 +12,7 @@ import pytest
 
 from book.conftest import OUTSIDE, ROOT, copy_sources
 from rigl.report.explorer import GRID, START, density_table
-from rigl.shapes import load_layers
+from rigl.sparsity.shapes import load_layers
 
 NOTEBOOK = "method"
 SETTINGS = {

@@ -5,8 +5,8 @@ from math import sqrt
 import pytest
 import torch
 
-from rigl.layers import describe
 from rigl.models import build
+from rigl.sparsity.layers import describe
 
 
 @pytest.mark.parametrize(

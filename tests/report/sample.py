@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rigl.config import RunConfig
-from rigl.distributions import layer_densities
 from rigl.records import Flops, LayerRecord, Provenance, Record
 from rigl.report import results
-from rigl.shapes import Layer
+from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.shapes import Layer
 
 LENET = [
     Layer("fc1.weight", "linear", (300, 784), 1),

@@ -4,11 +4,11 @@ import pytest
 
 from report.sample import record
 from rigl import records
-from rigl.distributions import layer_densities
-from rigl.flops import forward_flops
 from rigl.project import root
 from rigl.report import budgets, results
-from rigl.shapes import load_layers
+from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.shapes import load_layers
 
 
 def test_densities_cost_the_budget() -> None:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from report.sample import CONV, record
 from rigl import records
 from rigl.config import RunConfig
-from rigl.distributions import layer_densities
 from rigl.project import root
 from rigl.records import LayerRecord
 from rigl.report import claims, results, scoreboard
 from rigl.report.claims import CLAIMS
 from rigl.report.evidence import REPORT
+from rigl.sparsity.distributions import layer_densities
 from rigl.studies import Settings, Study, Trial
 
 ORDER = ["does not hold", "undecided", "holds"]

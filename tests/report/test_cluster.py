@@ -6,11 +6,11 @@ import pytest
 
 from rigl import experiments
 from rigl.config import RunConfig
-from rigl.flops import forward_flops
 from rigl.project import root
 from rigl.report import cluster
 from rigl.report.cluster import Task
-from rigl.shapes import load_layers
+from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.shapes import load_layers
 
 CHAIN = [Task("a", 3), Task("b", 2, ("a",)), Task("c", 1), Task("d", 1), Task("e", 2, ("b", "d"))]
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from report.sample import CONV, LENET
 from rigl.config import DISTRIBUTIONS
-from rigl.distributions import layer_densities
-from rigl.flops import forward_flops
 from rigl.report import explorer
-from rigl.shapes import Layer
+from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.shapes import Layer
 
 MODELS = {"conv": CONV, "lenet": LENET}
 TABLE = explorer.density_table(MODELS)

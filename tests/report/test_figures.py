@@ -8,8 +8,8 @@ import pytest
 from report.sample import LENET, record
 from rigl import records
 from rigl.config import Method
-from rigl.distributions import layer_densities
 from rigl.report import figures
+from rigl.sparsity.distributions import layer_densities
 
 
 def test_history_draws_losses_and_accuracies_and_nothing_else() -> None:

@@ -1,4 +1,4 @@
-"""The schedule's explorer against rigl.schedules."""
+"""The schedule's explorer against rigl.sparsity.schedules."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 import pytest
 
 from rigl.report import schedule
-from rigl.schedules import drop_fraction
+from rigl.sparsity.schedules import drop_fraction
 
 TABLE = schedule.curves()
 

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves
 
-from rigl.layers import CONVOLUTIONS, MASKABLE
+from rigl.sparsity.layers import CONVOLUTIONS, MASKABLE
 
 # Work on each channel by itself and keep constants constant; as modules, functions and methods of torch.
 _PASSING = re.compile(

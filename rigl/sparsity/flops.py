@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rigl.shapes import Layer
+from rigl.sparsity.shapes import Layer
 
 
 def forward_flops(layers: Sequence[Layer], densities: Mapping[str, float] | None = None) -> float:

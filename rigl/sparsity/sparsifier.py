@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rigl.distributions import active_counts, layer_densities
-from rigl.layers import TRANSPOSED, describe, maskable
-from rigl.masks import random_mask
-from rigl.methods import Method, method_named, momentum_score, preset_named
-from rigl.schedules import drop_fraction, pruning_density
-from rigl.shapes import Layer, first_conv
-from rigl.updates import Move, Part, drop_and_grow, prune_to
+from rigl.sparsity.distributions import active_counts, layer_densities
+from rigl.sparsity.layers import TRANSPOSED, describe, maskable
+from rigl.sparsity.masks import random_mask
+from rigl.sparsity.methods import Method, method_named, momentum_score, preset_named
+from rigl.sparsity.schedules import drop_fraction, pruning_density
+from rigl.sparsity.shapes import Layer, first_conv
+from rigl.sparsity.updates import Move, Part, drop_and_grow, prune_to
 
 
 class Sparsifier:
@@ -25,14 +25,14 @@ class Sparsifier:
     model         any torch model; its convolution and linear weights that `optimizer` trains are masked
     optimizer     any torch optimiser that takes one gradient a step (LBFGS does not) over the model's
                   parameters; its state tensors of a masked weight's shape are masked with it
-    method        one of `rigl.methods.METHODS`: ``"dense"``, ``"small-dense"`` (both mask nothing),
+    method        one of `rigl.sparsity.methods.METHODS`: ``"dense"``, ``"small-dense"`` (both mask nothing),
                   ``"static"``, ``"set"``, ``"snfs"``, ``"rigl"``, ``"rigl-sg"``, ``"rigl-sm"``,
                   ``"rigl-struct"``, ``"pruning"``, ``"lottery"``, ``"rigl-reinit"``
     density       active weights over all weights, in (0, 1]; pruning starts dense and ends there, and
                   structured masks come as near as whole channels, rounded layer by layer, let them. Needed
                   unless `distribution` is a map, or `flops` or `masks` are given
     distribution  how the density is shared among layers, by name or as ``{name: density}``: see
-                  `rigl.distributions.layer_densities`; pruning needs none
+                  `rigl.sparsity.distributions.layer_densities`; pruning needs none
     flops         a budget in place of `density`: forward FLOPs over dense, in (0, 1]; needs `input_shape`
     input_shape   one sample's shape without the batch, such as (3, 32, 32), where FLOPs matter
     masks         masks to start from, ``{name: bool tensor}``, in place of random ones: a finished run's
@@ -43,7 +43,7 @@ class Sparsifier:
     t_start       share of `total_steps` before which pruning does not begin
     t_end         share of `total_steps` after which masks stay; pruning's last update is the first at or
                   after it
-    preset        ``"repro2021"`` or ``"google"``: see `rigl.methods.Preset`
+    preset        ``"repro2021"`` or ``"google"``: see `rigl.sparsity.methods.Preset`
     seed          decides the masks drawn, the first and SET's
 
     An update takes the place of one optimiser step: weights are dropped and grown by the gradients that

@@ -9,8 +9,8 @@ from math import isfinite, prod
 import torch
 from torch import Tensor
 
-from rigl.masks import drop, grow, prune, redistribute
-from rigl.methods import Method, Preset, Score, State
+from rigl.sparsity.masks import drop, grow, prune, redistribute
+from rigl.sparsity.methods import Method, Preset, Score, State
 
 SPARED_BELOW = 0.2
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from rigl.config import DISTRIBUTIONS
-from rigl.flops import check_positions, forward_flops
-from rigl.shapes import Layer, first_conv
+from rigl.sparsity.flops import check_positions, forward_flops
+from rigl.sparsity.shapes import Layer, first_conv
 
 
 def layer_densities(
