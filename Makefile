@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 all: runs/train.ipynb ## Set up, train one sparse network, build the book with it
 	@$(MAKE) --no-print-directory book
-	@$(BIN)/python -m rigl.notebook runs/train.ipynb $(HTML)
+	@$(BIN)/python -m rigl.training.notebook runs/train.ipynb $(HTML)
 
 setup: .venv/.done ## Set up .venv from requirements.lock
 
@@ -78,7 +78,7 @@ lock: .venv/.done ## Renew the locks within the ranges of requirements*.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --upgrade requirements-test.txt -o requirements-test.lock
 
 layers: .venv/.done ## Renew results/layers.json from the models
-	@$(BIN)/python -m rigl.models
+	@$(BIN)/python -m rigl.training.models
 
 clean: ## Remove the book, executed notebooks and caches; keep results/ and .venv
 	@rm -rf _build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info

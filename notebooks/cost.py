@@ -66,8 +66,8 @@
 # another network.
 
 # %% tags=["remove-input"]
-from rigl.project import model_layers
 from rigl.report import calculator, cost, figures, results
+from rigl.training.project import model_layers
 
 first = cost.first()
 calculator.show(model_layers(), results.runs())

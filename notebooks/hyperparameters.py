@@ -24,8 +24,8 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from rigl import records
 from rigl.report import pages, plots, results, studies
+from rigl.training import records
 
 before = set(globals())
 

@@ -99,8 +99,8 @@
 # dense network's.
 
 # %% tags=["remove-input"]
-from rigl.project import model_layers
 from rigl.report import explorer, results, schedule, worked
+from rigl.training.project import model_layers
 
 densities = explorer.density_table(model_layers())
 results.show_table(

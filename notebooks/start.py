@@ -98,4 +98,4 @@ scoreboard.show(found)
 #
 # `papermill --help-notebook notebooks/train.ipynb` lists the parameters. `make book` builds the book again: the new
 # notebook has become a page, and its record a part of the results. The picture above is made again by
-# `python -m rigl.movie`.
+# `python -m rigl.training.movie`.

@@ -31,8 +31,9 @@
 # `distribution` takes the layer densities that its run ended with.
 
 # %% tags=["remove-cell"]
-from rigl import notebook, train
+from rigl import train
 from rigl.report import figures
+from rigl.training import notebook
 
 before = set(globals())
 

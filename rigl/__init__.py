@@ -7,26 +7,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rigl.config import RunConfig as RunConfig
-    from rigl.lanes import train_lanes as train_lanes
-    from rigl.records import Record as Record
     from rigl.sparsity.compaction import compact as compact
     from rigl.sparsity.distributions import layer_densities as layer_densities
     from rigl.sparsity.layers import describe as describe
     from rigl.sparsity.sparsifier import Sparsifier as Sparsifier
-    from rigl.training import train as train
+    from rigl.training.config import RunConfig as RunConfig
+    from rigl.training.lanes import train_lanes as train_lanes
+    from rigl.training.records import Record as Record
+    from rigl.training.train import train as train
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "RunConfig": "config",
-    "Record": "records",
+    "RunConfig": "training.config",
+    "Record": "training.records",
     "Sparsifier": "sparsity.sparsifier",
     "compact": "sparsity.compaction",
     "describe": "sparsity.layers",
     "layer_densities": "sparsity.distributions",
-    "train": "training",
-    "train_lanes": "lanes",
+    "train": "training.train",
+    "train_lanes": "training.lanes",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from rigl.config import DATASETS, ConfigError, RunConfig, choose_protocol
+from rigl.training.config import DATASETS, ConfigError, RunConfig, choose_protocol
 
 SEEDS = (0, 1, 2)
 # Where methods come apart: an MLP is large for Fashion-MNIST, a WRN-10-2 is not for CIFAR.

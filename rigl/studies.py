@@ -13,8 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rigl.config import RunConfig
-from rigl.records import RecordError, read, write_whole
+from rigl.training.config import RunConfig
+from rigl.training.records import RecordError, read, write_whole
 
 
 class Settings(BaseModel):

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from rigl.campaign import journal
-from rigl.config import RunConfig
+from rigl.training.config import RunConfig
 
 SMALL = {"model": "lenet-300-100", "delta_t": 20, "density": 0.2}
 

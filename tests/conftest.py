@@ -46,12 +46,12 @@ def root():
 @pytest.fixture(scope="session")
 def real_data():
     """Asks for a real data set by name; a test without it skips and says how to have it."""
-    from rigl.data import data_root
+    from rigl.training.data import data_root
 
     def ask(name):
         path = data_root() / f"{name}.npz"
         if not path.exists():
-            pytest.skip(f"no {path}: set RIGL_DATA, or run 'python -m rigl.data {name}' once")
+            pytest.skip(f"no {path}: set RIGL_DATA, or run 'python -m rigl.training.data {name}' once")
         return path
 
     return ask

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rigl import archive
-from rigl.archive import load_masks, save_masks
-from rigl.config import RunConfig
-from rigl.records import RecordError
+from rigl.training import archive
+from rigl.training.archive import load_masks, save_masks
+from rigl.training.config import RunConfig
+from rigl.training.records import RecordError
 
 SHAPES = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
 

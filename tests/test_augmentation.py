@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from rigl.augmentation import Normaliser, apply, draw, parts
-from rigl.data import Images
+from rigl.training.augmentation import Normaliser, apply, draw, parts
+from rigl.training.data import Images
 
 KINDS = ("none", "flip", "crop-flip", "resized-crop-flip")
 

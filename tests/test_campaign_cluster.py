@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from campaigns import config, events, meanwhile, wait_for
 
-from rigl import archive, records, training
 from rigl.campaign import overhead, plan, runner, store, where
 from rigl.report import cluster as report
+from rigl.training import archive, records
+from rigl.training import train as training
 
 
 def alive(group):
@@ -229,7 +230,7 @@ def test_a_gpu_is_given_to_one_task_at_a_time(dask, shared, capsys):
 RUNNER = """
 import sys
 from rigl.campaign import runner
-from rigl.config import RunConfig
+from rigl.training.config import RunConfig
 if __name__ == "__main__":
     config = RunConfig(model="lenet-300-100", delta_t=20, density=0.2, epochs=60)
     runner.run([config], results=sys.argv[1], device="cpu", cluster=sys.argv[2])
@@ -326,7 +327,7 @@ def test_workers_of_this_machine_and_ctrl_c(tmp_path, root):
 MANY = """
 import sys
 from rigl.campaign import runner
-from rigl.config import RunConfig
+from rigl.training.config import RunConfig
 if __name__ == "__main__":
     options = {"model": "lenet-300-100", "delta_t": 20, "density": 0.2, "epochs": 3}
     configs = [RunConfig(method=m, seed=s, **options) for s in range(50) for m in sys.argv[3:]]

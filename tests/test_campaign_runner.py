@@ -14,10 +14,11 @@ from collections import Counter
 import pytest
 from campaigns import config, events, meanwhile, wait_for
 
-from rigl import archive, records, training
 from rigl.campaign import journal, plan, processes, runner, work
 from rigl.campaign.clock import Expected
-from rigl.config import ConfigError, RunConfig
+from rigl.training import archive, records
+from rigl.training import train as training
+from rigl.training.config import ConfigError, RunConfig
 
 
 def campaign(configs, results, **options):

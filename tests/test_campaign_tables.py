@@ -9,16 +9,17 @@ import sys
 import pandas as pd
 import pytest
 
-from rigl import archive, records, training
 from rigl.campaign import clock as clocks
 from rigl.campaign import journal, notebook, plan, store, view
 from rigl.campaign.cli import main
 from rigl.campaign.clock import Expected, clock, duration, epoch_flops, together
 from rigl.campaign.request import request, seconds
-from rigl.config import ConfigError, RunConfig
-from rigl.devices import device_name
 from rigl.experiments import TABLES, Table
-from rigl.records import RecordError
+from rigl.training import archive, records
+from rigl.training import train as training
+from rigl.training.config import ConfigError, RunConfig
+from rigl.training.devices import device_name
+from rigl.training.records import RecordError
 
 TINY = ("--protocol", "smoke", "--model", "lenet-300-100", "--densities", "0.2")
 

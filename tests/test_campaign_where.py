@@ -6,7 +6,7 @@ import pytest
 
 from rigl.campaign import runner, where
 from rigl.campaign.cli import main
-from rigl.config import ConfigError
+from rigl.training.config import ConfigError
 
 SLURM = """\
 jobs: 8

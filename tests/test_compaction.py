@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import prune
 
 from rigl import Sparsifier, compact
-from rigl.models import build
 from rigl.sparsity.layers import maskable
+from rigl.training.models import build
 
 
 class Vgg(nn.Module):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rigl import records
-from rigl.config import DISTRIBUTIONS, ConfigError, RunConfig, choose_protocol, parse_wrn, protocol
 from rigl.sparsity.methods import METHODS
+from rigl.training import records
+from rigl.training.config import DISTRIBUTIONS, ConfigError, RunConfig, choose_protocol, parse_wrn, protocol
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from rigl import data
-from rigl.config import DATASETS
-from rigl.data import DataError, load
+from rigl.training import data
+from rigl.training.config import DATASETS
+from rigl.training.data import DataError, load
 
 
 def test_digits():
@@ -163,12 +163,14 @@ def test_a_download_from_a_server_on_this_machine(tmp_path, monkeypatch):
 
 def test_without_a_network_one_line_says_what_and_where(tmp_path, python):
     closed = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-    done = python("-m", "rigl.data", "cifar10", cwd=tmp_path, RIGL_DATA=str(tmp_path / "d"), **closed)
+    done = python(
+        "-m", "rigl.training.data", "cifar10", cwd=tmp_path, RIGL_DATA=str(tmp_path / "d"), **closed
+    )
     assert done.returncode == 1
     line = done.stderr.strip().splitlines()[-1]
     assert "cifar10 is missing" in line
     assert str(tmp_path / "d" / "cifar10.npz") in line
-    assert "python -m rigl.data cifar10" in line
+    assert "python -m rigl.training.data cifar10" in line
     assert "Traceback" not in done.stderr
     assert [path.name for path in (tmp_path / "d").iterdir() if path.suffix != ".lock"] == []
 

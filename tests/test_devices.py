@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rigl.config import ConfigError
-from rigl.devices import device_name, resolve_device, resolve_precision
+from rigl.training.config import ConfigError
+from rigl.training.devices import device_name, resolve_device, resolve_precision
 
 
 def test_auto_is_what_is_there():

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rigl import engines
 from rigl.bench.subject import noise, prepared
-from rigl.capture import WARM_UP, Captured, Repeats
-from rigl.config import ConfigError, RunConfig
-from rigl.engine import Engine
-from rigl.models import build
-from rigl.models.dropout import draw_from
-from rigl.ranks import Ranks
 from rigl.sparsity.methods import METHODS
-from rigl.training import train
+from rigl.training import engines
+from rigl.training.capture import WARM_UP, Captured, Repeats
+from rigl.training.config import ConfigError, RunConfig
+from rigl.training.engine import Engine
+from rigl.training.models import build
+from rigl.training.models.dropout import draw_from
+from rigl.training.ranks import Ranks
+from rigl.training.train import train
 
 CPU = torch.device("cpu")
 KNOBS = {"protocol": "paper", "dataset": "cifar10", "model": "wrn-10-1", "batch_size": 8, "delta_t": 7}

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from rigl.config import ConfigError, RunConfig
 from rigl.experiments import TABLES, TUNING, rows, runs, table, with_sources
 from rigl.report.published import published
+from rigl.training.config import ConfigError, RunConfig
 
 KNOBS = ("dataset", "model", "method", "distribution", "density", "multiplier", "alpha", "delta_t")
 

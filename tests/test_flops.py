@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rigl.models import build
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, step_flops, training_flops
 from rigl.sparsity.layers import describe
 from rigl.sparsity.methods import METHODS
 from rigl.sparsity.shapes import Layer
+from rigl.training.models import build
 
 MACS = {"wrn-22-2": 157_730_048, "resnet-50": 1_298_014_208}
 
@@ -78,11 +78,11 @@ def test_a_layer_without_positions_is_refused():
 
 
 def test_layers_json_is_not_stale(root: Path):
-    from rigl.models.__main__ import PATH, shown_layers
     from rigl.sparsity.shapes import load_layers
+    from rigl.training.models.__main__ import PATH, shown_layers
 
     assert root / "results" / "layers.json" == PATH
-    assert load_layers(PATH) == shown_layers(), "run 'python -m rigl.models'"
+    assert load_layers(PATH) == shown_layers(), "run 'python -m rigl.training.models'"
     assert json.loads(PATH.read_text())
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from rigl import records
-from rigl.config import ConfigError, RunConfig
-from rigl.lanes import train_lanes
-from rigl.training import train
+from rigl.training import records
+from rigl.training.config import ConfigError, RunConfig
+from rigl.training.lanes import train_lanes
+from rigl.training.train import train
 
 KNOBS = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 1, "delta_t": 10}
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from rigl.models import build
 from rigl.sparsity.layers import describe, maskable
 from rigl.sparsity.methods import METHODS
 from rigl.sparsity.sparsifier import Sparsifier
+from rigl.training.models import build
 
 MOVING = [name for name, method in METHODS.items() if method.grow or method.prunes]
 

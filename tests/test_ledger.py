@@ -3,9 +3,9 @@
 import pytest
 import reference
 
-from rigl.config import RunConfig
 from rigl.sparsity.flops import training_flops
-from rigl.training import train
+from rigl.training.config import RunConfig
+from rigl.training.train import train
 
 # Uses of a weight in one 4x4 image of pooled digits, by hand: strides 1, 2, 2 from block to block.
 POSITIONS = {"stem": 4 * 4, "blocks.0": 4 * 4, "blocks.1": 2 * 2, "blocks.2": 1, "fc": 1}

@@ -5,8 +5,8 @@ from typing import get_args
 import pytest
 import torch
 
-from rigl.config import Method, Preset
 from rigl.sparsity.methods import METHODS, PRESETS, gradient_score, method_named, preset_named, random_score
+from rigl.training.config import Method, Preset
 
 
 def test_names_are_those_of_a_config():

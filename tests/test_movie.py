@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from rigl import archive, movie
-from rigl.config import RunConfig
-from rigl.records import load, path_of
 from rigl.report.movie import film, masks
 from rigl.sparsity.schedules import drop_fraction
-from rigl.training import train
+from rigl.training import archive, movie
+from rigl.training.config import RunConfig
+from rigl.training.records import load, path_of
+from rigl.training.train import train
 
 TINY = {"protocol": "smoke", "model": "lenet-300-100", "epochs": 2, "delta_t": 10}
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from rigl.project import root as project_root
+from rigl.training.project import root as project_root
 
 
 def test_the_packages_own_checkout_wins_over_any_book_around(tmp_path, monkeypatch, root) -> None:
@@ -19,7 +19,7 @@ def test_environment_comes_first(tmp_path, monkeypatch) -> None:
     assert project_root() == tmp_path / "there"
 
 
-FIND = "from rigl.project import root; print(root())"
+FIND = "from rigl.training.project import root; print(root())"
 
 
 def test_a_package_without_a_checkout_looks_around_it(tmp_path, python, root) -> None:

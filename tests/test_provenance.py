@@ -5,7 +5,7 @@ import subprocess
 
 import torch
 
-from rigl import provenance
+from rigl.training import provenance
 
 
 def git(folder, *arguments):
@@ -41,7 +41,7 @@ def test_versions_and_memory():
 
 
 def test_a_copy_without_git_knows_its_commit(root, tmp_path, python):
-    """`python -m rigl.provenance` in the checkout, RIGL_COMMIT in the copy; a changed copy is not clean."""
+    """`rigl.training.provenance` in the checkout, RIGL_COMMIT in the copy; a changed copy is not clean."""
     checkout, copy = tmp_path / "checkout", tmp_path / "copy"
     for folder in (checkout, copy):
         shutil.copytree(root / "rigl", folder / "rigl", ignore=shutil.ignore_patterns("__pycache__"))
@@ -51,10 +51,10 @@ def test_a_copy_without_git_knows_its_commit(root, tmp_path, python):
         git(checkout, *command)
 
     def ask(folder, **environment):
-        program = "from rigl import provenance; print(provenance.commit())"
+        program = "from rigl.training import provenance; print(provenance.commit())"
         return python("-c", program, cwd=folder, PYTHONPATH=str(folder), **environment).stdout.strip()
 
-    pinned = python("-m", "rigl.provenance", cwd=checkout, PYTHONPATH=str(checkout)).stdout.strip()
+    pinned = python("-m", "rigl.training.provenance", cwd=checkout, PYTHONPATH=str(checkout)).stdout.strip()
     head = pinned.partition(":")[0]
     assert ask(checkout) == f"('{head}', True)"
     assert ask(copy, RIGL_COMMIT="") == "(None, None)"
@@ -63,6 +63,6 @@ def test_a_copy_without_git_knows_its_commit(root, tmp_path, python):
         file.write("# changed\n")
     assert ask(copy, RIGL_COMMIT=pinned) == f"('{head}', False)"
     (checkout / "rigl" / "sparsity" / "masks.py").write_text("")
-    failed = python("-m", "rigl.provenance", cwd=checkout, PYTHONPATH=str(checkout))
+    failed = python("-m", "rigl.training.provenance", cwd=checkout, PYTHONPATH=str(checkout))
     assert failed.returncode == 1
     assert failed.stderr.strip() == "the package is not as in a commit: commit it first"

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from rigl import archive
-from rigl.config import RunConfig
-from rigl.engine import Engine
-from rigl.models import build
-from rigl.outcome import flops_of
-from rigl.run import build_run
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.layers import describe
 from rigl.sparsity.methods import METHODS
 from rigl.sparsity.sparsifier import Sparsifier
+from rigl.training import archive
+from rigl.training.config import RunConfig
+from rigl.training.engine import Engine
+from rigl.training.models import build
+from rigl.training.outcome import flops_of
+from rigl.training.run import build_run
 
 GROWING = [name for name, method in METHODS.items() if method.grow]
 RUN = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 2, "delta_t": 5}

@@ -7,15 +7,15 @@ import sys
 
 import pytest
 
-from rigl import records
-from rigl.config import RunConfig
-from rigl.training import train
+from rigl.training import records
+from rigl.training.config import RunConfig
+from rigl.training.train import train
 
 # Runs one after another in the same two processes: to start these takes longer than all that they do.
 SCRIPT = """
 import json, os, sys
 from rigl import RunConfig, train
-from rigl.training import Interrupted
+from rigl.training.train import Interrupted
 for knobs, results, until in json.loads(sys.argv[1]):
     try:
         stop = lambda done, total: done == until

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rigl import records
-from rigl.config import Method, RunConfig
-from rigl.records import COLUMNS, Flops, LayerRecord, Provenance, Record, RecordError
+from rigl.training import records
+from rigl.training.config import Method, RunConfig
+from rigl.training.records import COLUMNS, Flops, LayerRecord, Provenance, Record, RecordError
 
 
 def record(accuracy=90.0, epochs=2, **knobs):

@@ -5,8 +5,8 @@ import reference
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rigl.config import RunConfig
 from rigl.sparsity.schedules import drop_fraction, learning_rate, pruning_density
+from rigl.training.config import RunConfig
 
 
 def test_drop_fraction_is_equation_1():

@@ -4,10 +4,10 @@ from math import sqrt
 
 import pytest
 
-from rigl.config import DATASETS
-from rigl.models import layers_of
-from rigl.models.__main__ import SHOWN
 from rigl.sparsity.shapes import narrowed
+from rigl.training.config import DATASETS
+from rigl.training.models import layers_of
+from rigl.training.models.__main__ import SHOWN
 
 
 @pytest.mark.parametrize("config", SHOWN, ids=lambda config: f"{config.model} on {config.dataset}")

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from rigl import records, tracking
 from rigl.campaign import cli
-from rigl.config import ConfigError, RunConfig
-from rigl.training import Interrupted, train
+from rigl.training import records, tracking
+from rigl.training.config import ConfigError, RunConfig
+from rigl.training.train import Interrupted, train
 
 SCALARS = {"train_loss", "train_accuracy", "validation_loss", "validation_accuracy"}
 SCALARS |= {"density", "flops", "learning_rate"}

@@ -10,15 +10,16 @@ import time
 import pytest
 import torch
 
-from rigl import archive, records, training
-from rigl.augmentation import draw
-from rigl.config import ConfigError, RunConfig
-from rigl.data import DataError
-from rigl.devices import isolated
-from rigl.engine import Engine
-from rigl.run import fingerprint
 from rigl.sparsity.methods import METHODS
-from rigl.training import expected_seconds, threads, train
+from rigl.training import archive, records
+from rigl.training import train as training
+from rigl.training.augmentation import draw
+from rigl.training.config import ConfigError, RunConfig
+from rigl.training.data import DataError
+from rigl.training.devices import isolated
+from rigl.training.engine import Engine
+from rigl.training.run import fingerprint
+from rigl.training.train import expected_seconds, threads, train
 
 SMALL = {"model": "lenet-300-100", "epochs": 3, "delta_t": 20}
 
@@ -228,12 +229,12 @@ def test_a_damaged_checkpoint_starts_anew_and_says_so(tmp_path, monkeypatch, con
 
 def test_a_resumed_run_keeps_its_precision_and_confesses_other_code(tmp_path, monkeypatch):
     config = RunConfig(**{**SMALL, "epochs": 1})
-    monkeypatch.setattr("rigl.provenance.commit", lambda: ("a" * 40, True))
+    monkeypatch.setattr("rigl.training.provenance.commit", lambda: ("a" * 40, True))
 
     def another_commit_and_machine():
-        monkeypatch.setattr("rigl.provenance.commit", lambda: ("b" * 40, True))
-        monkeypatch.setattr("rigl.run.resolve_precision", lambda *_: "bf16")
-        monkeypatch.setattr("rigl.training.device_name", lambda *_: "another CPU")
+        monkeypatch.setattr("rigl.training.provenance.commit", lambda: ("b" * 40, True))
+        monkeypatch.setattr("rigl.training.run.resolve_precision", lambda *_: "bf16")
+        monkeypatch.setattr("rigl.training.train.device_name", lambda *_: "another CPU")
 
     origin = interrupted(config, tmp_path, monkeypatch, another_commit_and_machine).provenance
     assert (origin.commit, origin.clean, origin.resumed) == ("a" * 40, False, 1)
@@ -479,7 +480,7 @@ def test_small_dense_is_narrow(tmp_path):
 
 @pytest.mark.parametrize("has", [False, True])
 def test_a_small_run_is_float32_on_every_cpu(tmp_path, monkeypatch, has):
-    monkeypatch.setattr("rigl.devices._cpu_has_bf16", lambda: has)
+    monkeypatch.setattr("rigl.training.devices._cpu_has_bf16", lambda: has)
     assert run(tmp_path, epochs=1).provenance.precision == "float32"
     paper = RunConfig(protocol="paper", dataset="cifar10", model="wrn-10-1", epochs=1)
     assert training.build_run(paper, torch.device("cpu")).precision == ("bf16" if has else "float32")
@@ -492,7 +493,7 @@ def test_bf16_where_it_is_asked_for(tmp_path):
 
 
 def test_missing_data_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr("rigl.data.DEBIAN", tmp_path / "nowhere")
+    monkeypatch.setattr("rigl.training.data.DEBIAN", tmp_path / "nowhere")
     monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies it was made with
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -518,7 +519,7 @@ def test_real_fashion_mnist(tmp_path, real_data):
 
 def test_real_cifar10_steps(real_data):
     """A few steps of WRN-10-1 on real CIFAR-10 lower the loss."""
-    from rigl.data import load
+    from rigl.training.data import load
 
     real_data("cifar10")
     config = RunConfig(protocol="laptop", dataset="cifar10")

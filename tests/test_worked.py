@@ -2,8 +2,8 @@
 
 import json
 
-from rigl import worked
+from rigl.training import worked
 
 
 def test_worked_update_is_up_to_date() -> None:
-    assert json.loads(worked.PATH.read_text()) == worked.worked(), "python -m rigl.worked"
+    assert json.loads(worked.PATH.read_text()) == worked.worked(), "python -m rigl.training.worked"

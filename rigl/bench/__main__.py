@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from rigl import provenance, records
 from rigl.bench import compiled, lanes, limits, plain, steps, structured, verify, whole
 from rigl.bench.table import table, verdicts
-from rigl.config import ConfigError
-from rigl.devices import device_name, isolated, resolve_device, resolve_precision, slug
-from rigl.engines import verdict_path, verified
-from rigl.project import root
+from rigl.training import provenance, records
+from rigl.training.config import ConfigError
+from rigl.training.devices import device_name, isolated, resolve_device, resolve_precision, slug
+from rigl.training.engines import verdict_path, verified
+from rigl.training.project import root
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from torch._inductor import config as inductor
 
 from rigl.bench.subject import Subject
 from rigl.bench.timing import ratio, spread, times
-from rigl.devices import use_threads
+from rigl.training.devices import use_threads
 
 LAPTOP: dict[str, Any] = {"protocol": "laptop", "model": "wrn-10-2", "batch": 128}
 

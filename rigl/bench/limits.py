@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from rigl.bench.subject import Subject
 from rigl.bench.timing import ratio, spread, times
-from rigl.run import full_layers
 from rigl.sparsity.flops import forward_flops
+from rigl.training.run import full_layers
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]

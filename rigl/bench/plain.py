@@ -13,8 +13,8 @@ from torchvision.transforms import v2
 
 from rigl.bench.subject import Subject
 from rigl.bench.timing import Step, ratio, spread, times
-from rigl.config import DATASETS
-from rigl.models import build
+from rigl.training.config import DATASETS
+from rigl.training.models import build
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):

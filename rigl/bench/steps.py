@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from rigl.augmentation import draw
 from rigl.bench.subject import Subject, config, optimise, prepared
 from rigl.bench.timing import Step, ratio, spread, times
+from rigl.training.augmentation import draw
 
 METHODS_TIMED = ("static", "set", "snfs", "rigl", "rigl-sg", "rigl-sm", "pruning", "lottery", "rigl-struct")
 # Between two updates, which take the place of one of so many steps.

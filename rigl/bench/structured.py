@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from rigl.bench.timing import Step, ratio, spread, times
-from rigl.config import RunConfig
-from rigl.devices import resolve_precision
-from rigl.models.dropout import draw_from
-from rigl.run import build_run
 from rigl.sparsity.compaction import compact
+from rigl.training.config import RunConfig
+from rigl.training.devices import resolve_precision
+from rigl.training.models.dropout import draw_from
+from rigl.training.run import build_run
 
 
 def measure(device: torch.device, *, model: str, rounds: int, batch: int = 128) -> dict[str, Any]:

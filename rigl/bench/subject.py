@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rigl.augmentation import draw
 from rigl.bench.timing import Step
-from rigl.config import DATASETS, RunConfig
-from rigl.data import Images
-from rigl.engines import choose
-from rigl.models.dropout import draw_from
-from rigl.run import Run, Start, build_run
 from rigl.sparsity.methods import METHODS
+from rigl.training.augmentation import draw
+from rigl.training.config import DATASETS, RunConfig
+from rigl.training.data import Images
+from rigl.training.engines import choose
+from rigl.training.models.dropout import draw_from
+from rigl.training.run import Run, Start, build_run
 
 
 class Subject:

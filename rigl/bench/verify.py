@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from rigl.bench.subject import noise, start_of
-from rigl.config import RunConfig
-from rigl.data import Images
-from rigl.engine import Engine
-from rigl.engines import choose
-from rigl.run import build_run
 from rigl.sparsity.methods import METHODS
+from rigl.training.config import RunConfig
+from rigl.training.data import Images
+from rigl.training.engine import Engine
+from rigl.training.engines import choose
+from rigl.training.run import build_run
 
 # Of a mean loss over an epoch, in float32; kernels are the same, so that it should be 0.
 TOLERANCE = 1e-4

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from rigl import records
 from rigl.bench.timing import ratio, spread
-from rigl.data import data_root
+from rigl.training import records
+from rigl.training.data import data_root
 
 SMOKE = """
 import sys
@@ -31,11 +31,11 @@ for seed in sys.argv[4:]:
 """
 MEMORY = """
 import sys, time, torch
-from rigl import provenance
+from rigl.training import provenance
 from rigl.bench.subject import config
-from rigl.data import load
-from rigl.engines import choose
-from rigl.run import build_run
+from rigl.training.data import load
+from rigl.training.engines import choose
+from rigl.training.run import build_run
 knobs = config(sys.argv[2], 128, "rigl")
 device = torch.device(sys.argv[1])
 begin = time.perf_counter()

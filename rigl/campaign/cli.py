@@ -8,7 +8,7 @@ import sys
 
 from rigl.campaign.command import HELP, Parser, add_device, add_results, add_run, execute, positive
 from rigl.campaign.request import Request, request, seconds
-from rigl.config import ENGINES, ConfigError
+from rigl.training.config import ENGINES, ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     limit = None if options.time_limit is None else seconds(options.time_limit)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise ConfigError("a campaign starts its own processes (--workers): run it without torchrun")
-    from rigl import tracking
+    from rigl.training import tracking
 
     tracking.check(options.tracker)
     workers, here = options.workers or 1, True

@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 
-from rigl import records, training
-from rigl.config import DATASETS, RunConfig
-from rigl.devices import device_name, resolve_device
-from rigl.models import layers_of
-from rigl.project import root
-from rigl.records import Record, RecordError
 from rigl.sparsity.flops import forward_flops
+from rigl.training import records
+from rigl.training import train as training
+from rigl.training.config import DATASETS, RunConfig
+from rigl.training.devices import device_name, resolve_device
+from rigl.training.models import layers_of
+from rigl.training.project import root
+from rigl.training.records import Record, RecordError
 
 # A step that takes longer than this, in seconds, is rather judged by another network's than tried out.
 QUICK = 2.0

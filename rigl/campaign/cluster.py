@@ -24,15 +24,15 @@ from distributed import Client, Future, KilledWorker
 from distributed.deploy.adaptive import Adaptive
 from filelock import FileLock, Timeout
 
-from rigl import provenance
 from rigl.campaign import journal, processes, remote, where
 from rigl.campaign.crew import Gone, Lane, WorkerError
 from rigl.campaign.remote import Place, Report, Task
 from rigl.campaign.where import GPU, Where
 from rigl.campaign.work import NO_ROOM, Order, Result, Warned
-from rigl.config import RunConfig
-from rigl.records import Record, RecordError, path_of, write_whole
-from rigl.training import checkpoint_of, epochs_done, lock_of
+from rigl.training import provenance
+from rigl.training.config import RunConfig
+from rigl.training.records import Record, RecordError, path_of, write_whole
+from rigl.training.train import checkpoint_of, epochs_done, lock_of
 
 # How often to look which workers there are, in seconds.
 LOOK = 0.5

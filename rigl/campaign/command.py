@@ -7,7 +7,7 @@ import sys
 import time
 from typing import NoReturn
 
-from rigl.config import ConfigError, OneLineError
+from rigl.training.config import ConfigError, OneLineError
 
 HELP = """\
 exit status:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rigl.campaign.work import Order
-from rigl.config import OneLineError
+from rigl.training.config import OneLineError
 
 
 class WorkerError(OneLineError, RuntimeError):

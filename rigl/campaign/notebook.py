@@ -13,8 +13,8 @@ from rigl.campaign import runner, view
 from rigl.campaign.clock import Clock, clock
 from rigl.campaign.request import Request, request, seconds
 from rigl.campaign.runner import Outcome
-from rigl.config import ConfigError, parameters
-from rigl.project import root
+from rigl.training.config import ConfigError, parameters
+from rigl.training.project import root
 
 ASKED = ("tables", "protocol", "seeds", "densities", "dataset", "model")
 PARAMETERS = (*ASKED, "run", "time_limit", "workers", "device", "results")
@@ -61,7 +61,7 @@ class Campaign:
 
 def configure(namespace: Mapping[str, Any], before: set[str]) -> Campaign:
     """The campaign that a notebook's parameters ask for; `namespace` and `before` as in
-    `rigl.notebook.configure`. Raises ConfigError, one line, for what does not exist or fit together."""
+    `rigl.training.notebook.configure`. Raises ConfigError, one line, for what does not exist or fit."""
     given = parameters(namespace, before, PARAMETERS, {"before", "campaign", "outcome"})
     # Papermill makes a number of "0" and of "0.05".
     asked = request(**{name: str(given[name]) for name in ASKED if name in given})

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from rigl import provenance, records
 from rigl.campaign import runner
 from rigl.campaign.clock import Expected
-from rigl.config import RunConfig
-from rigl.devices import device_name, slug
-from rigl.project import root
-from rigl.training import train
+from rigl.training import provenance, records
+from rigl.training.config import RunConfig
+from rigl.training.devices import device_name, slug
+from rigl.training.project import root
+from rigl.training.train import train
 
 TINY: dict[str, Any] = {"model": "lenet-300-100", "epochs": 1, "method": "dense"}
 PARTS = 5

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rigl import archive, records
 from rigl.campaign import journal
-from rigl.config import RunConfig
-from rigl.records import RecordError
-from rigl.training import epochs_done, lock_of
+from rigl.training import archive, records
+from rigl.training.config import RunConfig
+from rigl.training.records import RecordError
+from rigl.training.train import epochs_done, lock_of
 
 DONE = ("finished", "diverged")
 STATUSES = (*DONE, "running", "begun", "failed", "damaged", "left")

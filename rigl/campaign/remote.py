@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from distributed import get_worker
 
-from rigl import archive, provenance, records
 from rigl.campaign import journal
 from rigl.campaign.work import Order, Result, run_one, until
-from rigl.config import DISTRIBUTIONS, RunConfig
-from rigl.data import data_root
-from rigl.training import checkpoint_of, epochs_done
+from rigl.training import archive, provenance, records
+from rigl.training.config import DISTRIBUTIONS, RunConfig
+from rigl.training.data import data_root
+from rigl.training.train import checkpoint_of, epochs_done
 
 Files = dict[str, bytes]
 

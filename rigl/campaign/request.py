@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rigl import experiments
-from rigl.config import ConfigError, RunConfig
+from rigl.training.config import ConfigError, RunConfig
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

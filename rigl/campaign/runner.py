@@ -21,9 +21,9 @@ from rigl.campaign.local import Local
 from rigl.campaign.plan import State
 from rigl.campaign.store import tidy
 from rigl.campaign.work import Order, Result, Warned
-from rigl.config import RunConfig
-from rigl.data import data_root
 from rigl.experiments import with_sources
+from rigl.training.config import RunConfig
+from rigl.training.data import data_root
 
 POLL = 0.5
 # So often may workers die, one after another, over one run without finishing an epoch of it.

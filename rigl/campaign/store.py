@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from rigl import archive, records
-from rigl.config import ConfigError, RunConfig
-from rigl.records import RecordError
+from rigl.training import archive, records
+from rigl.training.config import ConfigError, RunConfig
+from rigl.training.records import RecordError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from rigl.campaign import plan
 from rigl.campaign.clock import Clock, duration, epoch_flops, together
 from rigl.campaign.plan import State
 from rigl.campaign.request import Request
-from rigl.config import RunConfig
+from rigl.training.config import RunConfig
 
 
 def look(request: Request, results: str | Path) -> dict[str, State]:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rigl.config import ConfigError, check_names
+from rigl.training.config import ConfigError, check_names
 
 HOW = "give local:N, tcp://SCHEDULER:PORT or a file such as slurm.yaml"
 # What the file may say besides the arguments of dask_jobqueue.SLURMCluster.

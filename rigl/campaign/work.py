@@ -20,12 +20,12 @@ import torch
 from filelock import Timeout
 from tqdm.auto import tqdm
 
-from rigl import records
 from rigl.campaign import journal
 from rigl.campaign.clock import kind
-from rigl.config import OneLineError, RunConfig
-from rigl.devices import use_threads
-from rigl.training import Interrupted, Stop, checkpoint_of, train
+from rigl.training import records
+from rigl.training.config import OneLineError, RunConfig
+from rigl.training.devices import use_threads
+from rigl.training.train import Interrupted, Stop, checkpoint_of, train
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from rigl.project import model_layers
 from rigl.report import behind, figures, tables
 from rigl.report.statistics import Sample, apart, in_words
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.shapes import network_density
+from rigl.training.project import model_layers
 
 COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
 HOVER = "%{customdata[0]}<br>%{customdata[1]}, %{customdata[2]} positions<br>density %{y:.4f}"

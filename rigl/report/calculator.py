@@ -15,7 +15,6 @@ from typing import Any, TypedDict, get_args
 import pandas as pd
 
 from rigl import experiments
-from rigl.config import DISTRIBUTIONS, NO_DISTRIBUTION, Method
 from rigl.report import explorers
 from rigl.report.explorer import GRID
 from rigl.report.explorers import options
@@ -23,6 +22,7 @@ from rigl.report.published import published
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.shapes import Layer, narrowed
+from rigl.training.config import DISTRIBUTIONS, NO_DISTRIBUTION, Method
 
 METHODS: tuple[str, ...] = get_args(Method)
 DELTA_TS = tuple(range(50, 1001, 50))

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from rigl import records
-from rigl.project import model_layers
 from rigl.report import behind, tables
 from rigl.report.published import published
 from rigl.report.tables import KEYS, Markup
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.shapes import Layer, narrowed
+from rigl.training import records
+from rigl.training.project import model_layers
 
 SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
 LAST_DIGIT = 0.01 + 1e-9

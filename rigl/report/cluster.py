@@ -15,10 +15,10 @@ from typing import Any
 import pandas as pd
 
 from rigl import experiments
-from rigl.config import DATASETS, RunConfig
-from rigl.project import model_layers, root
 from rigl.report.tables import Markup, commit, link
 from rigl.sparsity.flops import forward_flops
+from rigl.training.config import DATASETS, RunConfig
+from rigl.training.project import model_layers, root
 
 GPUS = (1, 8, 64)
 

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from rigl import experiments
-from rigl.config import RunConfig
 from rigl.report import behind, results, tables
 from rigl.report.published import SEEDS, published
 from rigl.report.statistics import Sample, apart, clear, interval, sample, standard_error
 from rigl.report.tables import Markup
+from rigl.training.config import RunConfig
 
 REPORTED = ("cifar10", "cifar100")
 SAME_NETWORKS = ("paper", "tenth")  # protocols on the report's networks and data

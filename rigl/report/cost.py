@@ -10,9 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rigl import experiments
-from rigl.config import DATASETS, RunConfig
-from rigl.project import root
 from rigl.report import cluster, figures, tables
+from rigl.training.config import DATASETS, RunConfig
+from rigl.training.project import root
 
 Benchmark = dict[str, Any]
 PARTS = {

@@ -15,12 +15,12 @@ from typing import Any, TypedDict
 import pandas as pd
 import plotly.graph_objects as go
 
-from rigl.config import DISTRIBUTIONS
 from rigl.report import explorers, figures
 from rigl.report.explorers import options
 from rigl.sparsity.distributions import active_counts, layer_densities
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.shapes import Layer
+from rigl.training.config import DISTRIBUTIONS
 
 GRID = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 BUDGETS = {"density": "weights (density)", "flops": "FLOPs, relative to dense"}

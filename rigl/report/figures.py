@@ -17,8 +17,8 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
-from rigl.records import Record
 from rigl.report.tables import setting
+from rigl.training.records import Record
 
 BLUE, ORANGE, GREEN, SKY, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#808080"
 VERMILION = "#d55e00"

@@ -1,4 +1,4 @@
-"""The moving picture: one layer's mask in a real run, update by update (`rigl.movie` made it).
+"""The moving picture: one layer's mask in a real run, update by update (`rigl.training.movie` made it).
 
 One data function, `frames`, feeds both forms: a page that needs no Python any more (`html`) and ipywidgets in
 a live kernel (`widget`).
@@ -17,8 +17,8 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
-from rigl.project import root
 from rigl.report import explorers, figures, tables
+from rigl.training.project import root
 
 CLASSES = {  # what the outputs stand for, where the layer shown is the last one
     "fashion-mnist": (
@@ -93,7 +93,7 @@ class Frame(TypedDict):
 
 
 def film(path: Path | None = None) -> Film:
-    """What ``python -m rigl.movie`` wrote."""
+    """What ``python -m rigl.training.movie`` wrote."""
     found: Film = json.loads((path or root() / "results" / "movie.json").read_text())
     return found
 

@@ -17,11 +17,11 @@ import plotly.graph_objects as go
 
 from rigl import experiments
 from rigl.campaign.request import request
-from rigl.config import ConfigError, parameters
-from rigl.project import root
 from rigl.report import compare, figures, results, tables
 from rigl.report.compare import Row
 from rigl.report.explorers import in_book, scripts
+from rigl.training.config import ConfigError, parameters
+from rigl.training.project import root
 
 SETUPS = {
     "paper": (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50")),
@@ -168,8 +168,8 @@ def configure(
     namespace: Mapping[str, Any], before: set[str], names: str, *, datasets: tuple[str, ...] | None = None
 ) -> Page:
     """The page that a notebook's parameters ask for; `namespace` and `before` as in
-    `rigl.notebook.configure`, `names` as in `rigl.campaign.request.request`. Raises ConfigError, one line,
-    for what cannot be."""
+    `rigl.training.notebook.configure`, `names` as in `rigl.campaign.request.request`. Raises ConfigError, one
+    line, for what cannot be."""
     given = parameters(namespace, before, PARAMETERS, {"before", "page"})
     protocol, run, seeds = str(given["protocol"]), given.get("run", False), given.get("seeds")
     if not isinstance(run, bool):

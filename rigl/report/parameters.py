@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from rigl.config import DATASETS, ConfigError, Protocol, RunConfig, protocol
-from rigl.project import root
 from rigl.report import figures, tables
+from rigl.training.config import DATASETS, ConfigError, Protocol, RunConfig, protocol
+from rigl.training.project import root
 
 PROTOCOLS = ("smoke", "laptop", "tenth", "paper")
 

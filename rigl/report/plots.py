@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from rigl import records
-from rigl.records import Record
 from rigl.report import figures, tables
 from rigl.report.pages import Setup
 from rigl.sparsity.distributions import layer_densities
+from rigl.training import records
+from rigl.training.records import Record
 
 Drawn = tuple[go.Figure, str]
 MOVED = ("rigl", "rigl-sg", "rigl-sm", "snfs")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from rigl.project import root
+from rigl.training.project import root
 
 SEEDS = 3  # behind every mean of the report's tables
 

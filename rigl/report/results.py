@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from rigl import records
-from rigl.config import DISTRIBUTIONS, FLOAT32, protocol
-from rigl.project import root
-from rigl.records import Record
 from rigl.report import behind, figures, tables
 from rigl.studies import studies
+from rigl.training import records
+from rigl.training.config import DISTRIBUTIONS, FLOAT32, protocol
+from rigl.training.project import root
+from rigl.training.records import Record
 
 MOVING = ("snfs", "rigl-sg", "rigl-sm", "pruning")
 

@@ -11,9 +11,9 @@ from typing import Any, TypedDict
 
 import plotly.graph_objects as go
 
-from rigl.config import RunConfig
 from rigl.report import explorers, figures
 from rigl.sparsity.schedules import drop_fraction
+from rigl.training.config import RunConfig
 
 PLAN = RunConfig(protocol="paper", dataset="cifar10")  # its alpha, Delta-T and T_end are the recommended ones
 ALPHAS = tuple(round(0.05 * count, 2) for count in range(1, 13))

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from rigl.config import RunConfig
 from rigl.report import figures, results, tables
 from rigl.report.statistics import apart, in_words, sample
 from rigl.studies import Study, Trial
 from rigl.studies import studies as load_all
+from rigl.training.config import RunConfig
 
 HOVER = "trial %{customdata[0]}<br>alpha %{y:.3f}, Delta-T %{x}<br>%{customdata[1]}<extra></extra>"
 
@@ -50,7 +50,7 @@ def trials(study: Study) -> pd.DataFrame:
 
 
 def against_reference(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
-    """The best trial and the reference, a row each, by their runs in `frame` (`rigl.records.frame`)."""
+    """The best trial and the reference, a row each, by their runs in `frame`, as `records.frame` has it."""
     config, best = study.settings.config, study.best
     rows = [_line("reference", config.alpha, config.delta_t, study.settings.reference(), frame)]
     if best:

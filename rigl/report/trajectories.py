@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from math import prod
 
-from rigl import records
-from rigl.records import Record
 from rigl.report.evidence import ALIKE, REDISTRIBUTED, Cell, Setting, Source
 from rigl.report.statistics import Region, extent, judge
 from rigl.sparsity.distributions import layer_densities
+from rigl.training import records
+from rigl.training.records import Record
 
 MOVED = 0.05  # share of the active weights that may still lie in other layers than at the end
 

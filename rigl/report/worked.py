@@ -1,4 +1,4 @@
-"""One mask update of a small matrix, step by step (`rigl.worked` made it by the package's own rules).
+"""One mask update of a small matrix, step by step (made by `rigl.training.worked`).
 
 One data function, `stage_table`, feeds both forms: a page that needs no Python any more (`html`) and
 ipywidgets in a live kernel (`widget`).
@@ -14,9 +14,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from rigl.project import root
 from rigl.report import explorers, figures
 from rigl.report.explorers import options
+from rigl.training.project import root
 
 SCORES = {"set": "a random number", "rigl": "|gradient|", "snfs": "|momentum|"}
 START = ("rigl", "0.3")
@@ -40,7 +40,7 @@ class Stage(TypedDict):
 
 
 def example(path: Path | None = None) -> Example:
-    """What ``python -m rigl.worked`` wrote."""
+    """What ``python -m rigl.training.worked`` wrote."""
     found: Example = json.loads((path or root() / "results" / "worked.json").read_text())
     return found
 

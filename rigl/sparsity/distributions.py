@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from rigl.config import DISTRIBUTIONS
 from rigl.sparsity.flops import check_positions, forward_flops
 from rigl.sparsity.shapes import Layer, first_conv
+from rigl.training.config import DISTRIBUTIONS
 
 
 def layer_densities(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rigl.config import SOURCES
+from rigl.training.config import SOURCES
 
 State = Mapping[str, Any]
 Score = Callable[[Tensor, State, torch.Generator], "Tensor | None"]

@@ -61,7 +61,7 @@ def load_layers(path: str | Path) -> dict[str, list[Layer]]:
 
 def narrowed(layers: Sequence[Layer], factor: float) -> list[Layer]:
     """The layers of the same network with every hidden width times `factor`, cut to an integer, as
-    `rigl.models.build` makes it: ResNet's blocks widen four times what is left."""
+    `rigl.training.models.build` makes it: ResNet's blocks widen four times what is left."""
     blocks = any(layer.name.startswith("layer") for layer in layers)
 
     def width(value: int, expanded: bool) -> int:

@@ -20,8 +20,8 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     """go on with studies until their trials are complete; the same command goes on after anything"""
     asked = _settings(options)
     limit = None if options.time_limit is None else seconds(options.time_limit)
-    from rigl import tracking
-    from rigl.devices import resolve_device
+    from rigl.training import tracking
+    from rigl.training.devices import resolve_device
     from rigl.tuning import work
 
     tracking.check(options.tracker)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rigl import records, tracking
 from rigl.campaign.clock import clock, duration
 from rigl.campaign.request import seconds
-from rigl.config import ConfigError, parameters
-from rigl.devices import resolve_device
-from rigl.project import root
 from rigl.studies import Settings
+from rigl.training import records, tracking
+from rigl.training.config import ConfigError, parameters
+from rigl.training.devices import resolve_device
+from rigl.training.project import root
 from rigl.tuning.request import ASKED, check_optuna, request
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Tuning:
 
 def configure(namespace: Mapping[str, object], before: set[str]) -> Tuning:
     """The study that a notebook's parameters ask for; `namespace` and `before` as in
-    `rigl.notebook.configure`. Raises ConfigError, one line, for what does not exist or fit together."""
+    `rigl.training.notebook.configure`. Raises ConfigError, one line, for what does not exist or fit."""
     begun = time.monotonic()
     check_optuna()
     from rigl.tuning.work import Options

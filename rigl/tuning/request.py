@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from rigl.campaign.request import numbers
-from rigl.config import ConfigError, RunConfig, choose_protocol
 from rigl.experiments import TUNING, usual_densities
 from rigl.studies import Settings
+from rigl.training.config import ConfigError, RunConfig, choose_protocol
 
 REFERENCE = {"alpha": 0.3, "delta_t": 100}
 ASKED = ("protocol", "dataset", "model", "method", "density", "distribution", "epochs", "trials", "seeds")

@@ -24,9 +24,10 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from rigl import provenance, records, studies
-from rigl.config import ConfigError, RunConfig
+from rigl import studies
 from rigl.studies import Settings, Study, Trial
+from rigl.training import provenance, records
+from rigl.training.config import ConfigError, RunConfig
 
 # Each knob by itself, as in the version that the report used; Optuna 5 draws all of them together.
 MULTIVARIATE = False

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from rigl import records, studies
+from rigl import studies
 from rigl.studies import Settings, Study
+from rigl.training import records
 from rigl.tuning.store import Counts, Store, exists
 
 

@@ -18,12 +18,12 @@ from typing import Any
 import optuna
 import torch
 
-from rigl import records
 from rigl.campaign import processes
 from rigl.campaign.clock import clock, duration
 from rigl.campaign.work import Result, run_one
-from rigl.config import OneLineError, RunConfig
 from rigl.studies import Settings, Study
+from rigl.training import records
+from rigl.training.config import OneLineError, RunConfig
 from rigl.tuning.store import Counts, Store, Taken
 
 POLL = 0.5

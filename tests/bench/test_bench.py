@@ -7,10 +7,10 @@ import torch
 
 from rigl.bench import limits, plain, steps, structured, subject, verify, whole
 from rigl.bench.__main__ import main
-from rigl.engines import Captured
-from rigl.run import full_layers
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
+from rigl.training.engines import Captured
+from rigl.training.run import full_layers
 
 CPU = torch.device("cpu")
 SIZE = {"model": "wrn-10-1", "rounds": 2, "batch": 8}

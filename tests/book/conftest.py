@@ -15,8 +15,8 @@ import pytest
 from filelock import FileLock
 from report.sample import record
 
-from rigl import records
 from rigl.report import pdf
+from rigl.training import records
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_TORCH = Path(__file__).with_name("without_torch")  # a sitecustomize that hides torch
@@ -25,9 +25,9 @@ RUN = """
 
 from tqdm.auto import tqdm
 
-from rigl import records
+from rigl.training import records
 from rigl.report import figures
-from rigl.project import root
+from rigl.training.project import root
 
 for _ in tqdm(range(3)):
     pass

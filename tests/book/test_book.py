@@ -9,12 +9,12 @@ import pytest
 
 from book.conftest import ROOT, build, command, copy_sources
 from book.pages import listed
-from rigl import records
 from rigl.report import calculator, movie, schedule, worked
 from rigl.report.explorer import BUDGETS, GRID, UNITS
 from rigl.sparsity.distributions import active_counts, layer_densities
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.shapes import load_layers
+from rigl.training import records
 
 pytestmark = pytest.mark.book
 

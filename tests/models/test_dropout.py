@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rigl.models.dropout import LEVELS, Dropout, random_keep
+from rigl.training.models.dropout import LEVELS, Dropout, random_keep
 
 
 def seeded(number=0):

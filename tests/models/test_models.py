@@ -5,8 +5,8 @@ from math import sqrt
 import pytest
 import torch
 
-from rigl.models import build
 from rigl.sparsity.layers import describe
+from rigl.training.models import build
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_width_factors_that_cannot_be(factor):
 @pytest.mark.parametrize("inputs", [3, 5, 10, 16])
 def test_a_narrow_strided_shortcut_has_the_right_gradient(inputs):
     """oneDNN's strided 1x1 convolution gives wrong gradients, or crashes, on narrow channels-last input."""
-    from rigl.models.wrn import Pointwise
+    from rigl.training.models.wrn import Pointwise
 
     torch.manual_seed(0)
     layer = Pointwise(inputs, 10, 2).to(memory_format=torch.channels_last)

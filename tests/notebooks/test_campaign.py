@@ -2,10 +2,10 @@
 
 import json
 
-from rigl import records
 from rigl.campaign import notebook
-from rigl.config import RunConfig
 from rigl.experiments import rows
+from rigl.training import records
+from rigl.training.config import RunConfig
 
 
 def shown(executed):

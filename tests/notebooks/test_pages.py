@@ -4,8 +4,8 @@ import shutil
 
 from report.sample import record
 
-from rigl import records
 from rigl.experiments import rows
+from rigl.training import records
 
 
 def test_it_trains_what_is_missing_and_shows_it(root, tmp_path, papermill, monkeypatch):

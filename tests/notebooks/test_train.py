@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from rigl import notebook, records
-from rigl.config import ConfigError, RunConfig
+from rigl.training import notebook, records
+from rigl.training.config import ConfigError, RunConfig
 
 FAST = ("-p", "model", "lenet-300-100", "-p", "epochs", "2", "-p", "device", "cpu")
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rigl import studies
-from rigl.config import ConfigError
+from rigl.training.config import ConfigError
 from rigl.tuning import notebook
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rigl.config import RunConfig
-from rigl.records import Flops, LayerRecord, Provenance, Record
 from rigl.report import results
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.shapes import Layer
+from rigl.training.config import RunConfig
+from rigl.training.records import Flops, LayerRecord, Provenance, Record
 
 LENET = [
     Layer("fc1.weight", "linear", (300, 784), 1),

@@ -3,12 +3,12 @@
 import pytest
 
 from report.sample import record
-from rigl import records
-from rigl.project import root
 from rigl.report import budgets, results
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.shapes import load_layers
+from rigl.training import records
+from rigl.training.project import root
 
 
 def test_densities_cost_the_budget() -> None:

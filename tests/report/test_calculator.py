@@ -6,12 +6,12 @@ import re
 import pytest
 
 from report.sample import CONV, LENET, record
-from rigl import records
-from rigl.config import DISTRIBUTIONS
-from rigl.project import model_layers
 from rigl.report import calculator, results
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
+from rigl.training import records
+from rigl.training.config import DISTRIBUTIONS
+from rigl.training.project import model_layers
 
 CIFAR = "wrn-22-2 on cifar10"
 MODELS = {**model_layers(), "lenet-300-100 on fashion-mnist": LENET}

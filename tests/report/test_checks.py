@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from report.sample import record
-from rigl import records
 from rigl.report import checks, results
+from rigl.training import records
 
 
 def test_flops_that_differ() -> None:

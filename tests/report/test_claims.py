@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from report.sample import CONV, record
-from rigl import records
-from rigl.config import RunConfig
-from rigl.project import root
-from rigl.records import LayerRecord
 from rigl.report import claims, results, scoreboard
 from rigl.report.claims import CLAIMS
 from rigl.report.evidence import REPORT
 from rigl.sparsity.distributions import layer_densities
 from rigl.studies import Settings, Study, Trial
+from rigl.training import records
+from rigl.training.config import RunConfig
+from rigl.training.project import root
+from rigl.training.records import LayerRecord
 
 ORDER = ["does not hold", "undecided", "holds"]
 KEYS = [claim.key for claim in CLAIMS]

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from rigl import experiments
-from rigl.config import RunConfig
-from rigl.project import root
 from rigl.report import cluster
 from rigl.report.cluster import Task
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.shapes import load_layers
+from rigl.training.config import RunConfig
+from rigl.training.project import root
 
 CHAIN = [Task("a", 3), Task("b", 2, ("a",)), Task("c", 1), Task("d", 1), Task("e", 2, ("b", "d"))]
 

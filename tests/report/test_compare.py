@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report.sample import record
-from rigl import experiments, records
-from rigl.config import RunConfig
+from rigl import experiments
 from rigl.report import compare, results
 from rigl.report.compare import Row, rows
 from rigl.report.published import published
+from rigl.training import records
+from rigl.training.config import RunConfig
 
 TENTH = {"protocol": "tenth", "dataset": "cifar10", "model": "wrn-22-2"}
 LENET = {"protocol": "laptop", "dataset": "fashion-mnist", "model": "lenet-300-100"}

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report.sample import CONV, LENET
-from rigl.config import DISTRIBUTIONS
 from rigl.report import explorer
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.shapes import Layer
+from rigl.training.config import DISTRIBUTIONS
 
 MODELS = {"conv": CONV, "lenet": LENET}
 TABLE = explorer.density_table(MODELS)

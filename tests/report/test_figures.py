@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 
 from report.sample import LENET, record
-from rigl import records
-from rigl.config import Method
 from rigl.report import figures
 from rigl.sparsity.distributions import layer_densities
+from rigl.training import records
+from rigl.training.config import Method
 
 
 def test_history_draws_losses_and_accuracies_and_nothing_else() -> None:

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from report.sample import record
-from rigl import records
 from rigl.report import inherited, results
+from rigl.training import records
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from report.sample import record
-from rigl import records
-from rigl.config import ConfigError
 from rigl.report import figures, pages
+from rigl.training import records
+from rigl.training.config import ConfigError
 
 
 @pytest.fixture

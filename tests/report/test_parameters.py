@@ -2,10 +2,10 @@
 
 import pytest
 
-from rigl import notebook
 from rigl.campaign.notebook import PARAMETERS as CAMPAIGN
-from rigl.config import Protocol, RunConfig, protocol
 from rigl.report import parameters
+from rigl.training import notebook
+from rigl.training.config import Protocol, RunConfig, protocol
 from rigl.tuning.notebook import PARAMETERS as TUNING
 
 

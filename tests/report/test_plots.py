@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from report.sample import record
-from rigl import records
 from rigl.report import figures, plots, results
 from rigl.report.pages import Setup
+from rigl.training import records
 
 FRONT = [
     "protocol",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from report.sample import record
-from rigl import records
 from rigl.report import claims, compare, figures, plots, results, tables
 from rigl.report.pages import Setup
+from rigl.training import records
 
 KNOBS = {"protocol": "laptop", "dataset": "fashion-mnist", "model": "lenet-300-100"}
 EXACT, ROUGH = (80.0, 82.0), (90.0, 94.0)

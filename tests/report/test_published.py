@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from rigl.config import DISTRIBUTIONS, Method
 from rigl.report.published import published
+from rigl.training.config import DISTRIBUTIONS, Method
 
 
 def test_every_table_is_there_with_its_rows() -> None:

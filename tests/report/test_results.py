@@ -4,9 +4,9 @@ import re
 from typing import get_args
 
 from report.sample import record
-from rigl import records
-from rigl.config import Method, RunConfig
 from rigl.report import results
+from rigl.training import records
+from rigl.training.config import Method, RunConfig
 
 
 def shown(frame, name: str) -> str:

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from rigl import records
-from rigl.config import RunConfig
 from rigl.report import figures, results, studies
 from rigl.studies import Settings, Study, Trial, save
+from rigl.training import records
+from rigl.training.config import RunConfig
 from tests.report.sample import record
 
 CONFIG = RunConfig(protocol="laptop", dataset="fashion-mnist", density=0.05)

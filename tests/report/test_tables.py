@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report.sample import record
-from rigl import records
 from rigl.report import tables
+from rigl.training import records
 
 
 def frame_of(tmp_path, *runs: records.Record) -> pd.DataFrame:

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rigl.config import DATASETS, ConfigError, RunConfig
-from rigl.devices import resolve_precision
-from rigl.models import build, layers_of
-from rigl.records import Record
 from rigl.sparsity.flops import forward_flops, step_flops
 from rigl.sparsity.layers import describe
 from rigl.sparsity.shapes import Layer, network_density
 from rigl.sparsity.sparsifier import Sparsifier
+from rigl.training.config import DATASETS, ConfigError, RunConfig
+from rigl.training.devices import resolve_precision
+from rigl.training.models import build, layers_of
+from rigl.training.records import Record
 
 # Initial weights come from torch's one global generator.
 _INITIAL = Lock()

@@ -20,7 +20,7 @@ def root() -> Path:
     if told := os.environ.get("RIGL_ROOT"):
         return Path(told)
     here = Path.cwd()
-    for folder in (Path(__file__).resolve().parents[1], here, *here.parents):
+    for folder in (Path(__file__).resolve().parents[2], here, *here.parents):
         if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
             return folder
     raise FileNotFoundError(

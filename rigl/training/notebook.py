@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rigl import archive, records, tracking, training
-from rigl.config import ConfigError, RunConfig, choose_protocol, parameters
-from rigl.devices import resolve_device
-from rigl.project import root
-from rigl.records import Record
+from rigl.training import archive, records, tracking
+from rigl.training import train as training
+from rigl.training.config import ConfigError, RunConfig, choose_protocol, parameters
+from rigl.training.devices import resolve_device
+from rigl.training.project import root
+from rigl.training.records import Record
 
 KNOBS = (
     *("method", "density", "distribution", "dataset", "model", "protocol", "multiplier", "epochs"),

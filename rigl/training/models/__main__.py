@@ -1,14 +1,14 @@
-"""``python -m rigl.models``: write ``results/layers.json``, the models for a reader without torch."""
+"""``python -m rigl.training.models``: write ``results/layers.json``, for a reader without torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rigl.config import DATASETS, RunConfig
-from rigl.models import layers_of
 from rigl.sparsity.shapes import Layer, save_layers
+from rigl.training.config import DATASETS, RunConfig
+from rigl.training.models import layers_of
 
-PATH = Path(__file__).parents[2] / "results" / "layers.json"
+PATH = Path(__file__).parents[3] / "results" / "layers.json"
 SHOWN = (  # the pairs of model and data set that the protocols train
     RunConfig(protocol="paper", dataset="cifar10"),
     RunConfig(protocol="paper", dataset="cifar100"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from rigl.crops import random_boxes, resize
+from rigl.training.crops import random_boxes, resize
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""``python -m rigl.movie``: how one layer's mask moves in a real run, as ``results/movie.json``."""
+"""``python -m rigl.training.movie``: how one layer's mask moves in a real run, as ``results/movie.json``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rigl import engines, provenance
-from rigl.config import RunConfig
-from rigl.data import shared
-from rigl.devices import device_name, isolated, resolve_device
-from rigl.records import write_whole
-from rigl.run import Run, build_run, fingerprint
-from rigl.training import threads
+from rigl.training import engines, provenance
+from rigl.training.config import RunConfig
+from rigl.training.data import shared
+from rigl.training.devices import device_name, isolated, resolve_device
+from rigl.training.records import write_whole
+from rigl.training.run import Run, build_run, fingerprint
+from rigl.training.train import threads
 
-PATH = Path(__file__).parents[1] / "results" / "movie.json"
+PATH = Path(__file__).parents[2] / "results" / "movie.json"
 SHOWN = RunConfig(
     protocol="laptop", dataset="fashion-mnist", method="rigl", distribution="uniform", density=0.1
 )
@@ -30,7 +30,7 @@ LAYER = "fc3.weight"  # 10 x 100: a screen shows each of its weights
 def film(
     config: RunConfig, layer: str, data: str | Path | None = None, device: str = "auto"
 ) -> dict[str, Any]:
-    """Train `config` as `rigl.training.train` does, without a record, and note the mask of `layer`.
+    """Train `config` as `rigl.train` does, without a record, and note the mask of `layer`.
 
     Returns plain data: the config, where the run comes from, `state_sha256` as in a record, and `frames`,
     one for the mask at first and one for each update. A frame has the steps taken, `kept`, the positions

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rigl
-from rigl.config import ConfigError
+from rigl.training.config import ConfigError
 
 if TYPE_CHECKING:
     import torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ("requirements.txt", "requirements-book.txt", "requirements.lock")
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from rigl.config import ConfigError, RunConfig
-from rigl.devices import use_threads
-from rigl.records import Record
-from rigl.training import train
+from rigl.training.config import ConfigError, RunConfig
+from rigl.training.devices import use_threads
+from rigl.training.records import Record
+from rigl.training.train import train
 
 
 def train_lanes(configs: Sequence[RunConfig], *, lanes: int, **options: Any) -> list[Record]:

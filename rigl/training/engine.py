@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rigl.augmentation import Normaliser, Plan, apply, draw, parts
-from rigl.config import DATASETS
-from rigl.data import Images
-from rigl.models.dropout import draw_from
-from rigl.ranks import ALONE, Ranks
-from rigl.run import Run
 from rigl.sparsity.schedules import learning_rate
+from rigl.training.augmentation import Normaliser, Plan, apply, draw, parts
+from rigl.training.config import DATASETS
+from rigl.training.data import Images
+from rigl.training.models.dropout import draw_from
+from rigl.training.ranks import ALONE, Ranks
+from rigl.training.run import Run
 
 EVALUATION_BATCH = 500
 Metrics = tuple[float | None, float | None]

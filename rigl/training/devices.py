@@ -11,7 +11,7 @@ from threading import Lock
 
 import torch
 
-from rigl.config import ConfigError
+from rigl.training.config import ConfigError
 
 
 def resolve_device(name: str = "auto") -> torch.device:

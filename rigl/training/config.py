@@ -345,7 +345,7 @@ class RunConfig(BaseModel):
     @property
     def usual_precision(self) -> Precision:
         """What ``precision="auto"`` stands for under this protocol: float32 under ``"laptop"`` and
-        ``"smoke"``; elsewhere ``"auto"``, what `rigl.devices.resolve_precision` makes of the device."""
+        ``"smoke"``; elsewhere ``"auto"``, what `devices.resolve_precision` makes of the device."""
         return "float32" if self.protocol in FLOAT32 else "auto"
 
     @property

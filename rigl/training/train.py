@@ -18,17 +18,17 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from rigl import archive, engines, provenance, records, tracking
-from rigl.config import DISTRIBUTIONS, ConfigError, OneLineError, RunConfig
-from rigl.data import Dataset, load, shared
-from rigl.devices import device_name, isolated, resolve_device
-from rigl.engine import Engine
-from rigl.outcome import record_of
-from rigl.ranks import Ranks, join
-from rigl.records import Record
-from rigl.run import Run, Start, build_run, full_layers
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
+from rigl.training import archive, engines, provenance, records, tracking
+from rigl.training.config import DISTRIBUTIONS, ConfigError, OneLineError, RunConfig
+from rigl.training.data import Dataset, load, shared
+from rigl.training.devices import device_name, isolated, resolve_device
+from rigl.training.engine import Engine
+from rigl.training.outcome import record_of
+from rigl.training.ranks import Ranks, join
+from rigl.training.records import Record
+from rigl.training.run import Run, Start, build_run, full_layers
 
 # Below this many FLOPs a step a second CPU thread gains nothing, and on a busy machine costs a lot.
 ONE_THREAD_BELOW = 1e9
@@ -58,14 +58,14 @@ def train(
     """Train as `config` says and keep the record under `results`; a finished run's record is just read.
 
     device    ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ...
-    data      where the data sets lie: see `rigl.data.load`
+    data      where the data sets lie: see `rigl.training.data.load`
     progress  a bar; None shows one in a terminal or a notebook only
     again     train anew, although there is a record or a checkpoint
     masks     train anew where there is a record, but not its run's final masks
     stop      asked before every epoch, with the epochs done and those in all, whether to stop there
     wait      for another process that trains this config; else filelock.Timeout is raised
-    tracker   ``"tensorboard"`` or ``"wandb"``: watch the run live, see `rigl.tracking`
-    engine    how steps are taken: see `rigl.engines.choose`
+    tracker   ``"tensorboard"`` or ``"wandb"``: watch the run live, see `rigl.training.tracking`
+    engine    how steps are taken: see `rigl.training.engines.choose`
     lanes     how many runs share the device with this one, for the record to say: see `rigl.train_lanes`
 
     After every epoch a checkpoint is written under ``results/.checkpoints``. After a kill the same call

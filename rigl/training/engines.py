@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rigl.capture import Captured, Repeats
-from rigl.config import DATASETS, ENGINES, ConfigError
-from rigl.devices import slug
-from rigl.engine import Engine
-from rigl.project import root
-from rigl.ranks import ALONE, Ranks
-from rigl.run import Run
+from rigl.training.capture import Captured, Repeats
+from rigl.training.config import DATASETS, ENGINES, ConfigError
+from rigl.training.devices import slug
+from rigl.training.engine import Engine
+from rigl.training.project import root
+from rigl.training.ranks import ALONE, Ranks
+from rigl.training.run import Run
 
 
 class Compiled(Engine):

@@ -7,11 +7,11 @@ from functools import cache
 import torch
 from torch import nn
 
-from rigl.config import parse_wrn
-from rigl.models.lenet import LeNet300100
-from rigl.models.wrn import WideResNet
 from rigl.sparsity.layers import describe
 from rigl.sparsity.shapes import Layer
+from rigl.training.config import parse_wrn
+from rigl.training.models.lenet import LeNet300100
+from rigl.training.models.wrn import WideResNet
 
 
 def build(
@@ -38,7 +38,7 @@ def build(
     if name == "lenet-300-100":
         return LeNet300100(channels * height * width, num_classes, width_factor)
     if name == "resnet-50":
-        from rigl.models.resnet import resnet50  # torchvision's models take seconds to import
+        from rigl.training.models.resnet import resnet50  # torchvision's models take seconds to import
 
         return resnet50(num_classes, width_factor, channels)
     depth, widen = parse_wrn(name)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rigl.augmentation import Plan
+from rigl.training.augmentation import Plan
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from rigl.config import OneLineError, RunConfig
 from rigl.sparsity.shapes import Layer
+from rigl.training.config import OneLineError, RunConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ class Provenance(BaseModel):
     `clean` says whether the package's files were as in it, also each time the run went on from a
     checkpoint, `resumed` times; several devices or engines are joined by a plus; memory in bytes.
 
-    engine     how steps were taken: see `rigl.engines`
+    engine     how steps were taken: see `rigl.training.engines`
     processes  that trained it together, each on its part of every batch
     lanes      runs that shared the device and the process, and so its time and memory
 

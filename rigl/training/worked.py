@@ -1,4 +1,4 @@
-"""``python -m rigl.worked``: one mask update of a small matrix by each rule, as ``results/worked.json``.
+"""``python -m rigl.training.worked``: a mask update of a small matrix by each rule, for ``results/worked.json``.
 
 The book shows it step by step and builds without torch, so what the rules do is written down beforehand; a
 test fails where it is no longer what they do.
@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rigl.records import write_whole
 from rigl.sparsity.masks import random_mask
 from rigl.sparsity.methods import method_named, preset_named
 from rigl.sparsity.updates import Part, drop_and_grow
+from rigl.training.records import write_whole
 
-PATH = Path(__file__).parents[1] / "results" / "worked.json"
+PATH = Path(__file__).parents[2] / "results" / "worked.json"
 SHAPE, ACTIVE = (5, 8), 12
 METHODS = ("set", "rigl", "snfs")
 FRACTIONS = (0.1, 0.3, 0.5)

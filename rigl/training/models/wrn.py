@@ -7,7 +7,7 @@ from math import sqrt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rigl.models.dropout import Dropout
+from rigl.training.models.dropout import Dropout
 
 
 class Pointwise(nn.Conv2d):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from rigl import provenance
-from rigl.data import Dataset
-from rigl.records import Flops, LayerRecord, Provenance, Record
-from rigl.run import Run, Start, fingerprint, full_layers
 from rigl.sparsity.flops import forward_flops, training_flops
+from rigl.training import provenance
+from rigl.training.data import Dataset
+from rigl.training.records import Flops, LayerRecord, Provenance, Record
+from rigl.training.run import Run, Start, fingerprint, full_layers
 
 
 def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | None, start: Start) -> Record:
-    """The record of a run that is over; `done` as `rigl.training` keeps it, and the `test` accuracy in
+    """The record of a run that is over; `done` as `rigl.training.train` keeps it, and the `test` accuracy in
     percent, None where the run diverged."""
     config = run.config
     parameters = sum(p.numel() for p in run.model.parameters())

@@ -16,10 +16,10 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from rigl.augmentation import Plan
-from rigl.data import Images
-from rigl.engine import Engine, Tick
-from rigl.run import Run
+from rigl.training.augmentation import Plan
+from rigl.training.data import Images
+from rigl.training.engine import Engine, Tick
+from rigl.training.run import Run
 
 # Steps before the recording: libraries set themselves up, and the optimiser makes its state.
 WARM_UP = 3

@@ -26,7 +26,7 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional as F
 
-from rigl.config import DATASETS, OneLineError
+from rigl.training.config import DATASETS, OneLineError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
@@ -213,7 +213,8 @@ def _fetch(name: str, path: Path) -> None:
             reason = " ".join(str(error).split())
             raise DataError(
                 f"{name} is missing: looked for {looked}, and the download failed ({reason}); "
-                f"run 'python -m rigl.data {name}' where there is a network and copy its {path.name} there"
+                f"run 'python -m rigl.training.data {name}' where there is a network and copy its {path.name} "
+                "there"
             ) from None
         if _digest(arrays) != SHA256[name]:
             raise DataError(f"{name}: what was fetched is not the official data; nothing was kept")
@@ -236,7 +237,7 @@ def _by_torchvision(name: str, scratch: str) -> dict[str, Any]:
 
 
 def main(names: list[str]) -> int:
-    """``python -m rigl.data NAME ...``: fetch data sets, and say where they lie."""
+    """``python -m rigl.training.data NAME ...``: fetch data sets, and say where they lie."""
     for name in names or [name for name in DATASETS if name != "digits"]:
         try:
             found = load(name)

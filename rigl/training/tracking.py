@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rigl.config import ConfigError, RunConfig
+from rigl.training.config import ConfigError, RunConfig
 
 if TYPE_CHECKING:
-    from rigl.run import Run
+    from rigl.training.run import Run
 
 
 class Tracker(Protocol):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rigl.config import SOURCES, RunConfig
-from rigl.records import RecordError, write_whole
+from rigl.training.config import SOURCES, RunConfig
+from rigl.training.records import RecordError, write_whole
 
 # What is smaller, and what other runs start from, is worth keeping in git.
 SMALL = 32_768
