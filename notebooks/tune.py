@@ -25,13 +25,13 @@
 # ```
 #
 # A trial's runs are records like any other. A finished trial is never repeated, and whatever stopped a study, the
-# same command goes on. In a shell, `python -m rigl.tuning` does the same, for several studies. As it stands, the
+# same command goes on. In a shell, `python -m rigl.campaign.tuning` does the same, for several studies. As it stands, the
 # notebook does a few trials on digits, to be tried out in seconds: they tell nothing about RigL.
 
 # %% tags=["remove-cell"]
+from rigl.campaign.tuning import notebook
 from rigl.report import figures, studies
 from rigl.report import results as pages
-from rigl.tuning import notebook
 
 before = set(globals())
 

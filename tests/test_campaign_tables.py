@@ -13,8 +13,8 @@ from rigl.campaign import clock as clocks
 from rigl.campaign import journal, notebook, plan, store, view
 from rigl.campaign.cli import main
 from rigl.campaign.clock import Expected, clock, duration, epoch_flops, together
+from rigl.campaign.experiments import TABLES, Table
 from rigl.campaign.request import request, seconds
-from rigl.experiments import TABLES, Table
 from rigl.training import archive, records
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig

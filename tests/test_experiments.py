@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from rigl.experiments import TABLES, TUNING, rows, runs, table, with_sources
+from rigl.campaign.experiments import TABLES, TUNING, rows, runs, table, with_sources
 from rigl.report.published import published
 from rigl.training.config import ConfigError, RunConfig
 

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from rigl import experiments
+from rigl.campaign import experiments
 
 DIGESTS = {
     ("paper", "cifar10", None): (894, "fd2730cdfea95c0f"),

@@ -12,14 +12,13 @@ import pytest
 from campaigns import events, meanwhile, wait_for
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from rigl import studies
-from rigl.campaign import processes
+from rigl.campaign import processes, studies
+from rigl.campaign.tuning import cli, work
+from rigl.campaign.tuning.request import request, settings
+from rigl.campaign.tuning.store import Sampler, Store, StoreError
 from rigl.training import records
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig
-from rigl.tuning import cli, work
-from rigl.tuning.request import request, settings
-from rigl.tuning.store import Sampler, Store, StoreError
 
 SMALL = {"model": "lenet-300-100", "density": 0.2, "epochs": 2}
 
@@ -295,7 +294,7 @@ def test_without_optuna_one_line_says_what_to_install(monkeypatch, capsys):
 
 def test_the_notebook_needs_optuna_only_when_it_starts(python, tmp_path):
     program = (
-        "import sys; sys.modules['optuna'] = None; from rigl.tuning import notebook; "
+        "import sys; sys.modules['optuna'] = None; from rigl.campaign.tuning import notebook; "
         "from rigl.training.config import ConfigError\n"
         "try: notebook.configure({}, set())\n"
         "except ConfigError as error: print(error)"

@@ -1,4 +1,4 @@
-"""What the commands here and of `rigl.tuning` share."""
+"""What the commands here and of `rigl.campaign.tuning` share."""
 
 from __future__ import annotations
 

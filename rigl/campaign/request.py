@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from rigl import experiments
+from rigl.campaign import experiments
 from rigl.training.config import ConfigError, RunConfig
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -14,7 +14,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class Request:
-    """Tables and figures, and how they are to be trained: the options of `rigl.experiments.rows`."""
+    """Tables and figures, and how they are to be trained: the options of `rigl.campaign.experiments.rows`."""
 
     tables: tuple[str, ...]
     protocol: str

@@ -17,11 +17,11 @@ from rigl.campaign import journal, plan, processes
 from rigl.campaign.bars import Bars
 from rigl.campaign.clock import Clock, epoch_flops
 from rigl.campaign.crew import Crew, Gone, Lane, WorkerError
+from rigl.campaign.experiments import with_sources
 from rigl.campaign.local import Local
 from rigl.campaign.plan import State
 from rigl.campaign.store import tidy
 from rigl.campaign.work import Order, Result, Warned
-from rigl.experiments import with_sources
 from rigl.training.config import RunConfig
 from rigl.training.data import data_root
 

@@ -14,7 +14,7 @@ from typing import Any, TypedDict, get_args
 
 import pandas as pd
 
-from rigl import experiments
+from rigl.campaign import experiments
 from rigl.report import explorers
 from rigl.report.explorer import GRID
 from rigl.report.explorers import options

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from rigl.campaign.studies import Study
 from rigl.report import comparisons, trajectories
 from rigl.report.evidence import COLLAPSE, DEARER, REPORT, Cell, Source, dearness, gather, reported
 from rigl.report.statistics import Effect, Region, Verdict, judge, pool
-from rigl.studies import Study
 
 MARGIN = 0.5  # points: less counts as noise
 LEAST = 0.1  # points: the last digit that the report prints; a lead that is surely smaller is none

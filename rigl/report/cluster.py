@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from rigl import experiments
+from rigl.campaign import experiments
 from rigl.report.tables import Markup, commit, link
 from rigl.sparsity.flops import forward_flops
 from rigl.training.config import DATASETS, RunConfig

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from rigl import experiments
+from rigl.campaign import experiments
 from rigl.report import behind, results, tables
 from rigl.report.published import SEEDS, published
 from rigl.report.statistics import Sample, apart, clear, interval, sample, standard_error
@@ -71,7 +71,7 @@ def rows(
     model: str,
     seeds: Sequence[int] | None = None,
 ) -> list[Row]:
-    """The rows of a table or figure of `rigl.experiments`, by density and in its order, with the runs of
+    """The rows of a table or figure of `campaign.experiments`, by density and in its order, with the runs of
     `frame` at `seeds` (None: at any).
 
     A run belongs to a row if it has its very settings, hash and all; runs in another precision than the usual

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from rigl import experiments
+from rigl.campaign import experiments
 from rigl.report import cluster, figures, tables
 from rigl.training.config import DATASETS, RunConfig
 from rigl.training.project import root

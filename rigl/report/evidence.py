@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from rigl.campaign.studies import Study
 from rigl.report.published import SEEDS, published
 from rigl.report.results import other_precision
 from rigl.report.statistics import Effect, Region, Sample, Terms, Verdict, extent, judge, sample, welch
-from rigl.studies import Study
 from rigl.training import records
 from rigl.training.config import DATASETS
 from rigl.training.project import root

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from rigl import experiments
+from rigl.campaign import experiments
 from rigl.campaign.request import request
 from rigl.report import compare, figures, results, tables
 from rigl.report.compare import Row
@@ -80,7 +80,7 @@ class Setup:
 class Page:
     """A results page as its notebook's parameters ask for it.
 
-    names      tables and figures of `rigl.experiments` that the page shows
+    names      tables and figures of `rigl.campaign.experiments` that the page shows
     protocol   the one that the page opens with, and that `train` trains
     seeds      None for all that there are
     datasets   that the page is about; None for all

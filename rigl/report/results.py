@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from rigl.campaign.studies import studies
 from rigl.report import behind, figures, tables
-from rigl.studies import studies
 from rigl.training import records
 from rigl.training.config import DISTRIBUTIONS, FLOAT32, protocol
 from rigl.training.project import root

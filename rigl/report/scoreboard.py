@@ -11,7 +11,8 @@ from statistics import mean
 
 import pandas as pd
 
-from rigl.experiments import in_words
+from rigl.campaign.experiments import in_words
+from rigl.campaign.studies import studies
 from rigl.report import explorers, figures, results, tables
 from rigl.report.claims import CLAIMS, LEAST, Claim, Finding, findings, tally
 from rigl.report.evidence import REPORT, Cell, Source
@@ -19,7 +20,6 @@ from rigl.report.pages import SETUPS
 from rigl.report.published import published
 from rigl.report.statistics import LEVEL, Effect
 from rigl.report.tables import Markup
-from rigl.studies import studies
 
 # A sign for each, so that no verdict is told by its colour.
 SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "-"}

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
+from rigl.campaign.studies import Study, Trial
+from rigl.campaign.studies import studies as load_all
 from rigl.report import figures, results, tables
 from rigl.report.statistics import apart, in_words, sample
-from rigl.studies import Study, Trial
-from rigl.studies import studies as load_all
 from rigl.training.config import RunConfig
 
 HOVER = "trial %{customdata[0]}<br>alpha %{y:.3f}, Delta-T %{x}<br>%{customdata[1]}<extra></extra>"
@@ -21,7 +21,9 @@ def show(folder: Path, frame: pd.DataFrame) -> None:
     """Display every study in `folder`: what it gained, its trials, where they lie; `frame` has the runs."""
     found = list(load_all(folder))
     if not found:
-        results.show_text("No study has been made yet: `python -m rigl.tuning run --protocol laptop` does.")
+        results.show_text(
+            "No study has been made yet: `python -m rigl.campaign.tuning run --protocol laptop` does."
+        )
     for study in found:
         config = study.settings.config
         results.show_heading(f"{config.label} at {config.size}: {config.model} on {config.dataset}")

@@ -1,4 +1,4 @@
-"""``python -m rigl.training.worked``: a mask update of a small matrix by each rule, for ``results/worked.json``.
+"""``python -m rigl.training.worked``: a mask update of a small matrix by each rule, as JSON in ``results``.
 
 The book shows it step by step and builds without torch, so what the rules do is written down beforehand; a
 test fails where it is no longer what they do.

@@ -3,7 +3,7 @@
 import json
 
 from rigl.campaign import notebook
-from rigl.experiments import rows
+from rigl.campaign.experiments import rows
 from rigl.training import records
 from rigl.training.config import RunConfig
 

@@ -4,7 +4,7 @@ import shutil
 
 from report.sample import record
 
-from rigl.experiments import rows
+from rigl.campaign.experiments import rows
 from rigl.training import records
 
 

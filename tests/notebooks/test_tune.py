@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from rigl import studies
+from rigl.campaign import studies
+from rigl.campaign.tuning import notebook
 from rigl.training.config import ConfigError
-from rigl.tuning import notebook
 
 
 def test_it_does_a_study_and_shows_it(root, papermill, tmp_path):

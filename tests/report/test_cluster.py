@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rigl import experiments
+from rigl.campaign import experiments
 from rigl.report import cluster
 from rigl.report.cluster import Task
 from rigl.sparsity.flops import forward_flops

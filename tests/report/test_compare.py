@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report.sample import record
-from rigl import experiments
+from rigl.campaign import experiments
 from rigl.report import compare, results
 from rigl.report.compare import Row, rows
 from rigl.report.published import published

@@ -3,10 +3,10 @@
 import pytest
 
 from rigl.campaign.notebook import PARAMETERS as CAMPAIGN
+from rigl.campaign.tuning.notebook import PARAMETERS as TUNING
 from rigl.report import parameters
 from rigl.training import notebook
 from rigl.training.config import Protocol, RunConfig, protocol
-from rigl.tuning.notebook import PARAMETERS as TUNING
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from rigl import studies
-from rigl.studies import Settings, Study, Trial
+from rigl.campaign import studies
+from rigl.campaign.studies import Settings, Study, Trial
 from rigl.training import provenance, records
 from rigl.training.config import ConfigError, RunConfig
 

@@ -1,14 +1,14 @@
-"""Commands and options of ``python -m rigl.tuning``."""
+"""Commands and options of ``python -m rigl.campaign.tuning``."""
 
 from __future__ import annotations
 
 import argparse
 
 from rigl.campaign.command import HELP, Parser, add_device, add_results, add_run, execute, positive
+from rigl.campaign.experiments import TUNING
 from rigl.campaign.request import seconds
-from rigl.experiments import TUNING
-from rigl.studies import Settings
-from rigl.tuning.request import ASKED, request
+from rigl.campaign.studies import Settings
+from rigl.campaign.tuning.request import ASKED, request
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,9 +20,9 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     """go on with studies until their trials are complete; the same command goes on after anything"""
     asked = _settings(options)
     limit = None if options.time_limit is None else seconds(options.time_limit)
+    from rigl.campaign.tuning import work
     from rigl.training import tracking
     from rigl.training.devices import resolve_device
-    from rigl.tuning import work
 
     tracking.check(options.tracker)
     for device in options.device.split(","):
@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace, begun: float) -> int:
 def _status(options: argparse.Namespace, _: float) -> int:
     """trials that are complete, failed, running and begun, and the best one"""
     asked = _settings(options)
-    from rigl.tuning import view
+    from rigl.campaign.tuning import view
 
     table = view.status_table(asked, options.results, options.storage)
     print(table.to_string(index=False))
@@ -60,7 +60,7 @@ def _status(options: argparse.Namespace, _: float) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        "python -m rigl.tuning",
+        "python -m rigl.campaign.tuning",
         description="Search alpha and delta_t as the report does: TPE, the validation accuracy over seeds.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,

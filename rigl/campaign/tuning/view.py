@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from rigl import studies
-from rigl.studies import Settings, Study
+from rigl.campaign import studies
+from rigl.campaign.studies import Settings, Study
+from rigl.campaign.tuning.store import Counts, Store, exists
 from rigl.training import records
-from rigl.tuning.store import Counts, Store, exists
 
 
 def look(settings: Settings, results: str | Path, storage: str | None) -> tuple[Study | None, Counts]:

@@ -1,6 +1,6 @@
 """A search for alpha and Delta-T as plain data: what was asked, every trial, and the runs behind each.
 
-Made from an Optuna study by `rigl.tuning`; read here without Optuna.
+Made from an Optuna study by `rigl.campaign.tuning`; read here without Optuna.
 """
 
 from __future__ import annotations

@@ -12,15 +12,15 @@ import pandas as pd
 
 from rigl.campaign.clock import clock, duration
 from rigl.campaign.request import seconds
-from rigl.studies import Settings
+from rigl.campaign.studies import Settings
+from rigl.campaign.tuning.request import ASKED, check_optuna, request
 from rigl.training import records, tracking
 from rigl.training.config import ConfigError, parameters
 from rigl.training.devices import resolve_device
 from rigl.training.project import root
-from rigl.tuning.request import ASKED, check_optuna, request
 
 if TYPE_CHECKING:
-    from rigl.tuning.work import Options, Outcome
+    from rigl.campaign.tuning.work import Options, Outcome
 
 PARAMETERS = (
     *ASKED,
@@ -42,7 +42,7 @@ class Tuning:
 
     def summary(self) -> str:
         """What is asked for, how much of it is done, and how long the rest should take on one worker."""
-        from rigl.tuning import view
+        from rigl.campaign.tuning import view
 
         settings = self.settings
         _, counts = view.look(settings, self.results, self.options.storage)
@@ -55,7 +55,7 @@ class Tuning:
 
     def run(self) -> Outcome:
         """Go on with the study until it is done or time is up."""
-        from rigl.tuning import work
+        from rigl.campaign.tuning import work
 
         return work.run(self.settings, self.options)
 
@@ -69,7 +69,7 @@ def configure(namespace: Mapping[str, object], before: set[str]) -> Tuning:
     `rigl.training.notebook.configure`. Raises ConfigError, one line, for what does not exist or fit."""
     begun = time.monotonic()
     check_optuna()
-    from rigl.tuning.work import Options
+    from rigl.campaign.tuning.work import Options
 
     given = parameters(namespace, before, PARAMETERS, {"before", "tuning", "outcome", "study", "frame"})
     given |= {name: str(given[name]) for name in TEXTS if name in given}

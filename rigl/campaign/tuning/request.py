@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from rigl.campaign.experiments import TUNING, usual_densities
 from rigl.campaign.request import numbers
-from rigl.experiments import TUNING, usual_densities
-from rigl.studies import Settings
+from rigl.campaign.studies import Settings
 from rigl.training.config import ConfigError, RunConfig, choose_protocol
 
 REFERENCE = {"alpha": 0.3, "delta_t": 100}
@@ -28,7 +28,7 @@ def request(
 ) -> list[Settings]:
     """A study for each density and distribution: numbers and names by commas.
 
-    density       None is the report's, or, under ``"laptop"``, `rigl.experiments.LAPTOP_DENSITIES`
+    density       None is the report's, or, under ``"laptop"``, `rigl.campaign.experiments.LAPTOP_DENSITIES`
     distribution  None is both of the report's
     epochs        None is the protocol's own
 

@@ -20,11 +20,11 @@ import torch
 
 from rigl.campaign import processes
 from rigl.campaign.clock import clock, duration
+from rigl.campaign.studies import Settings, Study
+from rigl.campaign.tuning.store import Counts, Store, Taken
 from rigl.campaign.work import Result, run_one
-from rigl.studies import Settings, Study
 from rigl.training import records
 from rigl.training.config import OneLineError, RunConfig
-from rigl.tuning.store import Counts, Store, Taken
 
 POLL = 0.5
 
