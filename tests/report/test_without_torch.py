@@ -21,7 +21,7 @@ for name in sys.argv[1:]:
 
 def test_report_and_the_first_floor_need_no_torch() -> None:
     first = [f"sparsity.{name}" for name in ("distributions", "flops", "schedules", "shapes")]
-    first += ["training.config", "training.records", "experiments", "studies"]
+    first += ["training.config", "training.records", "campaign.experiments", "campaign.studies"]
     report = [f"report.{path.stem}" for path in (ROOT / "rigl" / "report").glob("[!_]*.py")]
     names = ["rigl", *(f"rigl.{name}" for name in first + report)]
     done = subprocess.run(
