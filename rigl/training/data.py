@@ -213,7 +213,7 @@ def _fetch(name: str, path: Path) -> None:
             reason = " ".join(str(error).split())
             raise DataError(
                 f"{name} is missing: looked for {looked}, and the download failed ({reason}); run "
-                f"'python -m rigl.training.data {name}' where there is a network and copy its {path.name} there"
+                f"'python -m rigl.training.data {name}' where there is a network and copy {path.name} there"
             ) from None
         if _digest(arrays) != SHA256[name]:
             raise DataError(f"{name}: what was fetched is not the official data; nothing was kept")
