@@ -10,6 +10,8 @@ SOURCES := _config.yml _toc.yml $(shell find book notebooks rigl results runs -t
 
 # Some machines forbid it; then each of the many processes below would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
+# The book's pages and the benchmarks are no part of the package: let this environment find them from any folder.
+export PATHS := import pathlib, site; pathlib.Path(site.getsitepackages()[0], "rigl-book.pth").write_text("$(CURDIR)")
 .DEFAULT_GOAL := all
 .PHONY: all setup book pdf test lint format lock layers clean help
 .DELETE_ON_ERROR:
@@ -26,6 +28,7 @@ setup: .venv/.done ## Set up .venv from requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(INSTALL) -r requirements-book.txt -c requirements.lock
 	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c "$$PATHS"
 	@touch $@
 
 .venv/.done: .venv/.book
@@ -56,7 +59,7 @@ pdf: _build/rigl-book.pdf ## Print the book to _build/rigl-book.pdf
 
 _build/rigl-book.pdf: .venv/.tests $(HTML)/.done
 	@sh tests/get_chromium.sh $(BIN)
-	@$(BIN)/python -m rigl.report.pdf $(HTML) $@
+	@$(BIN)/python -m book.report.pdf $(HTML) $@
 
 test: .venv/.tests ## Set up and run all tests
 	@sh tests/get_chromium.sh $(BIN)

@@ -41,7 +41,7 @@
 # Densities of the three distributions at one tenth of the dense network's forward FLOPs:
 
 # %% tags=["remove-input"]
-from rigl.report import budgets, figures, results
+from book.report import budgets, figures, results
 
 figures.show(
     budgets.densities("wrn-10-1 on fashion-mnist", 0.1),

@@ -28,8 +28,8 @@
 # work. In a shell, `python -m rigl.campaign` does the same.
 
 # %% tags=["remove-cell"]
+from book.report.results import show_table
 from rigl.campaign import notebook
-from rigl.report.results import show_table
 
 before = set(globals())
 

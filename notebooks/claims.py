@@ -18,7 +18,7 @@
 # to. Change a record and this page changes with it; prose elsewhere in the book quotes these verdicts.
 
 # %% tags=["remove-input"]
-from rigl.report import scoreboard
+from book.report import scoreboard
 
 found = scoreboard.load()
 scoreboard.glue(found)

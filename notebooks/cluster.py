@@ -96,7 +96,7 @@
 # weights.
 
 # %% tags=["remove-input"]
-from rigl.report import cluster, results
+from book.report import cluster, results
 
 results.show_table(cluster.costs(), "What a run of the protocol “paper” costs, from the layers' shapes.")
 

@@ -66,7 +66,7 @@
 # another network.
 
 # %% tags=["remove-input"]
-from rigl.report import calculator, cost, figures, results
+from book.report import calculator, cost, figures, results
 from rigl.training.project import model_layers
 
 first = cost.first()

@@ -21,7 +21,7 @@
 # it is used here.
 
 # %% tags=["remove-input"]
-from rigl.report import checks, inherited, results
+from book.report import checks, inherited, results
 
 runs = results.runs()
 laptop = runs[runs["protocol"] == "laptop"]

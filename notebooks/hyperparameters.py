@@ -24,7 +24,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from rigl.report import pages, plots, results, studies
+from book.report import pages, plots, results, studies
 from rigl.training import records
 
 before = set(globals())

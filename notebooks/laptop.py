@@ -34,7 +34,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from rigl.report import pages, plots
+from book.report import pages, plots
 
 before = set(globals())
 

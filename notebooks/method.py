@@ -99,7 +99,7 @@
 # dense network's.
 
 # %% tags=["remove-input"]
-from rigl.report import explorer, results, schedule, worked
+from book.report import explorer, results, schedule, worked
 from rigl.training.project import model_layers
 
 densities = explorer.density_table(model_layers())

@@ -27,7 +27,7 @@
 # commit. A commit marked "changed" means that the code had been edited since.
 
 # %% tags=["hide-input"]
-from rigl.report import results
+from book.report import results
 
 runs = results.runs()
 

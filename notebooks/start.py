@@ -30,7 +30,7 @@
 # and grows, and on how many hidden units the connections gather.
 
 # %% tags=["remove-input"]
-from rigl.report import movie, pages, results, scoreboard
+from book.report import movie, pages, results, scoreboard
 
 movie.show()
 

@@ -23,7 +23,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from rigl.report import cost, pages, results
+from book.report import cost, pages, results
 
 before = set(globals())
 

@@ -31,8 +31,8 @@
 # `distribution` takes the layer densities that its run ended with.
 
 # %% tags=["remove-cell"]
+from book.report import figures
 from rigl import train
-from rigl.report import figures
 from rigl.training import notebook
 
 before = set(globals())

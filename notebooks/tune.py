@@ -29,9 +29,9 @@
 # notebook does a few trials on digits, to be tried out in seconds: they tell nothing about RigL.
 
 # %% tags=["remove-cell"]
+from book.report import figures, studies
+from book.report import results as pages
 from rigl.campaign.tuning import notebook
-from rigl.report import figures, studies
-from rigl.report import results as pages
 
 before = set(globals())
 

@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # What takes longest, to be begun first: two processes then end at about the same time.
-LONG = ("book", "test_campaign_cluster.py", "test_training.py", "test_campaign_runner.py", "test_tuning.py")
+LONG = (
+    "browser",
+    "test_campaign_cluster.py",
+    "test_training.py",
+    "test_campaign_runner.py",
+    "test_tuning.py",
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -29,7 +35,7 @@ def pytest_xdist_make_scheduler(config, log):
     class Files(LoadFileScheduling):
         def _split_scope(self, nodeid):
             name = super()._split_scope(nodeid)
-            return "book" if name.startswith("tests/book/") else name
+            return "browser" if name.startswith("tests/browser/") else name
 
     if config.getvalue("dist") != "loadfile":
         return None

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from campaigns import config, events, meanwhile, wait_for
 
+from book.report import cluster as report
 from rigl.campaign import overhead, plan, runner, store, where
-from rigl.report import cluster as report
 from rigl.training import archive, records
 from rigl.training import train as training
 

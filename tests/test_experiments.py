@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from book.report.published import published
 from rigl.campaign.experiments import TABLES, TUNING, rows, runs, table, with_sources
-from rigl.report.published import published
 from rigl.training.config import ConfigError, RunConfig
 
 KNOBS = ("dataset", "model", "method", "distribution", "density", "multiplier", "alpha", "delta_t")

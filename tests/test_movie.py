@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rigl.report.movie import film, masks
+from book.report.movie import film, masks
 from rigl.sparsity.schedules import drop_fraction
 from rigl.training import archive, movie
 from rigl.training.config import RunConfig

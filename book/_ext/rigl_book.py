@@ -107,7 +107,7 @@ def choose_outputs(app: Sphinx, doctree: nodes.document) -> None:
         kinds = [child["mime_type"] for child in bundle.children]
         if not kinds:
             log.warning(
-                "an output has no form for a page: show figures by rigl.report.figures.show", location=bundle
+                "an output has no form for a page: show figures by book.report.figures.show", location=bundle
             )
         if WIDGET in kinds:
             bundle.parent.remove(bundle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rigl.report import results
+from book.report import results
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.shapes import Layer
 from rigl.training.config import RunConfig

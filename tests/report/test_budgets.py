@@ -2,8 +2,8 @@
 
 import pytest
 
+from book.report import budgets, results
 from report.sample import record
-from rigl.report import budgets, results
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.shapes import load_layers

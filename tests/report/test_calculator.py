@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from book.report import calculator, results
 from report.sample import CONV, LENET, record
-from rigl.report import calculator, results
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.training import records

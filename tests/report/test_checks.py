@@ -6,8 +6,8 @@ from statistics import mean, stdev
 import pandas as pd
 import pytest
 
+from book.report import checks, results
 from report.sample import record
-from rigl.report import checks, results
 from rigl.training import records
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from book.report import claims, results, scoreboard
+from book.report.claims import CLAIMS
+from book.report.evidence import REPORT
 from report.sample import CONV, record
 from rigl.campaign.studies import Settings, Study, Trial
-from rigl.report import claims, results, scoreboard
-from rigl.report.claims import CLAIMS
-from rigl.report.evidence import REPORT
 from rigl.sparsity.distributions import layer_densities
 from rigl.training import records
 from rigl.training.config import RunConfig

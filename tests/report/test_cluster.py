@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from book.report import cluster
+from book.report.cluster import Task
 from rigl.campaign import experiments
-from rigl.report import cluster
-from rigl.report.cluster import Task
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.shapes import load_layers
 from rigl.training.config import RunConfig

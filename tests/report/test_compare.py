@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from book.report import compare, results
+from book.report.compare import Row, rows
+from book.report.published import published
 from report.sample import record
 from rigl.campaign import experiments
-from rigl.report import compare, results
-from rigl.report.compare import Row, rows
-from rigl.report.published import published
 from rigl.training import records
 from rigl.training.config import RunConfig
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from rigl.report import cluster, cost
+from book.report import cluster, cost
 
 
 @pytest.fixture

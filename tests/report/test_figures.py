@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
+from book.report import figures
 from report.sample import LENET, record
-from rigl.report import figures
 from rigl.sparsity.distributions import layer_densities
 from rigl.training import records
 from rigl.training.config import Method

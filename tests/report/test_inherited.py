@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from book.report import inherited, results
 from report.sample import record
-from rigl.report import inherited, results
 from rigl.training import records
 
 

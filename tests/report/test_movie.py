@@ -7,7 +7,7 @@ from base64 import b64encode
 import numpy as np
 import pytest
 
-from rigl.report import movie
+from book.report import movie
 
 START = np.array([[1, 1, 0, 0], [0, 0, 0, 1]], bool)
 KEPT = np.array([[1, 0, 0, 0], [0, 0, 0, 0]], bool)

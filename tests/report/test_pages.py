@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from book.report import figures, pages
 from report.sample import record
-from rigl.report import figures, pages
 from rigl.training import records
 from rigl.training.config import ConfigError
 
@@ -100,5 +100,5 @@ def test_a_page_is_about_its_data_sets() -> None:
 
 
 def test_reading_needs_no_torch() -> None:
-    code = "import sys, rigl.report.pages, rigl.report.plots; assert 'torch' not in sys.modules"
+    code = "import sys, book.report.pages, book.report.plots; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,9 +2,9 @@
 
 import pytest
 
+from book.report import parameters
 from rigl.campaign.notebook import PARAMETERS as CAMPAIGN
 from rigl.campaign.tuning.notebook import PARAMETERS as TUNING
-from rigl.report import parameters
 from rigl.training import notebook
 from rigl.training.config import Protocol, RunConfig, protocol
 

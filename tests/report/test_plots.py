@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from book.report import figures, plots, results
+from book.report.pages import Setup
 from report.sample import record
-from rigl.report import figures, plots, results
-from rigl.report.pages import Setup
 from rigl.training import records
 
 FRONT = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from book.report import claims, compare, figures, plots, results, tables
+from book.report.pages import Setup
 from report.sample import record
-from rigl.report import claims, compare, figures, plots, results, tables
-from rigl.report.pages import Setup
 from rigl.training import records
 
 KNOBS = {"protocol": "laptop", "dataset": "fashion-mnist", "model": "lenet-300-100"}

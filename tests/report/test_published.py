@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from rigl.report.published import published
+from book.report.published import published
 from rigl.training.config import DISTRIBUTIONS, Method
 
 

@@ -3,8 +3,8 @@
 import re
 from typing import get_args
 
+from book.report import results
 from report.sample import record
-from rigl.report import results
 from rigl.training import records
 from rigl.training.config import Method, RunConfig
 

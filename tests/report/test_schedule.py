@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from rigl.report import schedule
+from book.report import schedule
 from rigl.sparsity.schedules import drop_fraction
 
 TABLE = schedule.curves()

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rigl.report.statistics import LEVEL, Effect, Region, Sample, extent, judge, pool, sample, share, welch
+from book.report.statistics import LEVEL, Effect, Region, Sample, extent, judge, pool, sample, share, welch
 
 accuracies = st.lists(st.floats(10, 99).map(lambda x: round(x, 2)), min_size=2, max_size=6)
 

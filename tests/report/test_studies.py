@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from book.report import figures, results, studies
 from rigl.campaign.studies import Settings, Study, Trial, save
-from rigl.report import figures, results, studies
 from rigl.training import records
 from rigl.training.config import RunConfig
 from tests.report.sample import record

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from book.report import tables
 from report.sample import record
-from rigl.report import tables
 from rigl.training import records
 
 

@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 import pytest
 
-from rigl.report import worked
+from book.report import worked
 
 EXAMPLE = worked.example()
 TABLE = worked.stage_table(EXAMPLE)

@@ -1,0 +1,104 @@
+"""Distributions at equal FLOPs: what they do to layers, and what trained networks reach with them."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from book.report import behind, figures, tables
+from book.report.statistics import Sample, apart, in_words
+from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.shapes import network_density
+from rigl.training.project import model_layers
+
+COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
+HOVER = "%{customdata[0]}<br>%{customdata[1]}, %{customdata[2]} positions<br>density %{y:.4f}"
+PATTERNS = {"uniform": "", "erk": "/", "erk-flops": "x"}
+
+
+def densities(model: str, flops: float) -> go.Figure:
+    """Each layer's density under the three distributions at `flops` of the dense forward pass.
+
+    `model` is a name in ``results/layers.json``. Raises what `layer_densities` raises.
+    """
+    layers = model_layers()[model]
+    hover = [[layer.name, " x ".join(map(str, layer.shape)), layer.positions] for layer in layers]
+    fig = go.Figure()
+    for name, colour in COMPARED.items():
+        shares = layer_densities(layers, distribution=name, flops=flops)
+        fig.add_bar(
+            x=list(range(1, len(layers) + 1)),
+            y=list(shares.values()),
+            name=name,
+            customdata=hover,
+            hovertemplate=HOVER,
+            marker={"color": colour, "pattern": {"shape": PATTERNS[name], "fillmode": "overlay"}},
+        )
+    figures.styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
+    return fig.update_yaxes(range=[0, 1])
+
+
+def weights(flops: float) -> pd.DataFrame:
+    """The network's density under each distribution at equal FLOPs, a row a model of ``layers.json``."""
+    rows = []
+    for model, layers in model_layers().items():
+        shares = {name: layer_densities(layers, distribution=name, flops=flops) for name in COMPARED}
+        found = {name: f"{network_density(layers, each):.4f}" for name, each in shares.items()}
+        rows.append({"Model": model, **found})
+    return pd.DataFrame(rows)
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs of `results.runs` that had a budget of FLOPs, a row a model, budget and distribution; an
+    accuracy opens its runs."""
+    rows = [
+        {
+            "Model": row["model"],
+            "Method": row["method"],
+            "FLOPs, x": row["budget"],
+            "Masks": row["distribution"],
+            "Weights, x": f"{row['density']:.4f}",
+            "Accuracy, %": _opened(frame, row),
+            "Seeds": row["seeds"],
+        }
+        for _, row in _budgeted(frame).iterrows()
+    ]
+    return pd.DataFrame(rows)
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """One sentence for each model, method and budget that all three distributions have runs of, by the means
+    and their intervals."""
+    found = []
+    for (model, method, budget), part in _budgeted(frame).groupby(["model", "method", "budget"]):
+        rows = {row["distribution"]: row for _, row in part.iterrows()}
+        if set(rows) < set(COMPARED):
+            continue
+        new = rows["erk-flops"]
+        for other in ("erk", "uniform"):
+            found.append(f"- {model}, {method}, {budget} of the FLOPs: {_compare(new, rows[other])}")
+    return "\n".join(found) or "Too few runs yet to say."
+
+
+def _opened(frame: pd.DataFrame, row: pd.Series) -> tables.Markup:
+    label = f"{row['method']} ({row['distribution']}), {row['budget']} of the FLOPs, {row['model']}"
+    accuracy = tables.accuracy(row["mean"], row["std"])
+    return behind.runs(accuracy, label, f"budget-{label}", behind.of(frame, row["names"]))
+
+
+def _compare(new: pd.Series, old: pd.Series) -> str:
+    """In words; a difference counts where Welch's interval over seeds leaves 0 out."""
+    what = f"`erk-flops` is {new['mean'] - old['mean']:+.2f} points from `{old['distribution']}`"
+    if min(new["seeds"], old["seeds"]) < 2:
+        return what + ", on a single seed, which decides nothing."
+    sides = (Sample(row["distribution"], row["mean"], row["std"], row["seeds"]) for row in (new, old))
+    return f"{what}, {min(new['seeds'], old['seeds'])} seeds, {in_words(apart(*sides))}."
+
+
+def _budgeted(frame: pd.DataFrame) -> pd.DataFrame:
+    """`tables.spread` of the runs with a budget of FLOPs and nothing else unusual, and their `budget`."""
+    budget = frame["variant"].str.fullmatch(r"flops=([\d.e-]+)")
+    part = frame[budget.fillna(False).astype(bool)]
+    rows = tables.spread(part)
+    rows["budget"] = rows["variant"].str.removeprefix("flops=")
+    return rows.sort_values(["model", "method", "budget", "distribution"])

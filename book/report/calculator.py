@@ -1,0 +1,309 @@
+"""The cost calculator: training and inference FLOPs of a method, by the rules and by what runs came to.
+
+One data function, `table`, feeds both forms: a page that needs no Python any more (`html`) and ipywidgets in
+a live kernel (`widget`). The page's script looks numbers up and puts them into one linear form; the rules
+stand in `rigl.sparsity.flops` alone, whose coefficients for each method and Delta-T are part of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from math import sqrt
+from typing import Any, TypedDict, get_args
+
+import pandas as pd
+
+from book.report import explorers
+from book.report.explorer import GRID
+from book.report.explorers import options
+from book.report.published import published
+from rigl.campaign import experiments
+from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.flops import forward_flops, training_flops
+from rigl.sparsity.shapes import Layer, narrowed
+from rigl.training.config import DISTRIBUTIONS, NO_DISTRIBUTION, Method
+
+METHODS: tuple[str, ...] = get_args(Method)
+DELTA_TS = tuple(range(50, 1001, 50))
+MULTIPLIERS = (1, 2, 3, 4, 5)
+USUAL = 100  # Delta-T of the report, and of all runs that are asked here
+FIXED = ("static", "set", "rigl")  # layers keep their densities: cost follows from shapes alone
+MOVING = ("snfs", "rigl-sg", "rigl-sm")
+UPDATED = ("rigl", "rigl-sg", "rigl-sm", "rigl-reinit", "rigl-struct")  # dense gradients at updates only
+PROTOCOLS = ("paper", "tenth", "laptop", "smoke")  # whose runs are asked first
+START = ("rigl", "erk", 0.1)
+NOTHING = ("-", "-", "-")
+MISSING = "Depends on the run, and no such run has been made: not run"
+
+
+class Entry(TypedDict):
+    """A setting's forward FLOPs relative to dense: averaged over training, and at its end; what training
+    something else before cost, relative to a dense forward pass; and where all that comes from."""
+
+    mean: float
+    final: float
+    source: float
+    origin: str
+
+
+class Model(TypedDict):
+    """A model: dense forward FLOPs a sample, `entries` by ``"METHOD DISTRIBUTION DENSITY"``, where methods of
+    `FIXED` share ``"fixed"``, and what the report prints, by method and with the multiplier at the end."""
+
+    dense: float
+    entries: dict[str, Entry]
+    printed: dict[str, tuple[str, str, str]]
+
+
+class Table(TypedDict):
+    """`models`, and for each method and Delta-T what a step costs: (sparse, dense) forward passes."""
+
+    models: dict[str, Model]
+    steps: dict[str, dict[str, tuple[float, float]]]
+
+
+class Cost(TypedDict):
+    """FLOPs a sample of a training step, times how much longer training is, and of a forward pass; both also
+    relative to dense. None where nothing says."""
+
+    training: float | None
+    inference: float | None
+    training_ratio: float | None
+    inference_ratio: float | None
+    origin: str
+    printed: tuple[str, str, str]  # training and inference, relative to dense, and the report's table
+
+
+def table(
+    models: Mapping[str, Sequence[Layer]], frame: pd.DataFrame, densities: Sequence[float] = GRID
+) -> Table:
+    """Everything that a calculator looks up, as plain JSON-able numbers.
+
+    models  ``{"MODEL on DATASET": layers}``
+    frame   of `results.runs`, for methods whose layers' densities follow from the run
+    """
+    return {
+        "models": {
+            name: {
+                "dense": forward_flops(layers),
+                "entries": {**_from_runs(name, frame), **_closed(layers, densities)},
+                "printed": _printed(name),
+            }
+            for name, layers in models.items()
+        },
+        "steps": {
+            method: {str(delta_t): _step(method, delta_t) for delta_t in DELTA_TS} for method in METHODS
+        },
+    }
+
+
+def cost(
+    found: Table,
+    model: str,
+    method: str,
+    distribution: str,
+    density: float,
+    delta_t: int = USUAL,
+    multiplier: int = 1,
+) -> Cost:
+    """What `method` costs on `model`. `distribution` and `density` are ignored where the method has none."""
+    of = found["models"][model]
+    key = _key(method, distribution, density)
+    entry = of["entries"].get(_place(method, distribution, density))
+    theirs = delta_t == USUAL or method not in UPDATED
+    printed = of["printed"].get(f"{key} {multiplier}", NOTHING) if theirs else NOTHING
+    if entry is None:
+        return {
+            "training": None,
+            "inference": None,
+            "training_ratio": None,
+            "inference_ratio": None,
+            "origin": MISSING,
+            "printed": printed,
+        }
+    sparse, dense = found["steps"][method][str(delta_t)]
+    step = multiplier * (sparse * entry["mean"] + dense + entry["source"])
+    return {
+        "training": step * of["dense"],
+        "inference": entry["final"] * of["dense"],
+        "training_ratio": step / 3,
+        "inference_ratio": entry["final"],
+        "origin": entry["origin"],
+        "printed": printed,
+    }
+
+
+def _key(method: str, distribution: str | None, density: float) -> str:
+    masks = "-" if method in NO_DISTRIBUTION or not isinstance(distribution, str) else distribution
+    return f"{method} {masks} {1 if method == 'dense' else density:g}"
+
+
+def _place(method: str, distribution: str | None, density: float) -> str:
+    return _key("fixed" if method in FIXED else method, distribution, density)
+
+
+def _step(method: str, delta_t: int) -> tuple[float, float]:
+    """Forward passes, sparse and dense, that a training step costs: the rules are linear in both."""
+    return (
+        training_flops(method, 0.0, 1.0, delta_t=delta_t),
+        training_flops(method, 1.0, 0.0, delta_t=delta_t),
+    )
+
+
+def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, Entry]:
+    """What follows from shapes alone."""
+    full = forward_flops(layers)
+    alike = len({layer.positions for layer in layers}) == 1
+    found = {_key("dense", None, 1): _entry(1.0, "By the rules")}
+    for density in densities:
+        small = forward_flops(narrowed(layers, sqrt(density))) / full
+        found[_key("small-dense", None, density)] = _entry(small, "By the rules, widths cut to integers")
+        for distribution in DISTRIBUTIONS:
+            ratio = forward_flops(layers, layer_densities(layers, density, distribution)) / full
+            found[_key("fixed", distribution, density)] = _entry(ratio, "By the rules")
+            for method in MOVING if alike else ():
+                why = "By the rules: every weight is used once, so it costs the same in any layer"
+                found[_key(method, distribution, density)] = _entry(ratio, why)
+    return found
+
+
+def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, Entry]:
+    """Means over the usual runs of the methods that no closed form covers; of the first of `PROTOCOLS` that
+    has any of a setting."""
+    usual = (frame["variant"] == "") & (frame["preset"] == "repro2021") & (frame["multiplier"] == 1)
+    here = usual & ((frame["model"] + " on " + frame["dataset"]) == name)
+    moving = here & ~frame["method"].isin([*FIXED, "dense", "small-dense"])
+    found: dict[str, Entry] = {}
+    for protocol in PROTOCOLS:
+        part = frame[moving & (frame["protocol"] == protocol)]
+        for (method, masks, density), runs in part.groupby(
+            ["method", part["distribution"].fillna("-"), "density"]
+        ):
+            sparse, dense = _step(str(method), USUAL)
+            training, final = 3 * runs["train_flops"].astype(float), runs["test_flops"].astype(float)
+            lottery = method == "lottery"
+            mean = float(final.mean() if lottery else ((training - dense) / sparse).mean())
+            count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+            found.setdefault(
+                _key(str(method), str(masks), float(str(density))),
+                {
+                    "mean": mean,
+                    "final": float(final.mean()),
+                    "source": float(training.mean()) - sparse * mean - dense if lottery else 0.0,
+                    "origin": f"By the rules from forward FLOPs in {count}, protocol {protocol}, "
+                    f"Delta-T {USUAL}, 1x",
+                },
+            )
+    return found
+
+
+def _entry(ratio: float, origin: str) -> Entry:
+    return {"mean": ratio, "final": ratio, "source": 0.0, "origin": origin}
+
+
+def _printed(name: str) -> dict[str, tuple[str, str, str]]:
+    """What the report's tables print for training and inference, and in which table: the first that does."""
+    found: dict[str, tuple[str, str, str]] = {}
+    rows = published()
+    rows = rows[(rows["model"] + " on " + rows["dataset"] == name) & rows["train_flops"].notna()]
+    for _, row in rows.iterrows():
+        key = f"{_key(row['method'], row['distribution'], row['density'])} {row['multiplier']}"
+        where = experiments.in_words(row["table"])
+        found.setdefault(key, (f"{row['train_flops']:.2f}", f"{row['test_flops']:.2f}", where))
+    return found
+
+
+def rows(found: Cost) -> list[tuple[str, str, str, str]]:
+    """A cost in words: what, FLOPs a sample, relative to dense, and the report's figure for that; the page's
+    script writes the same."""
+    return [
+        (name, "-" if flops is None else f"{flops:.3e}", "-" if ratio is None else f"{ratio:.4f}", theirs)
+        for name, flops, ratio, theirs in (
+            ("training", found["training"], found["training_ratio"], found["printed"][0]),
+            ("inference", found["inference"], found["inference_ratio"], found["printed"][1]),
+        )
+    ]
+
+
+def html(found: Table) -> str:
+    """The calculator as a fragment of HTML that works by itself."""
+    first, (method, masks, density) = next(iter(found["models"])), START
+    at = GRID.index(density)
+    data = {
+        **found,
+        "grid": [f"{value:g}" for value in GRID],
+        "delta_ts": DELTA_TS,
+        "without": NO_DISTRIBUTION,
+        "fixed": FIXED,
+        "updated": UPDATED,
+        "missing": MISSING,
+        "nothing": NOTHING,
+        "usual": USUAL,
+    }
+    now = cost(found, first, method, masks, density)
+    body = "".join(
+        f'<tr><th scope="row">{name}</th><td>{flops}</td><td>{ratio}</td><td>{theirs}</td></tr>'
+        for name, flops, ratio, theirs in rows(now)
+    )
+    lengths = [f"{multiplier}x" for multiplier in MULTIPLIERS]
+    last = len(GRID) - 1
+    steps, usual = len(DELTA_TS) - 1, DELTA_TS.index(USUAL)
+    return f"""<div class="explorer calculator">
+<div class="explorer-controls">
+<label>Model <select name="model">{options(found["models"], first)}</select></label>
+<label>Method <select name="method">{options(METHODS, method)}</select></label>
+<label>Distribution <select name="distribution">{options(DISTRIBUTIONS, masks)}</select></label>
+<label>Density <input name="density" type="range" min="0" max="{last}" value="{at}">
+<output name="density-is">{density:g}</output></label>
+<label>Delta-T, steps <input name="delta_t" type="range" min="0" max="{steps}" value="{usual}">
+<output name="delta_t-is">{USUAL}</output></label>
+<label>Length <select name="multiplier">{options(map(str, MULTIPLIERS), "1", lengths)}</select></label>
+</div>
+<figure class="numbers labels-1"><div class="scroll" tabindex="0" role="region" aria-label="Cost a sample">
+<table class="table"><thead><tr><th>Cost a sample</th><th>FLOPs</th><th>Relative to dense</th>
+<th>In the report</th></tr></thead>
+<tbody>{body}</tbody></table></div>
+<figcaption aria-live="polite"><span class="origin">{escape(now["origin"])}</span>. The report's
+figures, relative to dense: <span class="printed">{escape(now["printed"][2])}</span>.</figcaption></figure>
+{explorers.scripts(__file__, data)}
+</div>"""
+
+
+def widget(found: Table) -> Any:
+    """The calculator as an ipywidgets box; needs ipywidgets and a live kernel."""
+    import ipywidgets as ipw
+
+    method, masks, density = START
+    controls = {
+        "model": ipw.Dropdown(options=list(found["models"]), description="Model"),
+        "method": ipw.Dropdown(options=list(METHODS), value=method, description="Method"),
+        "distribution": ipw.Dropdown(options=list(DISTRIBUTIONS), value=masks, description="Distribution"),
+        "density": ipw.SelectionSlider(options=list(GRID), value=density, description="Density"),
+        "delta_t": ipw.SelectionSlider(options=list(DELTA_TS), value=USUAL, description="Delta-T"),
+        "multiplier": ipw.Dropdown(options=list(MULTIPLIERS), value=1, description="Length, x"),
+    }
+    shown = ipw.HTML()
+
+    def draw() -> None:
+        now = cost(found, **{name: control.value for name, control in controls.items()})
+        controls["distribution"].disabled = controls["method"].value in NO_DISTRIBUTION
+        controls["density"].disabled = controls["method"].value == "dense"
+        controls["delta_t"].disabled = controls["method"].value not in UPDATED
+        lines = "".join(
+            f"<tr><td>{name}</td><td>{flops} FLOPs</td><td>{ratio} x dense</td><td>{theirs}</td></tr>"
+            for name, flops, ratio, theirs in rows(now)
+        )
+        shown.value = (
+            f"<table>{lines}</table><p>{escape(now['origin'])}. The report's figures, "
+            f"relative to dense: {escape(now['printed'][2])}.</p>"
+        )
+
+    explorers.live(controls.values(), draw)
+    return ipw.VBox([*controls.values(), shown])
+
+
+def show(models: Mapping[str, Sequence[Layer]], frame: pd.DataFrame) -> None:
+    """Display the calculator: in a page of the book the static form, in a live kernel the widgets."""
+    found = table(models, frame)
+    explorers.show(lambda: html(found), lambda: widget(found))

@@ -1,0 +1,280 @@
+"""The report's figures held against each other and against the FLOP rules, and what a choice changes here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+import pandas as pd
+
+from book.report import behind, tables
+from book.report.published import published
+from book.report.tables import KEYS, Markup
+from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.flops import forward_flops, training_flops
+from rigl.sparsity.shapes import Layer, narrowed
+from rigl.training import records
+from rigl.training.project import model_layers
+
+SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
+LAST_DIGIT = 0.01 + 1e-9
+CLOSED = ("dense", "small-dense", "static", "set", "rigl")
+
+
+def flops_that_differ() -> pd.DataFrame:
+    """Rows of Tables 2 and 3 whose FLOPs are more than 0.01 from what the rules give: more than rounding or
+    cutting off after two digits explains.
+
+    Only constant-cost methods have FLOPs that follow from density and masks alone. Columns: table, method,
+    masks, density, length, and for training and inference what is printed and what the rules give.
+    """
+    layers = model_layers()
+    rows = []
+    for table in ("table2", "table3"):
+        for _, row in published(table=table).iterrows():
+            if row["method"] not in CLOSED or (row["method"] == "small-dense" and row["model"] != "wrn-22-2"):
+                continue
+            found = _ratios(row, layers[f"{row['model']} on {row['dataset']}"])
+            printed = row["train_flops"], row["test_flops"]
+            if any(abs(a - b) > LAST_DIGIT for a, b in zip(printed, found, strict=True)):
+                rows.append({**_setting(row), **_compared(printed, found)})
+    return pd.DataFrame(rows)
+
+
+def tables_that_differ() -> pd.DataFrame:
+    """Settings whose accuracy is not the same in all the report's tables that print it."""
+    frame = published()
+    frame = frame[(frame["table"] != "table1") & (frame.get("choice") != "optimal")]
+    rows = []
+    for _, part in frame.groupby(SETTING, dropna=False):
+        values = part.groupby("accuracy")["table"].agg(lambda names: ", ".join(sorted(set(names))))
+        if len(values) > 1:
+            words = [f"{accuracy:g} ({tables})" for accuracy, tables in values.items()]
+            rows.append({**_setting(part.iloc[0]), "Accuracy, %": "; ".join(words)})
+    return pd.DataFrame(rows)
+
+
+def costs_that_contradict() -> pd.DataFrame:
+    """FLOPs that other rows of the same table contradict: inference that grew with the length of training,
+    and lottery tickets whose training is not pruning's and a sparse run's together."""
+    rows = []
+    for table in ("table2", "table3"):
+        frame = published(table=table)
+        for _, row in frame.iterrows():
+            same = frame[
+                (frame["method"] == row["method"])
+                & _masks_of(frame).eq(_masks(row))
+                & (frame["density"] == row["density"])
+                & (frame["multiplier"] == 1)
+            ]
+            if row["multiplier"] > 1 and len(same) and same["test_flops"].iloc[0] != row["test_flops"]:
+                rows.append(_contradiction(row, "inference", row["test_flops"], same["test_flops"].iloc[0]))
+            if row["method"] == "lottery":
+                pruning = frame[(frame["method"] == "pruning") & (frame["density"] == row["density"])].iloc[0]
+                expected = pruning["train_flops"] + row["test_flops"]
+                if abs(expected - row["train_flops"]) > LAST_DIGIT:
+                    rows.append(_contradiction(row, "training", row["train_flops"], expected))
+    return pd.DataFrame(rows)
+
+
+def collapsed_seed(mean: float, std: float, seeds: int = 3) -> tuple[float, float]:
+    """(accuracy of the seeds that agree, accuracy of the one that does not) that `mean` and the sample's
+    `std` over `seeds` come from, if all but one seed agree."""
+    apart = std * sqrt(seeds)
+    return mean + apart / seeds, mean + apart / seeds - apart
+
+
+def wall_times_that_are_flops() -> tuple[int, int]:
+    """(rows of the supplement's Table 2 whose wall time is the printed training FLOPs, rows compared): the
+    structured and the small dense networks."""
+    frame = published(table="supplement-table2")
+    frame = frame[frame["method"].isin(["rigl-struct", "small-dense"])]
+    costs = published()
+    costs = costs[costs["table"].isin(["table2", "table3"]) & (costs["multiplier"] == 1)]
+    equal = 0
+    for _, row in frame.iterrows():
+        method = "rigl" if row["method"] == "rigl-struct" else row["method"]
+        other = costs[
+            (costs["method"] == method)
+            & (costs["dataset"] == row["dataset"])
+            & (costs["density"] == row["density"])
+            & _masks_of(costs).eq(_masks(row))
+        ]
+        equal += bool(len(other)) and float(other["train_flops"].iloc[0]) == float(row["wall_time"])
+    return equal, len(frame)
+
+
+def counted_against_closed_form(frame: pd.DataFrame) -> pd.DataFrame:
+    """Training FLOPs of the usual RigL runs of a `results.runs`, by the closed form and as counted, a row a
+    protocol, model, distribution and density; runs from before steps were counted are left out. A count
+    opens its runs."""
+    usual = frame["multiplier"].eq(1) & frame["preset"].eq("repro2021") & frame["variant"].eq("")
+    rows = []
+    for path in frame[usual & frame["method"].isin(["rigl", "rigl-reinit"])]["path"]:
+        record = records.load(path)
+        config, cost = record.config, record.flops
+        if cost.counted is not None:
+            dense = 3 * cost.dense_forward
+            rows.append(
+                {
+                    "Setting": f"{config.method} ({config.distribution_name}), {config.size}",
+                    "Model": f"{config.model} on {config.dataset}",
+                    "Protocol": config.protocol,
+                    "Closed form, x": cost.training / dense,
+                    "Counted, x": cost.counted / dense,
+                    "names": record.name,
+                }
+            )
+    if not rows:
+        return pd.DataFrame()
+    keys = ["Setting", "Model", "Protocol"]
+    means = (
+        pd.DataFrame(rows)
+        .groupby(keys, as_index=False)
+        .agg({"Closed form, x": "mean", "Counted, x": "mean", "names": tuple})
+    )
+    excess = means["Closed form, x"] / means["Counted, x"] - 1
+    means["Closed form is above by"] = [f"{100 * value:.1f} %" for value in excess]
+    means["Closed form, x"] = [f"{value:.4f}" for value in means["Closed form, x"]]
+    means["Counted, x"] = [
+        _opened(f"{row['Counted, x']:.4f}", "counted", row[keys].to_dict(), frame, row["names"])
+        for _, row in means.iterrows()
+    ]
+    return means.drop(columns="names")
+
+
+def remarks() -> str:
+    """What the checks on single cells came to, in Markdown."""
+    row = published(table="table2", method="set", multiplier=2, density=0.1).iloc[0]
+    usual, odd = collapsed_seed(row["accuracy"], row["std"])
+    equal, compared = wall_times_that_are_flops()
+    return (
+        f"Table 2 prints {row['accuracy']:g} ± {row['std']:g} for SET trained twice as long at density 0.1. "
+        f"Three seeds of which two agree come to that when those two reach {usual:.1f} % and the third "
+        f"{odd:.1f} %, as if one run had collapsed.\n\nOf the {compared} wall times of small-dense and "
+        f"RigL-struct in the supplement's Table 2, {equal} are the training FLOPs that Tables 2 and 3 print "
+        "for small-dense and for RigL without structure at the same density and masks, as if they had not "
+        f"been measured.\n\n{_repeated()}"
+    )
+
+
+def _repeated() -> str:
+    """Rows of Tables 2 and 3 that print the very accuracy and spread of a row trained for a shorter time."""
+    found = []
+    for table in ("table2", "table3"):
+        for _, rows in published(table=table).groupby(SETTING[:-1], dropna=False):
+            for _, same in rows.groupby(["accuracy", "std"]):
+                if len(same) > 1:
+                    row, lengths = same.iloc[0], sorted(same["multiplier"])
+                    figures = tables.accuracy(row["accuracy"], row["std"])
+                    where = f"{row['method']} at density {row['density']:g}"
+                    found.append(f"{where}, {lengths[-1]}x, as {figures}, the figures of {lengths[0]}x")
+    return f"Accuracies printed twice: {'; '.join(found)}." if found else ""
+
+
+def paired(frame: pd.DataFrame, column: str, first: Any, second: Any) -> pd.DataFrame:
+    """What going from `first` to `second` in `column` changes, over runs alike in all else, seed included.
+
+    One row a setting: the mean difference of test accuracy in points, its sample standard deviation over
+    seeds (missing for one), how many seeds, and the names of the runs on both sides.
+    """
+    keys = [key for key in [*KEYS, "variant"] if key != column]
+    done = frame[frame["test_accuracy"].notna()].assign(
+        test_accuracy=pd.to_numeric(frame["test_accuracy"]), distribution=frame["distribution"].fillna("-")
+    )
+    left, right = (
+        done[done[column] == value][[*keys, "seed", "test_accuracy", "name"]] for value in (first, second)
+    )
+    both = left.merge(right, on=[*keys, "seed"], suffixes=("_first", "_second"))
+    both["change"] = both["test_accuracy_second"] - both["test_accuracy_first"]
+    found: pd.DataFrame = both.groupby(keys, as_index=False).agg(
+        first=("test_accuracy_first", "mean"),
+        second=("test_accuracy_second", "mean"),
+        change=("change", "mean"),
+        std=("change", "std"),
+        seeds=("change", "count"),
+        first_names=("name_first", tuple),
+        second_names=("name_second", tuple),
+    )
+    return found
+
+
+def readable_pairs(frame: pd.DataFrame, pairs: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """`paired` for people; `first` and `second` head the columns of mean accuracies, which open their runs,
+    rows of `frame`."""
+    return pd.DataFrame(
+        [
+            {
+                **(setting := _setting_of(row)),
+                f"{first}, %": _opened(f"{row['first']:.2f}", first, setting, frame, row["first_names"]),
+                f"{second}, %": _opened(f"{row['second']:.2f}", second, setting, frame, row["second_names"]),
+                "Change, points": f"{row['change']:+.2f}"
+                + ("" if pd.isna(row["std"]) else f" ± {row['std']:.2f}"),
+                "Seeds": row["seeds"],
+            }
+            for _, row in pairs.iterrows()
+        ]
+    )
+
+
+def _setting_of(row: pd.Series) -> dict[str, str]:
+    """Where a pair of runs stands."""
+    masks = "" if row["distribution"] == "-" else f" ({row['distribution']})"
+    return {"Setting": f"{row['method']}{masks}, density {row['density']:g}", "Model": row["model"]}
+
+
+def _opened(
+    shown: str, which: str, setting: Mapping[Any, Any], frame: pd.DataFrame, names: Sequence[str]
+) -> Markup:
+    label = ", ".join([which, *map(str, setting.values())])
+    return behind.runs(shown, label, f"{label}-{names[0]}", behind.of(frame, names))
+
+
+def _ratios(row: pd.Series, layers: Sequence[Layer]) -> tuple[float, float]:
+    """Training and inference FLOPs of a published setting by the rules, relative to dense."""
+    dense = forward_flops(layers)
+    if row["method"] == "small-dense":
+        sparse = forward_flops(narrowed(layers, sqrt(row["density"])))
+    elif row["method"] == "dense":
+        sparse = dense
+    else:
+        sparse = forward_flops(layers, layer_densities(layers, row["density"], row["distribution"]))
+    training = training_flops(row["method"], dense, sparse, multiplier=row["multiplier"])
+    return training / (3 * dense), sparse / dense
+
+
+def _masks_of(frame: pd.DataFrame) -> pd.Series:
+    found: pd.Series = frame["distribution"].fillna("-")
+    return found
+
+
+def _masks(row: pd.Series) -> str:
+    return row["distribution"] if isinstance(row["distribution"], str) else "-"
+
+
+def _setting(row: pd.Series) -> dict[str, str]:
+    return {
+        "Data": row["dataset"],
+        "Method": row["method"] + (f", {row['multiplier']}x" if row["multiplier"] > 1 else ""),
+        "Masks": _masks(row),
+        "Density": f"{row['density']:g}",
+    }
+
+
+def _compared(printed: tuple[float, float], found: tuple[float, float]) -> dict[str, str]:
+    names = ("Training", "Inference")
+    return {
+        f"{name}, {what}": f"{value:.{digits}f}"
+        for name, pair in zip(names, zip(printed, found, strict=True), strict=True)
+        for what, value, digits in zip(("printed", "by the rules"), pair, (2, 3), strict=True)
+    }
+
+
+def _contradiction(row: pd.Series, what: str, printed: float, expected: float) -> dict[str, str]:
+    return {
+        **_setting(row),
+        "FLOPs of": what,
+        "Printed": f"{printed:.2f}",
+        "By other rows": f"{expected:.2f}",
+    }

@@ -1,0 +1,344 @@
+"""The report's claims as code: what each compares, and the verdict that the records lead to.
+
+A claim is true where its effect lies in a region, such as "above 0 points" or "within half a point". It
+holds where the whole interval lies in that region, does not hold where the interval lies outside, and is
+undecided where it does both. Protocols, data sets and models are never mixed: each has a verdict of its own,
+and so have the report's printed figures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from book.report import comparisons, trajectories
+from book.report.evidence import COLLAPSE, DEARER, REPORT, Cell, Source, dearness, gather, reported
+from book.report.statistics import Effect, Region, Verdict, judge, pool
+from rigl.campaign.studies import Study
+
+MARGIN = 0.5  # points: less counts as noise
+LEAST = 0.1  # points: the last digit that the report prints; a lead that is surely smaller is none
+MORE = 1.1  # times the FLOPs: less is no price
+BETTER = Region(low=0.0, least=LEAST)
+WORSE = Region(high=0.0)
+REACHES = Region(low=-MARGIN)
+NO_BETTER = Region(high=MARGIN)
+DEARER_THAN = Region(low=MORE)
+SAME = 0.3  # points, of Table 1
+ODDS = 1 / 3  # of a collapse, which the report's own row shows
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the report.
+
+    text      it, in our words, with every margin in figures
+    compared  what stands against what, and over which settings
+    sides     heads of the two columns of figures
+    unit      of the effect: ``"points"``, ``"times"``, ``"%"``
+    tables    those of the report that its own figures come from, the first that has a setting
+    all_over  whether it is about every setting; else about their mean
+    """
+
+    key: str
+    text: str
+    compared: str
+    region: Region
+    sides: tuple[str, str]
+    find: Callable[[Source, Region], Iterable[Cell]]
+    unit: str = "points"
+    tables: tuple[str, ...] = ()
+    all_over: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on a claim by one source: a protocol's runs on a data set and model, or printed figures.
+
+    effect  pooled over `cells` (`book.report.statistics.pool`), or the one least in the claim's region where
+            that is about all; None where there was nothing to compare
+    why     in a few words, where the interval does not say it
+    """
+
+    claim: Claim
+    source: Source
+    verdict: Verdict
+    effect: Effect | None
+    cells: tuple[Cell, ...]
+    why: str = ""
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of all records behind it, each once."""
+        return tuple(dict.fromkeys(run for cell in self.cells for run in cell.runs))
+
+
+def findings(frame: pd.DataFrame, studies: Sequence[Study] = (), folder: Path | None = None) -> list[Finding]:
+    """Every claim's finding for every source in `frame` (`results.runs`), and by the report's own tables.
+
+    `studies` with their records in `folder` are for the claim on tuned hyperparameters.
+    """
+    sources = gather(frame, studies, folder)
+    return [finding(claim, source) for claim in CLAIMS for source in [*sources, *reported(*claim.tables)]]
+
+
+def finding(claim: Claim, source: Source) -> Finding:
+    """The verdict on `claim` by `source`."""
+    cells = tuple(claim.find(source, claim.region))
+    tested = [cell for cell in cells if cell.effect and cell.verdict != "not tested"]
+    if not tested:
+        why = next((cell.note for cell in cells if cell.note), _nothing(source))
+        return Finding(claim, source, "not tested", None, cells, why)
+    known = [cell.effect for cell in tested if cell.effect and not cell.note] or [
+        cell.effect for cell in tested if cell.effect
+    ]
+    effect = min(known, key=claim.region.depth) if claim.all_over else pool(known)
+    sound = [cell for cell in tested if not cell.note]
+    verdict, why = _weigh(claim, effect, sound) if sound else ("undecided", tested[0].note)
+    return Finding(claim, source, verdict, effect, cells, why)
+
+
+def _weigh(claim: Claim, effect: Effect, cells: Sequence[Cell]) -> tuple[Verdict, str]:
+    """The verdict by all `cells`, and why where the effect alone does not say it."""
+    counts = tally(cells)
+    if claim.all_over:
+        if counts["does not hold"]:
+            return "does not hold", f"not in {counts['does not hold']} of {len(cells)} settings"
+        return ("holds" if counts["holds"] == len(cells) else "undecided"), ""
+    verdict = judge(effect, claim.region)
+    if verdict == "does not hold" and all(cell.floor for cell in cells):
+        return "undecided", "the effect is at least that: it is read off a line below the curve"
+    if verdict == "holds" and counts["does not hold"]:
+        settings = f"{counts['does not hold']} of {len(cells)} settings it does not"
+        return "undecided", f"it holds on average, but by itself in {settings}"
+    if verdict == "does not hold" and counts["holds"]:
+        return (
+            "undecided",
+            f"not on average, but it holds by itself in {counts['holds']} of {len(cells)} settings",
+        )
+    return verdict, ""
+
+
+def tally(cells: Iterable[Cell]) -> Counter[str]:
+    """How many cells have which verdict."""
+    return Counter(cell.verdict for cell in cells)
+
+
+def _nothing(source: Source) -> str:
+    return "its tables do not compare this" if source.protocol == REPORT else "no runs to compare"
+
+
+MAIN = ("table2", "table3")
+CLAIMS = (
+    Claim(
+        "rigl-beats-set",
+        "RigL reaches a higher accuracy than SET at equal cost.",
+        "RigL less SET, at the same masks, density and length; RigL's dense gradients, once in Delta-T "
+        "steps, are the only difference in cost",
+        BETTER,
+        ("RigL, %", "SET, %"),
+        comparisons.against("rigl", "set"),
+        tables=MAIN,
+    ),
+    Claim(
+        "rigl-beats-static",
+        "RigL reaches a higher accuracy than a fixed mask at equal cost.",
+        "RigL less static, at the same masks, density and length",
+        BETTER,
+        ("RigL, %", "Static, %"),
+        comparisons.against("rigl", "static"),
+        tables=MAIN,
+    ),
+    Claim(
+        "rigl-2x-erk-reaches-pruning",
+        f"Trained twice as long with ERK, RigL reaches pruning, to within {MARGIN:g} points, at like cost.",
+        f"RigL (ERK, 2x) less pruning, at the same density, where RigL's training takes at most {DEARER:g} "
+        "times pruning's FLOPs",
+        REACHES,
+        ("RigL 2x (ERK), %", "Pruning, %"),
+        comparisons.twice_as_long,
+        tables=MAIN,
+    ),
+    Claim(
+        "longer-rigl-reaches-pruning",
+        f"Trained longer, with either masks, RigL reaches pruning, to within {MARGIN:g} points, at like "
+        "cost.",
+        "RigL (2x and longer) less pruning, at the same density, where RigL's training takes at most "
+        f"{DEARER:g} times pruning's FLOPs",
+        REACHES,
+        ("RigL, longer, %", "Pruning, %"),
+        comparisons.longer,
+        tables=MAIN,
+    ),
+    Claim(
+        "constant-flops",
+        "The cost of a step does not change while RigL trains (by less than 0.1 %).",
+        "the forward FLOPs of each run of RigL, from the first recorded step to the last",
+        Region(high=0.1),
+        ("Change, %", "Measured"),
+        trajectories.constant,
+        unit="%",
+    ),
+    Claim(
+        "reference-hyperparameters",
+        f"The usual alpha and Delta-T are within {MARGIN:g} points of tuned ones.",
+        "the usual setting less the best of a search, picked by validation accuracy, in test accuracy; for "
+        "the report's protocol also less what its own search found",
+        REACHES,
+        ("Usual, %", "Tuned, %"),
+        comparisons.tuned,
+        tables=("table4",),
+    ),
+    Claim(
+        "one-learning-rate",
+        f"A learning rate of 0.1 is within {MARGIN:g} points of the best one at every density.",
+        "0.1 less the best of the other rates, picked by validation accuracy, at each density, "
+        "distribution, alpha and Delta-T of the grid",
+        REACHES,
+        ("0.1, %", "Best other, %"),
+        comparisons.learning_rates,
+        all_over=True,
+    ),
+    Claim(
+        "erk-at-equal-parameters",
+        "ERK reaches a higher accuracy than uniform masks with as many weights.",
+        "ERK less uniform, at the same density, for static, SET and RigL",
+        BETTER,
+        ("ERK, %", "Uniform, %"),
+        comparisons.equal_parameters,
+        tables=MAIN,
+    ),
+    Claim(
+        "uniform-at-equal-flops",
+        "Uniform masks reach a higher accuracy than ERK at equal FLOPs.",
+        "RigL with uniform masks less RigL with ERK, in runs with the same budget of forward FLOPs; where "
+        "there are none, ERK against a line between the two nearest uniform settings, in the logarithm of "
+        "training FLOPs",
+        BETTER,
+        ("Uniform, %", "ERK, %"),
+        comparisons.equal_flops,
+        tables=("table2", "table3", "table4"),
+    ),
+    Claim(
+        "redistribution-lifts-uniform",
+        "Redistribution raises the accuracy of RigL that starts from uniform masks.",
+        "RigL-SG and RigL-SM less RigL, all from uniform masks of the same density",
+        BETTER,
+        ("Redistributed, %", "RigL, %"),
+        comparisons.redistributed("uniform"),
+        tables=("table5",),
+    ),
+    Claim(
+        "redistribution-reaches-erk",
+        f"From uniform masks, redistribution reaches RigL with ERK, to within {MARGIN:g} points.",
+        "RigL-SG and RigL-SM from uniform masks less RigL with ERK, at the same density",
+        REACHES,
+        ("Redistributed, %", "RigL (ERK), %"),
+        comparisons.redistributed("uniform", distribution="erk"),
+        tables=("table5",),
+    ),
+    Claim(
+        "redistribution-no-help-to-erk",
+        f"Redistribution gains RigL with ERK less than {MARGIN:g} points.",
+        "RigL-SG and RigL-SM less RigL, all from ERK masks of the same density",
+        NO_BETTER,
+        ("Redistributed, %", "RigL, %"),
+        comparisons.redistributed("erk"),
+        tables=("table5",),
+    ),
+    Claim(
+        "redistribution-costs",
+        f"Redistribution takes more than {MORE:g} times the training FLOPs.",
+        "training FLOPs of RigL-SG and RigL-SM over RigL's, at the same masks and density",
+        DEARER_THAN,
+        ("Redistributed, x dense", "RigL, x dense"),
+        comparisons.redistribution_costs,
+        unit="times",
+        tables=("table5",),
+    ),
+    Claim(
+        "densities-settle",
+        "Redistributed densities settle in the first 11.4 % of training, the report's 10,000 of 88,000 "
+        "steps.",
+        f"the first recorded step after which less than {trajectories.MOVED:.0%} of the active weights lie "
+        "in other layers than at the end, as a share of all steps, for RigL-SG and RigL-SM",
+        Region(high=100 * 10_000 / 88_000),
+        ("Settled after, %", "Measured"),
+        trajectories.settles,
+        unit="%",
+    ),
+    Claim(
+        "densities-more-extreme",
+        "In most layers redistribution ends further from uniform densities than ERK is.",
+        "the share of layers, of those that ERK does not make dense, whose last density lies beyond ERK's, "
+        "seen from the network's own, for RigL-SG and RigL-SM",
+        Region(low=50.0),
+        ("Layers beyond ERK, %", "Measured"),
+        trajectories.extreme,
+        unit="%",
+    ),
+    Claim(
+        "reinit-hurts",
+        "RigL started anew from the masks that RigL-SM ended with reaches a lower accuracy than RigL-SM did.",
+        "re-initialised RigL less the RigL-SM whose masks it starts from, at the same masks and density",
+        WORSE,
+        ("Re-initialised, %", "RigL-SM, %"),
+        comparisons.against("rigl-reinit", "rigl-sm"),
+        tables=("table5",),
+    ),
+    Claim(
+        "structured-no-better",
+        f"Structured RigL gains less than {MARGIN:g} points over a small dense network.",
+        "RigL-struct less small-dense, at the same density, where the small dense network costs at most "
+        f"{DEARER:g} times as much",
+        NO_BETTER,
+        ("RigL-struct, %", "Small-dense, %"),
+        comparisons.small_dense,
+        tables=("supplement-table2",),
+    ),
+    Claim(
+        "set-unstable",
+        f"SET can collapse when it trains longer at density {comparisons.SPARSE:g} or below.",
+        f"the share of runs of SET, 2x or longer, that diverge or end {COLLAPSE:g} points or more below the "
+        "best seed of their setting; RigL's beside it. One collapse shows it; it does not hold where the "
+        "interval lies below one in three, which is what the report's own row shows",
+        Region(low=0.0, least=ODDS),
+        ("SET collapsed", "RigL collapsed"),
+        comparisons.collapses,
+        unit="of the runs",
+        tables=MAIN,
+    ),
+    Claim(
+        "snfs-better",
+        "SNFS reaches a higher accuracy than RigL.",
+        "SNFS less RigL, at the same masks, density and length",
+        BETTER,
+        ("SNFS, %", "RigL, %"),
+        comparisons.against("snfs", "rigl"),
+        tables=MAIN,
+    ),
+    Claim(
+        "snfs-costs",
+        f"SNFS takes more than {MORE:g} times the training FLOPs of RigL.",
+        "training FLOPs of SNFS over RigL's, at the same masks, density and length",
+        DEARER_THAN,
+        ("SNFS, x dense", "RigL, x dense"),
+        lambda source, region: dearness(source, region, {"method": "snfs"}, {"method": "rigl"}),
+        unit="times",
+        tables=MAIN,
+    ),
+    Claim(
+        "within-the-original",
+        f"Trained on all images, every accuracy is within {SAME:g} points of the original code's (Table 1).",
+        "the mean less what the report gives for the original code; protocol “paper” with no images held out",
+        Region(low=-SAME, high=SAME),
+        ("Here, %", "Original, %"),
+        comparisons.original,
+        tables=("table1",),
+        all_over=True,
+    ),
+)

@@ -1,0 +1,258 @@
+"""The report's tables beside ours: each row a setting, its figures in the report and the runs of it here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import combinations
+from math import isnan, nan
+from typing import Any
+
+import pandas as pd
+
+from book.report import behind, results, tables
+from book.report.published import SEEDS, published
+from book.report.statistics import Sample, apart, clear, interval, sample, standard_error
+from book.report.tables import Markup
+from rigl.campaign import experiments
+from rigl.training.config import RunConfig
+
+REPORTED = ("cifar10", "cifar100")
+SAME_NETWORKS = ("paper", "tenth")  # protocols on the report's networks and data
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: its setting at one seed, its runs in a `results.runs` frame, the report's row, where
+    it has one, for the data set that is compared with, and the runs' precision where it is not the usual."""
+
+    config: RunConfig
+    runs: pd.DataFrame
+    report: Mapping[str, Any] | None
+    precision: str = ""
+
+    @property
+    def accuracies(self) -> pd.Series:
+        """Test accuracies, percent, of the runs that finished."""
+        return self.runs["test_accuracy"].astype(float).dropna()
+
+    @property
+    def mean(self) -> float:
+        return float(self.accuracies.mean())
+
+    @property
+    def std(self) -> float:
+        return float(self.accuracies.std())
+
+    @property
+    def label(self) -> str:
+        """The row in words, as ``"rigl (erk), 2x, density 0.1"``."""
+        size = "" if self.config.method == "dense" else f", {self.config.size}"
+        return self.setting + size
+
+    @property
+    def setting(self) -> str:
+        """Method, masks and length in words, and the precision where it is not the usual."""
+        return _setting(self.config) + (f", {self.precision}" if self.precision else "")
+
+    def reported(self, column: str) -> float:
+        """The report's figure; NaN where it has none."""
+        value = None if self.report is None else self.report.get(column)
+        return nan if value is None else float(value)
+
+
+def rows(
+    name: str,
+    frame: pd.DataFrame,
+    *,
+    protocol: str,
+    dataset: str,
+    model: str,
+    seeds: Sequence[int] | None = None,
+) -> list[Row]:
+    """The rows of a table or figure of `campaign.experiments`, by density and in its order, with the runs of
+    `frame` at `seeds` (None: at any).
+
+    A run belongs to a row if it has its very settings, hash and all; runs in another precision than the usual
+    are a row of their own. Rows are at the report's densities,
+    under ``"laptop"`` at all that the model has runs at; the report's figures are those for `dataset`, or
+    CIFAR-10 where it did not train on that.
+    """
+    densities = _densities(frame, dataset, model) if protocol == "laptop" else None
+    options: dict[str, Any] = {
+        "protocol": protocol,
+        "dataset": dataset,
+        "model": model,
+        "densities": densities,
+    }
+    found = [seed for seed in sorted(set(frame["seed"])) if seeds is None or seed in seeds]
+    reported = published(dataset=dataset if dataset in REPORTED else REPORTED[0], table=name)
+    theirs = reported.to_dict("records")
+    places = {name: place for place, name in enumerate(frame["name"])}
+    made = []
+    for config in experiments.rows(name, **options):
+        names = [config.model_copy(update={"seed": seed}).name for seed in found]
+        mine = frame.iloc[[places[name] for name in names if name in places]]
+        usual = results.usual_precision(config.protocol)
+        kinds = [each for each in dict.fromkeys(mine["precision"]) if each != usual]
+        report = _report(config, theirs)
+        made.append(Row(config, mine[mine["precision"] == usual], report))
+        made += [Row(config, mine[mine["precision"] == each], report, each) for each in kinds]
+    return sorted(made, key=lambda row: row.config.density or row.config.flops or 1)
+
+
+def _densities(frame: pd.DataFrame, dataset: str, model: str) -> list[float]:
+    """The densities that small networks have plain runs of RigL at, or the ones that they are to have."""
+    mine = frame[(frame["dataset"] == dataset) & (frame["model"] == model) & (frame["protocol"] == "laptop")]
+    plain = mine[(mine["variant"] == "") & (mine["method"] == "rigl") & (mine["multiplier"] == 1)]
+    return sorted({*map(float, plain["density"])}) or list(experiments.usual_densities("laptop", dataset, ()))
+
+
+def _report(config: RunConfig, theirs: Sequence[Mapping[Any, Any]]) -> Mapping[str, Any] | None:
+    for row in theirs:
+        size = config.density if config.flops is None else None
+        same = (row["method"], row["density"], row["multiplier"]) == (config.method, size, config.multiplier)
+        masks = row["distribution"] if isinstance(row["distribution"], str) else None
+        knobs = row.get("alpha"), row.get("delta_t")
+        given = knobs[0] is None or isnan(knobs[0]) or knobs == (config.alpha, config.delta_t)
+        if same and masks == config.distribution_name and given:
+            return row
+    return None
+
+
+def top(found: Sequence[Row], otherwise: Row) -> Row:
+    """The dense network that a table's rows are held against: its own, as in Table 1, or else `otherwise`."""
+    return next((row for row in found if row.config.method == "dense"), otherwise)
+
+
+def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFrame:
+    """Rows in words, under two levels of headings: the report's figures, the original paper's, ours, and how
+    far ours are from the report's; a cell of ours opens its runs. `place` sets the page's cells apart from
+    those of other tables.
+
+    Differences, in points, are ours minus the report's, each with its standard error, and are given where
+    the network and the data are the report's; "below dense" is how far each is below the row `dense`, in the
+    report and here.
+    """
+    tops = dense.reported("accuracy"), dense.mean
+    lines = []
+    for row in found:
+        config = row.config
+        changed = config.changes("preset", *(["validation"] if name == "table1" else []))
+        variant = ", ".join(each for each in changed.split(", ") if not each.startswith("flops="))
+        density = "-" if config.density is None else f"{config.density:g}"
+        line: dict[tuple[str, str], object] = {
+            ("", "Setting"): row.setting + (f", {variant}" if variant else ""),
+            ("", "Density"): density,
+            ("", "Budget, x"): "-" if config.flops is None else f"{config.flops:g}",
+            ("Accuracy, %", "report"): tables.accuracy(row.reported("accuracy"), row.reported("std")),
+            ("Accuracy, %", "original"): tables.accuracy(row.reported("original"), nan),
+            ("Accuracy, %", "ours"): ours(row, f"{place}-{name}-{config.run_id}{row.precision}"),
+            ("Accuracy, %", "seeds"): _seeds(row),
+            ("Accuracy, %", "ours - report"): _difference(row) if config.protocol in SAME_NETWORKS else "-",
+            ("Below dense, points", "report"): _below(row.reported("accuracy"), tops[0]),
+            ("Below dense, points", "ours"): _below(
+                row.mean, tops[1] if row.precision == dense.precision else nan
+            ),
+            ("Training FLOPs, x", "report"): _ratio(row.reported("train_flops")),
+            ("Training FLOPs, x", "ours"): _ratio(float(row.runs["train_flops"].mean())),
+            ("Inference FLOPs, x", "report"): _ratio(row.reported("test_flops")),
+            ("Inference FLOPs, x", "ours"): _ratio(float(row.runs["test_flops"].mean())),
+            ("Wall time, x", "report"): _ratio(row.reported("wall_time")),
+        }
+        lines.append(line)
+    always = ("", "Setting"), ("Accuracy, %", "ours")
+    names = [name for name in lines[0] if name in always or any(line[name] != "-" for line in lines)]
+    cells = [[line[name] for name in names] for line in lines]
+    return pd.DataFrame(cells, columns=pd.MultiIndex.from_tuples(names))
+
+
+def ours(row: Row, place: str) -> Markup:
+    """Mean and spread of a row's runs, as a button that opens them; without any, the command that makes
+    one."""
+    label = f"{row.label}, protocol “{row.config.protocol}”"
+    if row.runs.empty:
+        content = f"<p>No run yet. To make one:</p><pre>{escape(command(row.config))}</pre>"
+        return behind.button("not run", label, place, content)
+    shown = tables.accuracy(row.mean, row.std) if len(row.accuracies) else "diverged"
+    return behind.runs(shown, label, place, row.runs)
+
+
+def command(config: RunConfig) -> str:
+    """The shell command that makes a row's first run."""
+    names = ("method", "density", "distribution", "protocol", "dataset", "model", "multiplier", "flops")
+    usual = {"density": 0.1, "distribution": "erk", "multiplier": 1, "flops": None}
+    plain = RunConfig(
+        protocol=config.protocol, dataset=config.dataset, model=config.model, method=config.method
+    )
+    knobs = {key: getattr(config, key) for key in names if getattr(config, key) != usual.get(key)}
+    others = ("alpha", "delta_t", "learning_rate", "validation", "preset", "augmentation")
+    knobs |= {key: getattr(config, key) for key in others if getattr(config, key) != getattr(plain, key)}
+    given = " ".join(f"-p {key} {value}" for key, value in knobs.items() if value is not None)
+    return f"papermill notebooks/train.ipynb runs/{config.label}.ipynb {given}"
+
+
+def ranking(found: Sequence[Row]) -> str:
+    """How ours rank the settings of one density that the report tells apart: in how many pairs alike, and
+    each pair that comes out the other way. Two settings are told apart where Welch's interval of their
+    difference over seeds leaves 0 out."""
+    alike, open_, other = 0, 0, []
+    usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
+    for a, b in combinations(usable, 2):
+        alone = (a.config.density, a.precision) == (b.config.density, b.precision)
+        if not alone or not clear(theirs := apart(_theirs(a), _theirs(b))):
+            continue
+        mine = apart(_ours(a), _ours(b))
+        if not clear(mine):
+            open_ += 1
+        elif mine.value * theirs.value > 0:
+            alike += 1
+        else:
+            other.append(
+                f"- {a.label} against {b.label}: {mine.value:+.2f} points here ({interval(mine)}), "
+                f"{theirs.value:+.2f} in the report ({interval(theirs)})."
+            )
+    if not alike + open_ + len(other):
+        return "Too few settings have runs of two seeds here and figures in the report to compare ranks."
+    told = (
+        f"Of {alike + open_ + len(other)} pairs of settings of one density that the report tells apart, "
+        f"{alike} come out the same way here, {open_} are not told apart, and {len(other)} come out the "
+        "other way. (Each by its own interval: of pairs that do not differ, one in twenty seems to.)"
+    )
+    return f"{told}\n\n" + "\n".join(other)
+
+
+def _theirs(row: Row) -> Sample:
+    return Sample(row.label, row.reported("accuracy"), row.reported("std"), SEEDS)
+
+
+def _ours(row: Row) -> Sample:
+    return sample(row.label, row.accuracies.tolist())
+
+
+def _setting(config: RunConfig) -> str:
+    """Method, masks and length in words."""
+    masks = f" ({config.distribution_name})" if config.distribution_name else ""
+    return config.method + masks + (f", {config.multiplier}x" if config.multiplier > 1 else "")
+
+
+def _seeds(row: Row) -> str:
+    diverged = len(row.runs) - len(row.accuracies)
+    return str(len(row.accuracies)) + (f" ({diverged} diverged)" if diverged else "")
+
+
+def _difference(row: Row) -> str:
+    apart = row.mean - row.reported("accuracy")
+    if isnan(apart):
+        return "-"
+    error = standard_error((row.std, len(row.accuracies)), (row.reported("std"), SEEDS))
+    return f"{apart:+.2f}" if isnan(error) else f"{apart:+.2f} ± {error:.2f}"
+
+
+def _below(value: float, dense: float) -> str:
+    return "-" if isnan(dense - value) else f"{dense - value:.2f}"
+
+
+def _ratio(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.2f}"

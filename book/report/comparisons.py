@@ -1,0 +1,196 @@
+"""What each claim sets against what: cells from one source, each judged by the claim's region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import inf, log
+from typing import Any
+
+from book.report.evidence import (
+    ALIKE,
+    REDISTRIBUTED,
+    REPORT,
+    TUNED,
+    Cell,
+    Setting,
+    Source,
+    compared,
+    dearness,
+    difference,
+    reported,
+    shown,
+    untested,
+    versus,
+)
+from book.report.statistics import Region, judge, share, welch
+
+SPARSE = 0.1  # density at and below which SET is said to be unstable
+RATE = 0.1  # the learning rate of every protocol
+
+
+def against(method: str, other: str) -> Callable[[Source, Region], Iterable[Cell]]:
+    return lambda source, region: versus(source, region, {"method": method}, {"method": other})
+
+
+def twice_as_long(source: Source, region: Region) -> Iterable[Cell]:
+    one = {"method": "rigl", "distribution": "erk", "multiplier": 2}
+    return versus(
+        source, region, one, {"method": "pruning", "distribution": None, "multiplier": 1}, fair="one"
+    )
+
+
+def longer(source: Source, region: Region) -> Iterable[Cell]:
+    for multiplier in sorted({each.multiplier for each in source.settings} - {1}):
+        one = {"method": "rigl", "multiplier": multiplier}
+        other = {"method": "pruning", "distribution": None, "multiplier": 1}
+        yield from versus(source, region, one, other, fair="one")
+
+
+def tuned(source: Source, region: Region) -> Iterable[Cell]:
+    for best in source.like(variant=TUNED):
+        usual = source.partner(best, variant="")
+        if usual:
+            yield difference(usual.where, region, usual, best)
+
+
+def learning_rates(source: Source, region: Region) -> Iterable[Cell]:
+    """The usual learning rate against the best other one, at each density, distribution and other knobs."""
+    groups: dict[tuple[object, ...], dict[float, Setting]] = {}
+    for each in source.settings:
+        if each.variant == TUNED:  # picked among the very settings that are gathered here
+            continue
+        knobs = dict(part.split("=") for part in each.variant.split(", ") if "=" in part)
+        if each.method == "rigl" and not set(knobs) - {"alpha", "delta_t", "learning_rate"}:
+            rate = float(knobs.pop("learning_rate", RATE))
+            place = (each.distribution, each.density, each.multiplier, tuple(sorted(knobs.items())))
+            groups.setdefault(place, {})[rate] = each
+    for rates in groups.values():
+        usual = rates.pop(RATE, None)
+        if usual and rates:
+            rate, best = max(rates.items(), key=lambda pair: pair[1].validation)
+            yield difference(f"{usual.where}, against {rate:g}", region, usual, best)
+
+
+def equal_parameters(source: Source, region: Region) -> Iterable[Cell]:
+    for method in ("static", "set", "rigl"):
+        one = {"method": method, "distribution": "erk"}
+        for cell in versus(source, region, one, {"distribution": "uniform"}):
+            yield _renamed(cell, f"{method}, {cell.where.removeprefix('erk, ')}")
+
+
+def equal_flops(source: Source, region: Region) -> Iterable[Cell]:
+    """Uniform against ERK in runs with one budget; where there are none, ERK against a line between two
+    densities of uniform masks, in the logarithm of training FLOPs."""
+    if not source.convolutional:
+        return [untested("without convolutions FLOPs are parameters: both masks cost alike")]
+    budgets = sorted({each.variant for each in source.settings if each.variant.startswith("flops=")})
+    cells = [
+        _renamed(cell, f"budget {budget.removeprefix('flops=')}")
+        for budget in budgets
+        for cell in versus(
+            source,
+            region,
+            {"method": "rigl", "distribution": "uniform", "variant": budget},
+            {"distribution": "erk"},
+        )
+    ]
+    return cells or list(_interpolated(source, region))
+
+
+def _interpolated(source: Source, region: Region) -> Iterable[Cell]:
+    def cost(setting: Setting) -> float:
+        return sum(setting.costs) / len(setting.costs)
+
+    usual = {"method": "rigl", "multiplier": 1}
+    # Dense is what uniform masks come to at density 1.
+    line = [*source.like(distribution="uniform", **usual), *source.like(method="dense", multiplier=1)]
+    line = sorted((each for each in line if each.costs), key=cost)
+    for erk in source.like(distribution="erk", **usual):
+        below = [each for each in line if erk.costs and cost(each) <= cost(erk)]
+        above = [each for each in line if erk.costs and cost(each) > cost(erk)]
+        if below and above:
+            low, high = below[-1], above[0]
+            part = log(cost(erk) / cost(low)) / log(cost(high) / cost(low))
+            terms = ((1 - part, low.accuracy), (part, high.accuracy), (-1.0, erk.accuracy))
+            where = f"ERK, density {erk.density:g}, {cost(erk):.2f} x, interpolated"
+            cell = compared(where, region, terms, low, high, erk)
+            sides = f"{shown(low.accuracy)} and {shown(high.accuracy)}"
+            # Accuracy flattens with cost: a curve through the two lies above their line.
+            verdict = "undecided" if cell.verdict == "does not hold" else cell.verdict
+            sources = {"one_runs": low.runs + high.runs, "other_runs": erk.runs}
+            shares = {"one": sides, "other": shown(erk.accuracy), **sources}
+            yield _renamed(cell, where, floor=True, verdict=verdict, **shares)
+
+
+def redistributed(masks: str, **other: str) -> Callable[[Source, Region], Iterable[Cell]]:
+    """Redistribution from `masks` against RigL that is `other`."""
+
+    def find(source: Source, region: Region) -> Iterable[Cell]:
+        for method in REDISTRIBUTED:
+            one = {"method": method, "distribution": masks}
+            for cell in versus(source, region, one, {"method": "rigl", **other}):
+                yield _renamed(cell, f"{method}, {cell.where}")
+
+    return find
+
+
+def redistribution_costs(source: Source, region: Region) -> Iterable[Cell]:
+    if not source.convolutional:
+        yield ALIKE
+        return
+    for method in REDISTRIBUTED:
+        for cell in dearness(source, region, {"method": method}, {"method": "rigl"}):
+            yield _renamed(cell, f"{method}, {cell.where}")
+
+
+def small_dense(source: Source, region: Region) -> Iterable[Cell]:
+    other = {"method": "small-dense", "distribution": None}
+    return versus(source, region, {"method": "rigl-struct"}, other, fair="other")
+
+
+def collapses(source: Source, region: Region) -> Iterable[Cell]:
+    for each in source.like(method="set"):
+        if each.multiplier > 1 and each.density is not None and each.density <= SPARSE:
+            tries = each.accuracy.n
+            effect = share(each.collapsed, tries)
+            rigl = source.partner(each, method="rigl")
+            yield Cell(
+                where=each.where,
+                one=f"{each.collapsed} of {tries}",
+                other=f"{rigl.collapsed} of {rigl.accuracy.n}" if rigl else "-",
+                verdict=judge(effect, region) if tries > 1 else "undecided",
+                effect=effect,
+                seeds=str(tries),
+                note="" if tries > 1 else "fewer than two seeds",
+                one_runs=each.runs,
+                other_runs=rigl.runs if rigl else (),
+            )
+
+
+def original(source: Source, region: Region) -> Iterable[Cell]:
+    """Means of runs on all training images against what the report says the original code reaches."""
+    if source.protocol not in ("paper", REPORT) or source.dataset != "cifar10":
+        return
+    theirs = [each for table in reported("table1") for each in table.settings]
+    variant = "" if source.protocol == REPORT else "validation=0"
+    for target in theirs:
+        ours = source.partner(target, variant=variant)
+        if ours:
+            effect = welch(((1.0, ours.accuracy),), target.original)
+            few = ours.accuracy.n < 2
+            note = "fewer than two seeds" if few else "no spread printed" if effect.low == -inf else ""
+            yield Cell(
+                where=f"{target.method}, {target.where}".removesuffix(", "),
+                one=shown(ours.accuracy),
+                other=f"{target.original:g}",
+                verdict=judge(effect, region),
+                effect=effect,
+                seeds=str(ours.accuracy.n),
+                note=note,
+                one_runs=ours.runs,
+            )
+
+
+def _renamed(cell: Cell, where: str, **sides: Any) -> Cell:
+    return replace(cell, where=where, **sides)

@@ -1,0 +1,302 @@
+"""What claims are judged by: settings of one protocol, data set and model, or of the report's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import inf, isnan, sqrt
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from book.report.published import SEEDS, published
+from book.report.results import other_precision
+from book.report.statistics import Effect, Region, Sample, Terms, Verdict, extent, judge, sample, welch
+from rigl.campaign.studies import Study
+from rigl.training import records
+from rigl.training.config import DATASETS
+from rigl.training.project import root
+
+REPORT = "the report"
+TUNED = "tuned"
+REDISTRIBUTED = ("rigl-sg", "rigl-sm")
+COLLAPSE = 5.0  # points below the best seed of the same setting
+DEARER = 1.25  # times the training FLOPs, beyond which two settings do not cost alike
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in their seed alone.
+
+    density   None under a budget of FLOPs, which `variant` then names
+    variant   what is not as the protocol makes it, as in `results.runs`; ``"tuned"`` for the best of a search
+    accuracy  test accuracy in percent; a run that diverged counts as guessing
+    costs     training FLOPs of each run, relative to dense
+    """
+
+    method: str
+    distribution: str | None
+    density: float | None
+    multiplier: int
+    variant: str
+    accuracy: Sample
+    costs: tuple[float, ...] = ()
+    runs: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    validation: float = float("nan")
+    collapsed: int = 0
+    original: float = float("nan")
+
+    @property
+    def where(self) -> str:
+        """What sets it apart, in words, but for its method."""
+        size = f"density {self.density:g}" if self.density is not None else ""
+        longer = f"{self.multiplier}x" if self.multiplier > 1 else ""
+        return ", ".join(filter(None, [self.distribution, size, longer, self.variant]))
+
+
+@dataclass(frozen=True)
+class Source:
+    """All settings of one protocol, data set and model; those of `tables` for the report's own."""
+
+    protocol: str
+    dataset: str
+    model: str
+    settings: tuple[Setting, ...] = field(repr=False)
+
+    def like(self, **equal: Any) -> list[Setting]:
+        """The settings with these values, by distribution and density; the usual ones unless said."""
+        wanted = {"variant": "", **equal}
+        found = [each for each in self.settings if all(getattr(each, k) == v for k, v in wanted.items())]
+        return sorted(found, key=lambda each: (each.where.partition(",")[0], each.density or 0, each.where))
+
+    def partner(self, setting: Setting, **other: Any) -> Setting | None:
+        """The setting that is like `setting` in all but `other`."""
+        keys = ("method", "distribution", "density", "multiplier", "variant")
+        return next(iter(self.like(**{**{key: getattr(setting, key) for key in keys}, **other})), None)
+
+    @cached_property
+    def convolutional(self) -> bool:
+        """Whether weights are used at several positions, so that FLOPs and parameters part."""
+        path = next((path for each in self.settings for path in each.paths), None)
+        if self.protocol == REPORT or path is None:
+            return not self.model.startswith("lenet")
+        return any(len(layer.shape) > 2 for layer in records.load(path).layers)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One comparison behind a verdict: what was measured on both sides, and what it says by itself.
+
+    floor  whether the effect is at least what was found, so that it cannot speak against a claim
+    """
+
+    where: str
+    one: str
+    other: str
+    verdict: Verdict
+    effect: Effect | None = None
+    seeds: str = ""
+    note: str = ""
+    one_runs: tuple[str, ...] = ()
+    other_runs: tuple[str, ...] = ()
+    floor: bool = False
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of the records on both sides, each once; of the report's tables where the figures are its."""
+        return tuple(dict.fromkeys(self.one_runs + self.other_runs))
+
+
+def untested(note: str) -> Cell:
+    """A cell of nothing, and why."""
+    return Cell(where="-", one="-", other="-", verdict="not tested", note=note)
+
+
+ALIKE = untested("without convolutions every weight costs alike, wherever it lies")
+
+
+def gather(frame: pd.DataFrame, studies: Sequence[Study] = (), folder: Path | None = None) -> list[Source]:
+    """The sources in a frame of `results.runs`, and in `studies` whose records lie in `folder`; presets other
+    than the default are left out."""
+    usual = frame[frame["preset"] == "repro2021"]
+    found = []
+    for (protocol, dataset, model), part in usual.groupby(["protocol", "dataset", "model"]):
+        settings = [*_settings(part), *_searched(studies, folder, (protocol, dataset, model))]
+        settings += [replace(each, variant=TUNED) for each in settings if _is_theirs(each)]
+        found.append(Source(str(protocol), str(dataset), str(model), tuple(settings)))
+    return found
+
+
+def reported(*tables: str) -> list[Source]:
+    """The report's own figures in `tables`, a source a data set; of one setting in several the first's."""
+    rows = published()
+    found = []
+    for dataset, part in rows.groupby("dataset"):
+        settings: dict[str, Setting] = {}
+        for table in tables:
+            for _, row in part[part["table"] == table].iterrows():
+                each = _printed(row)
+                settings.setdefault(each.accuracy.name, each)
+        found.append(Source(REPORT, str(dataset), str(part["model"].iloc[0]), tuple(settings.values())))
+    return found
+
+
+def versus(
+    source: Source, region: Region, one: dict[str, Any], other: dict[str, Any], *, fair: str = ""
+) -> Iterator[Cell]:
+    """`one` less `other` in test accuracy, over every setting of `one` that has a partner alike in all else.
+
+    fair  ``"one"`` or ``"other"``: whichever must not cost more than `DEARER` times what its partner does
+    """
+    for left in source.like(**one):
+        right = source.partner(left, **other)
+        if right:
+            cell = difference(left.where, region, left, right)
+            dearer = {"one": _ratio(left, right), "other": _ratio(right, left)}.get(fair, 0.0)
+            if dearer > DEARER:
+                name = (left if fair == "one" else right).method
+                cell = replace(
+                    cell, verdict="not tested", note=f"{name} costs {dearer:.2g} times as much to train"
+                )
+            yield cell
+
+
+def difference(where: str, region: Region, left: Setting, right: Setting) -> Cell:
+    """`left` less `right`, by Welch over their seeds."""
+    return compared(where, region, ((1.0, left.accuracy), (-1.0, right.accuracy)), left, right)
+
+
+def compared(where: str, region: Region, terms: Terms, left: Setting, *others: Setting) -> Cell:
+    """A cell of `terms`, weighted samples of `left` and `others`."""
+    effect = welch(terms)
+    few = min(each.n for _, each in terms) < 2
+    flat = effect.low == -inf and not few
+    note = "fewer than two seeds on a side" if few else "no spread printed or measured" if flat else ""
+    sizes = [str(left.accuracy.n), "/".join(str(each.accuracy.n) for each in others)]
+    return Cell(
+        where=where,
+        one=shown(left.accuracy),
+        other=" and ".join(shown(each.accuracy) for each in others),
+        verdict=judge(effect, region),
+        effect=effect,
+        seeds=" against ".join(filter(None, sizes)),
+        note=note,
+        one_runs=left.runs,
+        other_runs=tuple(run for each in others for run in each.runs),
+    )
+
+
+def dearness(source: Source, region: Region, one: dict[str, Any], other: dict[str, Any]) -> Iterator[Cell]:
+    """Training FLOPs of `one` over those of `other`, of every pair of runs alike in all else."""
+    for left in source.like(**one):
+        right = source.partner(left, **other)
+        if right and left.costs and right.costs:
+            effect = extent([a / b for a in left.costs for b in right.costs])
+            few = min(left.accuracy.n, right.accuracy.n) < 2
+            yield Cell(
+                where=left.where,
+                one=f"{sum(left.costs) / len(left.costs):.3f}",
+                other=f"{sum(right.costs) / len(right.costs):.3f}",
+                verdict="undecided" if few else judge(effect, region),
+                effect=effect,
+                seeds=f"{left.accuracy.n} against {right.accuracy.n}",
+                note="fewer than two seeds on a side" if few else "",
+                one_runs=left.runs,
+                other_runs=right.runs,
+            )
+
+
+def shown(found: Sample) -> str:
+    """Mean and standard deviation in percent."""
+    return f"{found.mean:.2f}" if isnan(found.std) else f"{found.mean:.2f} ± {found.std:.2f}"
+
+
+def _ratio(left: Setting, right: Setting) -> float:
+    """Training FLOPs of `left` over those of `right`; 0 where either is unknown."""
+    if not left.costs or not right.costs:
+        return 0.0
+    return (sum(left.costs) / len(left.costs)) / (sum(right.costs) / len(right.costs))
+
+
+def _settings(part: pd.DataFrame) -> Iterator[Setting]:
+    part = part.assign(
+        size=part["density"].where(~part["variant"].str.startswith("flops="), -1.0),
+        masks=part["distribution"].fillna("-"),
+    )
+    keys = ["method", "masks", "size", "multiplier", "variant"]
+    for _, runs in part.sort_values("seed").groupby(keys):
+        first = runs.iloc[0]
+        distribution = None if first["masks"] == "-" else str(first["masks"])
+        density = None if first["size"] < 0 else float(first["size"])
+        values = pd.to_numeric(runs["test_accuracy"])
+        guess = 100 / DATASETS[first["dataset"]].classes
+        made = Setting(
+            method=str(first["method"]),
+            distribution=distribution,
+            density=density,
+            multiplier=int(first["multiplier"]),
+            variant=str(first["variant"]),
+            accuracy=sample("", values.fillna(guess).tolist()),
+            costs=tuple(runs["train_flops"].astype(float)),
+            runs=tuple(runs["name"]),
+            paths=tuple(runs["path"]),
+            validation=float(pd.to_numeric(runs["validation_accuracy"]).mean()),
+            collapsed=int((values.isna() | (values <= values.max() - COLLAPSE)).sum()),
+        )
+        yield _named(made)
+
+
+def _named(setting: Setting) -> Setting:
+    """With a sample that no other setting's is equal to by chance."""
+    name = f"{setting.method}, {setting.where}".removesuffix(", ")
+    return replace(setting, accuracy=replace(setting.accuracy, name=name))
+
+
+def _searched(studies: Sequence[Study], folder: Path | None, place: tuple[Any, ...]) -> Iterator[Setting]:
+    """The best trial of every study at `place`, by its records."""
+    for study in studies:
+        config, best = study.settings.config, study.best
+        if best is None or (config.protocol, config.dataset, config.model) != place:
+            continue
+        runs = study.settings.runs(best.alpha, best.delta_t)
+        paths = [records.path_of(run, folder or root() / "results") for run in runs]
+        done = ((path, records.load(path)) for path in paths if path.exists())
+        found = [(path, record) for path, record in done if not other_precision(record)]
+        if found:
+            frame = records.tabulate(found).assign(variant=TUNED)
+            yield from _settings(frame)
+
+
+def _is_theirs(setting: Setting) -> bool:
+    """Whether a setting is one that the report found best (its Table 4)."""
+    if setting.method != "rigl" or not setting.variant.startswith("alpha="):
+        return False
+    best = published(table="table4", choice="optimal")
+    same = best[(best["distribution"] == setting.distribution) & (best["density"] == setting.density)]
+    return any(
+        setting.variant == f"alpha={row['alpha']:g}, delta_t={row['delta_t']:g}" for _, row in same.iterrows()
+    )
+
+
+def _printed(row: pd.Series) -> Setting:
+    """A row of the report's tables. The supplement's wall times are training FLOPs (Discrepancies)."""
+    std = row.get("std", float("nan"))
+    cost = row["train_flops"] if not isnan(row["train_flops"]) else row["wall_time"]
+    dense_time = row["table"] == "supplement-table2" and row["wall_time"] == 1
+    setting = Setting(
+        method=row["method"],
+        distribution=row["distribution"] if isinstance(row["distribution"], str) else None,
+        density=float(row["density"]),
+        multiplier=int(row["multiplier"]),
+        variant=TUNED if row["choice"] == "optimal" else "",
+        accuracy=Sample("", row["accuracy"], float(std), SEEDS),
+        costs=() if isnan(cost) or dense_time else (float(cost),),
+        runs=(str(row["table"]),),
+        # Three seeds of which two agree lie std * sqrt(3) apart.
+        collapsed=0 if isnan(std) else int(std * sqrt(SEEDS) > COLLAPSE),
+        original=float(row["original"]),
+    )
+    return _named(setting)

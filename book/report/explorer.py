@@ -1,0 +1,201 @@
+"""The density explorer: which layer keeps how many weights, for a model, a distribution and a budget, which
+is a density or a share of the dense network's FLOPs.
+
+One data function, `density_table`, feeds both forms: a page that needs no Python any more (`html`) and
+ipywidgets in a live kernel (`widget`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, TypedDict
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from book.report import explorers, figures
+from book.report.explorers import options
+from rigl.sparsity.distributions import active_counts, layer_densities
+from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.shapes import Layer
+from rigl.training.config import DISTRIBUTIONS
+
+GRID = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+BUDGETS = {"density": "weights (density)", "flops": "FLOPs, relative to dense"}
+UNITS = {"density": "density {:g}", "flops": "{:g} of the dense FLOPs"}
+START = ("erk", "density", 0.1)
+
+
+class Point(TypedDict):
+    """A distribution under one budget: each layer's density (none where the budget cannot be met), active
+    weights in all, forward FLOPs relative to dense, and all that in a sentence."""
+
+    value: float
+    densities: list[float]
+    active: int
+    flops: float
+    text: str
+
+
+class Model(TypedDict):
+    """A model's layers (name, shape, weights, forward FLOPs when dense), its maskable weights in all, and its
+    points by distribution and kind of budget."""
+
+    layers: list[tuple[str, str, int, float]]
+    weights: int
+    points: dict[str, dict[str, list[Point]]]
+
+
+def density_table(
+    models: Mapping[str, Sequence[Layer]],
+    distributions: Sequence[str] = DISTRIBUTIONS,
+    values: Sequence[float] = GRID,
+) -> dict[str, Model]:
+    """Every model under every distribution at every density, and at every budget of FLOPs, of `values`, as
+    plain JSON-able numbers.
+
+    Layers stand in the order of `models`' own. Raises what `layer_densities` and `forward_flops` raise, but
+    for a budget that is too low.
+    """
+    return {
+        name: {
+            "layers": [
+                (layer.name, " x ".join(map(str, layer.shape)), layer.numel, forward_flops([layer]))
+                for layer in layers
+            ],
+            "weights": sum(layer.numel for layer in layers),
+            "points": {
+                kind: {
+                    budget: [_point(layers, kind, budget, value) for value in values] for budget in BUDGETS
+                }
+                for kind in distributions
+            },
+        }
+        for name, layers in models.items()
+    }
+
+
+def _point(layers: Sequence[Layer], distribution: str, budget: str, value: float) -> Point:
+    asked = f"{distribution} at {UNITS[budget].format(value)}"
+    try:
+        if budget == "density":
+            shares = layer_densities(layers, value, distribution)
+        else:
+            shares = layer_densities(layers, distribution=distribution, flops=value)
+    except ValueError as error:
+        if budget == "density":
+            raise
+        return {"value": value, "densities": [], "active": 0, "flops": 0.0, "text": f"{asked}: {error}."}
+    active = sum(active_counts(layers, shares).values())
+    weights = sum(layer.numel for layer in layers)
+    cost, dense = forward_flops(layers, shares), forward_flops(layers)
+    full = sum(share == 1 for share in shares.values())
+    text = (
+        f"{asked}: {active:,} of {weights:,} weights active ({active / weights:.2%}); a forward pass costs "
+        f"{cost:.3g} FLOPs, {cost / dense:.3f} times the dense {dense:.3g}; "
+        f"{full} of {len(layers)} layers fully dense."
+    )
+    return {
+        "value": value,
+        "densities": [shares[layer.name] for layer in layers],
+        "active": active,
+        "flops": cost / dense,
+        "text": text,
+    }
+
+
+def flops_table(table: Mapping[str, Model], densities: Sequence[float]) -> pd.DataFrame:
+    """Forward FLOPs relative to dense, a row for each model and density, a column a distribution."""
+    rows = []
+    for name, model in table.items():
+        for density in densities:
+            row: dict[str, Any] = {"Model": name, "Density": f"{density:g}"}
+            for kind, points in model["points"].items():
+                row[kind] = next(
+                    f"{point['flops']:.3f}" for point in points["density"] if point["value"] == density
+                )
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def figure(model: Model, point: Point) -> go.Figure:
+    """A bar a layer; the page's script puts other numbers into this very figure."""
+    fig = go.Figure(
+        go.Bar(
+            x=list(range(1, len(model["layers"]) + 1)),
+            y=point["densities"],
+            customdata=model["layers"],
+            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}<extra></extra>",
+            marker={"color": figures.SKY, "line": {"color": figures.BLUE, "width": 1}},
+        )
+    )
+    figures.styled(fig, height=340, xaxis_title="layer, from input to output", yaxis_title="density")
+    return fig.update_yaxes(range=[0, 1])
+
+
+def _start(model: Model) -> tuple[str, str, int]:
+    """The distribution, the kind of budget and the position on its grid that an explorer opens with."""
+    kind = START[0] if START[0] in model["points"] else next(iter(model["points"]))
+    grid = [point["value"] for point in model["points"][kind][START[1]]]
+    return kind, START[1], min(range(len(grid)), key=lambda index: abs(grid[index] - START[2]))
+
+
+def html(table: Mapping[str, Model]) -> str:
+    """The explorer as a fragment of HTML that works by itself wherever plotly.js is loaded before it."""
+    model = next(iter(table.values()))
+    kind, budget, at = _start(model)
+    points = model["points"][kind][budget]
+    point = points[at]
+    data = {"models": table, "figure": json.loads(figure(model, point).to_json()), "config": figures.CONFIG}
+    return f"""<div class="explorer">
+<div class="explorer-controls">
+<label>Model <select name="model">{options(table, next(iter(table)))}</select></label>
+<label>Distribution <select name="distribution">{options(model["points"], kind)}</select></label>
+<label>Budget of <select name="budget">{options(BUDGETS, budget, BUDGETS.values())}</select></label>
+<label>at <input name="value" type="range" min="0" max="{len(points) - 1}" value="{at}">
+<output>{point["value"]:g}</output></label>
+<label><input name="log" type="checkbox"> logarithmic axis</label>
+</div>
+<p class="explorer-summary" aria-live="polite">{escape(point["text"])}</p>
+<div class="plotly-graph-div" role="img" aria-label="Density of each layer; the table has the numbers"></div>
+<details><summary>The same as a table</summary>
+<figure class="numbers labels-2">
+<div class="scroll" tabindex="0" role="region" aria-label="Density and cost of each layer">
+<table class="table">
+<thead><tr><th>Layer</th><th>Shape</th><th>Density</th><th>Active weights</th><th>Forward FLOPs</th></tr>
+</thead>
+<tbody></tbody></table>
+</div></figure>
+<p><a download="densities.csv">Data as csv</a></p></details>
+{explorers.scripts(__file__, data)}
+</div>"""
+
+
+def widget(table: Mapping[str, Model]) -> Any:
+    """The explorer as an ipywidgets box; needs ipywidgets and a live kernel."""
+    import ipywidgets as ipw
+
+    first = next(iter(table.values()))
+    kind, start, at = _start(first)
+    grid = [point["value"] for point in first["points"][kind][start]]
+    model = ipw.Dropdown(options=list(table), description="Model")
+    distribution = ipw.Dropdown(options=list(first["points"]), value=kind, description="Distribution")
+    budget = ipw.Dropdown(options=[(text, name) for name, text in BUDGETS.items()], description="Budget of")
+    value = ipw.SelectionSlider(options=grid, value=grid[at], description="at")
+    summary, plot = ipw.HTML(), ipw.Output()
+
+    def draw() -> None:
+        point = table[model.value]["points"][distribution.value][budget.value][grid.index(value.value)]
+        summary.value = escape(point["text"])
+        explorers.redraw(plot, figure(table[model.value], point), point["text"])
+
+    explorers.live((model, distribution, budget, value), draw)
+    return ipw.VBox([ipw.HBox([model, distribution, budget, value]), summary, plot])
+
+
+def show(table: Mapping[str, Model]) -> None:
+    """Display the explorer of a `density_table`: in a page of the book the static form, in a live kernel the
+    widgets."""
+    explorers.show(lambda: html(table), lambda: widget(table))

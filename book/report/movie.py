@@ -1,0 +1,285 @@
+"""The moving picture: one layer's mask in a real run, update by update (`rigl.training.movie` made it).
+
+One data function, `frames`, feeds both forms: a page that needs no Python any more (`html`) and ipywidgets in
+a live kernel (`widget`).
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from html import escape
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+
+from book.report import explorers, figures, tables
+from rigl.training.project import root
+
+CLASSES = {  # what the outputs stand for, where the layer shown is the last one
+    "fashion-mnist": (
+        *("T-shirt", "Trousers", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
+}
+CELL = 10  # units of the pictures' coordinates; a path's letters are relative to a cell's middle
+SECONDS_A_FRAME = 0.5
+GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(7.3rem,1fr));gap:.9rem 1.1rem"
+SQUARE = "display:block;width:100%;border:1px solid rgba(128,128,128,.4)"
+Film = Mapping[str, Any]
+
+
+class Kind(TypedDict):
+    """How weights of one kind are drawn: a path around (0, 0), its look, and what it means."""
+
+    path: Callable[[int, int], str]
+    look: str
+    text: str
+
+
+KINDS: dict[str, Kind] = {
+    "kept": {
+        "path": lambda x, y: f"M{x - 3} {y - 3}h6v6h-6z",
+        "look": f'fill="{figures.GREY}"',
+        "text": "kept",
+    },
+    "dropped": {
+        "path": lambda x, y: f"M{x - 3} {y - 3}l6 6m0-6l-6 6",
+        "look": f'fill="none" stroke="{figures.VERMILION}" stroke-width="2"',
+        "text": "dropped",
+    },
+    "grown": {
+        "path": lambda x, y: f"M{x - 4} {y}a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
+        "look": f'fill="{figures.BLUE}"',
+        "text": "grown",
+    },
+    "regrown": {
+        "path": lambda x, y: f"M{x - 3} {y}a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
+        "look": f'fill="none" stroke="{figures.BLUE}" stroke-width="2"',
+        "text": "dropped, and grown again at once",
+    },
+}
+IDLE: Kind = {
+    "path": lambda x, y: f"M{x} {y}h0",
+    "look": f'stroke="{figures.GREY}" stroke-opacity=".6" stroke-width="1.6" stroke-linecap="round"',
+    "text": "inactive",
+}
+
+
+class Frame(TypedDict):
+    """The layer after one update, or before the first.
+
+    Counts are of weights: `dropped` and `grown` both have those that were dropped and at once grown again,
+    `regrown`; `first` are active and were in the first mask too; `inputs` are input units with an active
+    weight. `active` and `paths` have an entry an output unit: its active weights, and by kind the SVG path
+    that draws them.
+    """
+
+    update: int
+    step: int
+    dropped: int
+    grown: int
+    regrown: int
+    kept: int
+    first: int
+    inputs: int
+    text: str
+    active: list[int]
+    paths: list[dict[str, str]]
+
+
+def film(path: Path | None = None) -> Film:
+    """What ``python -m rigl.training.movie`` wrote."""
+    found: Film = json.loads((path or root() / "results" / "movie.json").read_text())
+    return found
+
+
+def masks(film: Film) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each frame of `film` (kept, mask): what its drop left active and what is active after it, as bool
+    arrays of the layer's shape."""
+    shape = tuple(film["shape"])
+
+    def bits(text: str) -> np.ndarray:
+        packed = np.frombuffer(b64decode(text), np.uint8)
+        return np.unpackbits(packed, count=int(np.prod(shape))).astype(bool).reshape(shape)
+
+    return [(bits(frame["kept"]), bits(frame["mask"])) for frame in film["frames"]]
+
+
+def frames(film: Film) -> list[Frame]:
+    """Every frame of `film`, as plain JSON-able data."""
+    found: list[Frame] = []
+    views = masks(film)
+    first = before = views[0][1]
+    for number, (kept, mask) in enumerate(views):
+        gone, new = before & ~kept, mask & ~kept
+        kinds = {"kept": kept, "dropped": gone & ~new, "grown": new & ~gone, "regrown": gone & new}
+        counts: dict[str, int] = {
+            "update": number,
+            "step": film["frames"][number]["step"],
+            "dropped": int(gone.sum()),
+            "grown": int(new.sum()),
+            "regrown": int((gone & new).sum()),
+            "kept": int(kept.sum()),
+            "first": int((mask & first).sum()),
+            "inputs": int(mask.any(0).sum()),
+        }
+        found.append(
+            {
+                **counts,  # type: ignore[typeddict-item]
+                "text": _text(film, counts, mask),
+                "active": mask.sum(1).tolist(),
+                "paths": [
+                    {kind: _path(KINDS[kind], some[row]) for kind, some in kinds.items()}
+                    for row in range(len(mask))
+                ],
+            }
+        )
+        before = mask
+    return found
+
+
+def _text(film: Film, counts: Mapping[str, int], mask: np.ndarray) -> str:
+    total = f"{int(mask.sum()):,} of {mask.size:,} weights active"
+    inputs = f"{counts['inputs']} of {mask.shape[1]} hidden units connected"
+    if not counts["update"]:
+        return f"Before training: {total}, drawn at random; {inputs}."
+    again = f" ({counts['regrown']} of them the very ones just dropped)" if counts["regrown"] else ""
+    return (
+        f"Update {counts['update']} of {len(film['frames']) - 1}, step {counts['step']:,} of "
+        f"{film['total_steps']:,}: {counts['dropped']} dropped, {counts['grown']} grown{again}, "
+        f"{counts['kept']} kept; {total}, {counts['first']} of them also at the start; {inputs}."
+    )
+
+
+def _path(kind: Kind, some: np.ndarray) -> str:
+    """The weights of one output unit, wrapped into a square, as an SVG path."""
+    side = ceil(sqrt(len(some)))
+    places = [divmod(int(index), side) for index in np.flatnonzero(some)]
+    return "".join(kind["path"](CELL * x + CELL // 2, CELL * y + CELL // 2) for y, x in places)
+
+
+def outputs(film: Film) -> list[str]:
+    """The names of the layer's output units."""
+    names, count = CLASSES.get(film["config"]["dataset"], ()), film["shape"][0]
+    return list(names) if len(names) == count else [f"output {number}" for number in range(count)]
+
+
+def picture(film: Film, frame: Frame) -> str:
+    """One frame as HTML: a square for each output unit, a mark in it for each of its weights."""
+    width = CELL * ceil(sqrt(film["shape"][1]))
+    idle = _path(IDLE, np.ones(film["shape"][1], bool))
+    squares = []
+    for name, active, paths in zip(outputs(film), frame["active"], frame["paths"], strict=True):
+        drawn = "".join(f'<path data-kind="{k}" {KINDS[k]["look"]} d="{paths[k]}"/>' for k in KINDS)
+        squares.append(
+            f'<div><div style="display:flex;justify-content:space-between"><span>{escape(name)}</span>'
+            f'<b>{active}</b></div><svg viewBox="0 0 {width} {width}" style="{SQUARE}">'
+            f'<path {IDLE["look"]} d="{idle}"/>{drawn}</svg></div>'
+        )
+    return f'<div role="img" aria-label="{escape(frame["text"])}" style="{GRID}">{"".join(squares)}</div>'
+
+
+def legend() -> str:
+    """What the marks mean, as HTML."""
+    marks = [
+        '<span style="white-space:nowrap"><svg viewBox="-5 -5 10 10" width="14" height="14" '
+        f'style="vertical-align:-2px" aria-hidden="true"><path {kind["look"]} '
+        f'd="{kind["path"](0, 0)}"/></svg> '
+        f"{kind['text']}</span>"
+        for kind in (*KINDS.values(), IDLE)
+    ]
+    return '<p style="display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.9rem 0">' + "".join(marks) + "</p>"
+
+
+def story(film: Film, found: list[Frame]) -> str:
+    """What one sees in the whole film, and where it comes from, in sentences."""
+    start, first, last = found[0], found[1], found[-1]
+    config, origin = film["config"], film["provenance"]
+    record = _record(film)
+    known = record.exists() and json.loads(record.read_text())["state_sha256"] == film["state_sha256"]
+    changed = "" if origin["clean"] else ", changed since"
+    return (
+        f"The layer {film['layer']}: each square is an output, each mark in it a weight from one of "
+        f"{film['shape'][1]} hidden units; the number is how many of them are active. The first update drops "
+        f"{first['dropped']}, the last {last['dropped']}. Of the connections drawn at random "
+        f"{last['first']} are active at the end, and the hidden units that are connected have gone from "
+        f"{start['inputs']} to {last['inputs']}. "
+        f"Run {film['name']}: {config['method']}, {config['distribution']} masks at density "
+        f"{config['density']:g}, {config['model']} on {config['dataset']}, protocol “{config['protocol']}”, "
+        f"seed {config['seed']}, test accuracy {film['test_accuracy']:.2f} %; "
+        f"filmed at commit {(origin['commit'] or 'unknown')[:8]}{changed}, {origin['device']}, "
+        f"{origin['precision']}." + (" It ended bit for bit as that run's record did." if known else "")
+    )
+
+
+def _record(film: Film) -> Path:
+    """Where the record of the run that was filmed lies."""
+    return Path(root(), "results", film["config"]["dataset"], f"{film['name']}.json")
+
+
+def table(found: list[Frame]) -> pd.DataFrame:
+    """The frames as numbers, a row an update."""
+    columns = {
+        **{"update": "Update", "step": "Step", "dropped": "Dropped", "grown": "Grown"},
+        **{"regrown": "Dropped and grown again", "kept": "Kept", "first": "Active at the start too"},
+        "inputs": "Hidden units connected",
+    }
+    return pd.DataFrame([{name: frame[key] for key, name in columns.items()} for frame in found])  # type: ignore[literal-required]
+
+
+def html(film: Film) -> str:
+    """The film as a fragment of HTML that works by itself."""
+    found = frames(film)
+    data = [{"text": frame["text"], "active": frame["active"], "paths": frame["paths"]} for frame in found]
+    numbers = table(found)
+    place = film["config"]["dataset"], film["name"]
+    record = tables.record_link(*place, "The record.") if _record(film).exists() else ""
+    rows = tables.html(numbers, f"Every update of {film['layer']}, in weights.")
+    return f"""<div class="movie">
+<div class="explorer-controls">
+<label class="explorer-wide">Update
+<input name="update" type="range" min="0" max="{len(found) - 1}" value="0"></label>
+<span class="explorer-buttons">
+<button type="button" name="previous">Previous</button>
+<button type="button" name="next">Next</button>
+<button type="button" name="play" data-seconds="{SECONDS_A_FRAME}">Play</button>
+</span>
+</div>
+<p class="explorer-summary" aria-live="polite">{escape(found[0]["text"])}</p>
+<figure class="numbers">
+{picture(film, found[0])}
+{legend()}
+<figcaption>{escape(story(film, found))} {record}</figcaption>
+</figure>
+<details><summary>The same as a table</summary>{rows}
+<p>{figures.csv_link(numbers.to_csv(index=False), "movie.csv")}</p></details>
+{explorers.scripts(__file__, data)}
+</div>"""
+
+
+def widget(film: Film) -> Any:
+    """The film as an ipywidgets box; needs ipywidgets and a live kernel."""
+    import ipywidgets as ipw
+
+    found = frames(film)
+    update = ipw.IntSlider(min=0, max=len(found) - 1, description="Update")
+    play = ipw.Play(min=0, max=len(found) - 1, interval=int(1000 * SECONDS_A_FRAME))
+    ipw.jslink((play, "value"), (update, "value"))
+    text, view = ipw.HTML(), ipw.HTML()
+
+    def draw() -> None:
+        frame = found[update.value]
+        text.value, view.value = escape(frame["text"]), picture(film, frame)
+
+    explorers.live([update], draw)
+    return ipw.VBox([ipw.HBox([play, update]), text, view, ipw.HTML(legend())])
+
+
+def show() -> None:
+    """Display the film: in a page of the book the static form, in a live kernel the widgets."""
+    explorers.show(lambda: html(film()), lambda: widget(film()))
