@@ -110,7 +110,7 @@ results.show_table(cluster.costs(), "What a run of the protocol “paper” cost
 measured = cluster.benchmarks()
 if not any(map(cluster.is_gpu, measured)):
     results.show_text(
-        "**No GPU has been measured yet.** `python -m rigl.bench` there stores the record that is missing. Until then "
+        "**No GPU has been measured yet.** `python -m benchmarks` there stores the record that is missing. Until then "
         "the figures below are for CPUs like the one that was: read them as FLOPs made tangible, not as advice."
     )
 for benchmark in measured:

@@ -17,7 +17,7 @@
 # A sparse network promises fewer FLOPs. What a run takes in time is another matter: on today's hardware a masked
 # weight is multiplied like any other, so a sparse step takes as long as a dense one, and what counts is that masking
 # adds next to nothing to it, and that the step itself is close to what the machine can do. This page says how close,
-# from the records that `python -m rigl.bench` leaves: every ratio is measured within one run, variants taking turns,
+# from the records that `python -m benchmarks` leaves: every ratio is measured within one run, variants taking turns,
 # and stands with its quartiles. FLOPs come first.
 #
 # ## The FLOP rules
@@ -88,7 +88,7 @@ results.show_table(
 # Where a CPU computes in bf16 the engine does too, and the plain loop does not. In float32 the engine gains by its
 # memory layout, and by how it draws dropout: on a CPU torch draws a number for each value, one after another on one
 # thread; the engine draws four values from one number. Convolutions are the same for both. Steps
-# recorded as CUDA graphs are not used on a GPU before `python -m rigl.bench --verify` has found them to agree with
+# recorded as CUDA graphs are not used on a GPU before `python -m benchmarks --verify` has found them to agree with
 # eager ones there.
 
 # %% tags=["remove-input"]

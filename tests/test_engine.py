@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rigl.bench.subject import noise, prepared
+from benchmarks.subject import noise, prepared
 from rigl.sparsity.methods import METHODS
 from rigl.training import engines
 from rigl.training.capture import WARM_UP, Captured, Repeats

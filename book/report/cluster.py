@@ -88,7 +88,7 @@ def makespan(tasks: Sequence[Task], workers: int) -> float:
 
 
 def benchmarks() -> list[dict[str, Any]]:
-    """The records of ``python -m rigl.bench``, GPUs first, each with the name of its `file`."""
+    """The records of ``python -m benchmarks``, GPUs first, each with the name of its `file`."""
     found = [each for each in _stored() if "images_per_second" in each]
     return sorted(found, key=lambda each: (not is_gpu(each), each["device"]))
 

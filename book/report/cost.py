@@ -154,7 +154,7 @@ def structured(benchmark: Benchmark | None) -> pd.DataFrame:
 def ceiling(benchmark: Benchmark | None) -> str:
     """What bounds a step, and how much faster it could become at most."""
     if benchmark is None:
-        return "Nothing has been measured yet: `python -m rigl.bench` does."
+        return "Nothing has been measured yet: `python -m benchmarks` does."
     shares = [benchmark["ratios"][f"a step's {name}"]["median"] for name in LIMITS]
     loop = benchmark["ratios"]["dense against the plain loop with PIL batches"]["median"]
     room = 1 / max(shares)

@@ -120,7 +120,7 @@ def _benchmark(name: str, folders: list[Path]) -> dict[str, Any] | None:
 
 
 def _measured(measured: dict[str, Any]) -> RunConfig:
-    """The run that `rigl.bench` takes steps of."""
+    """The run that `benchmarks` takes steps of."""
     return RunConfig(protocol="paper", dataset="cifar10", model=measured["model"], method="dense")
 
 

@@ -53,7 +53,7 @@ def choose(run: Run, ranks: Ranks = ALONE, name: str = "auto") -> Engine:
     ``"eager"`` takes steps one by one, ``"captured"`` replays them as CUDA graphs (on a CPU, where there are
     none, it goes through the same motions), ``"compiled"`` goes through torch.compile, which gains
     on networks without dropout and loses on those with it. ``"auto"`` is captured
-    on a GPU where ``python -m rigl.bench --verify`` found both to agree, for one process, else eager. Raises
+    on a GPU where ``python -m benchmarks --verify`` found both to agree, for one process, else eager. Raises
     ConfigError for another name, for captured or compiled steps in several processes, and for compiled ones
     where there is no C++ compiler.
     """
@@ -79,7 +79,7 @@ def choose(run: Run, ranks: Ranks = ALONE, name: str = "auto") -> Engine:
 
 
 def verdict_path(device: torch.device) -> Path:
-    """Where ``python -m rigl.bench --verify`` keeps what it found on `device`. Raises FileNotFoundError
+    """Where ``python -m benchmarks --verify`` keeps what it found on `device`. Raises FileNotFoundError
     outside the project."""
     return root() / "results" / "bench" / "verified" / f"{slug(device)}.json"
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch._inductor import config as inductor
 
-from rigl.bench.subject import Subject
-from rigl.bench.timing import ratio, spread, times
+from benchmarks.subject import Subject
+from benchmarks.timing import ratio, spread, times
 from rigl.training.devices import use_threads
 
 LAPTOP: dict[str, Any] = {"protocol": "laptop", "model": "wrn-10-2", "batch": 128}

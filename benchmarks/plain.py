@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from rigl.bench.subject import Subject
-from rigl.bench.timing import Step, ratio, spread, times
+from benchmarks.subject import Subject
+from benchmarks.timing import Step, ratio, spread, times
 from rigl.training.config import DATASETS
 from rigl.training.models import build
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from rigl.bench.subject import Subject, config, optimise, prepared
-from rigl.bench.timing import Step, ratio, spread, times
+from benchmarks.subject import Subject, config, optimise, prepared
+from benchmarks.timing import Step, ratio, spread, times
 from rigl.training.augmentation import draw
 
 METHODS_TIMED = ("static", "set", "snfs", "rigl", "rigl-sg", "rigl-sm", "pruning", "lottery", "rigl-struct")

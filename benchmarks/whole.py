@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from rigl.bench.timing import ratio, spread
+from benchmarks.timing import ratio, spread
 from rigl.training import records
 from rigl.training.data import data_root
 
@@ -32,7 +32,7 @@ for seed in sys.argv[4:]:
 MEMORY = """
 import sys, time, torch
 from rigl.training import provenance
-from rigl.bench.subject import config
+from benchmarks.subject import config
 from rigl.training.data import load
 from rigl.training.engines import choose
 from rigl.training.run import build_run

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rigl.bench.timing import Step
+from benchmarks.timing import Step
 from rigl.sparsity.methods import METHODS
 from rigl.training.augmentation import draw
 from rigl.training.config import DATASETS, RunConfig

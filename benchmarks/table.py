@@ -40,7 +40,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def verdicts(found: dict[str, Any]) -> str:
-    """What `rigl.bench.verify` found, a line a method and precision."""
+    """What `benchmarks.verify` found, a line a method and precision."""
     lines = [
         f"{row['method']:12} {row['precision']:8} {'agrees' if row['passed'] else 'DIFFERS'}: loss apart by "
         f"{row['loss_gap']:.2g} (allowed {row['allowed_gap']:.2g}), {row['mask_positions_that_differ']} mask "

@@ -1,4 +1,4 @@
-"""``python -m rigl.bench``: measure, print one table, and keep it under ``results/bench``."""
+"""``python -m benchmarks``: measure, print one table, and keep it under ``results/bench``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from rigl.bench import compiled, lanes, limits, plain, steps, structured, verify, whole
-from rigl.bench.table import table, verdicts
+from benchmarks import compiled, lanes, limits, plain, steps, structured, verify, whole
+from benchmarks.table import table, verdicts
 from rigl.training import provenance, records
 from rigl.training.config import ConfigError
 from rigl.training.devices import device_name, isolated, resolve_device, resolve_precision, slug
@@ -20,7 +20,7 @@ from rigl.training.project import root
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m rigl.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or one of several GPUs")
     parser.add_argument("--quick", action="store_true", help="a small model, few rounds, nothing stored")
     parser.add_argument(

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from rigl.bench import limits, plain, steps, structured, subject, verify, whole
-from rigl.bench.__main__ import main
+from benchmarks import limits, plain, steps, structured, subject, verify, whole
+from benchmarks.__main__ import main
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
 from rigl.training.engines import Captured

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rigl.bench.timing import Step, ratio, spread, times
+from benchmarks.timing import Step, ratio, spread, times
 from rigl.sparsity.compaction import compact
 from rigl.training.config import RunConfig
 from rigl.training.devices import resolve_precision

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rigl.bench.subject import Subject
-from rigl.bench.timing import ratio, spread, times
+from benchmarks.subject import Subject
+from benchmarks.timing import ratio, spread, times
 from rigl.sparsity.flops import forward_flops
 from rigl.training.run import full_layers
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from rigl.bench.subject import Subject
-from rigl.bench.timing import ratio, spread, times
+from benchmarks.subject import Subject
+from benchmarks.timing import ratio, spread, times
 
 LANES = (1, 2, 4, 8)
 

@@ -1,4 +1,4 @@
-"""``python -m rigl.bench --verify``: captured steps against eager ones, before anybody relies on them.
+"""``python -m benchmarks --verify``: captured steps against eager ones, before anybody relies on them.
 
 For every method, so many steps from the same start. In float32 both must end with equal masks and with losses
 that differ by no more than rounding does in so many steps. In bf16 rounding decides which weights are close
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from rigl.bench.subject import noise, start_of
+from benchmarks.subject import noise, start_of
 from rigl.sparsity.methods import METHODS
 from rigl.training.config import RunConfig
 from rigl.training.data import Images
