@@ -10,18 +10,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # What takes longest, to be begun first: two processes then end at about the same time.
 LONG = (
-    "browser",
-    "test_campaign_cluster.py",
-    "test_training.py",
-    "test_campaign_runner.py",
-    "test_tuning.py",
+    "browser/",
+    *(
+        "campaign/test_cluster.py",
+        "training/test_training.py",
+        "campaign/test_runner.py",
+        "campaign/test_tuning.py",
+    ),
 )
 
 
 def pytest_collection_modifyitems(items):
     def place(item):
-        name = item.path.relative_to(ROOT / "tests").parts[0]
-        return LONG.index(name) if name in LONG else len(LONG)
+        name = item.path.relative_to(ROOT / "tests").as_posix()
+        return next((index for index, each in enumerate(LONG) if name.startswith(each)), len(LONG))
 
     items.sort(key=place)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "book" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "book" / "examples"
 
 
 def test_plain_loop(python, tmp_path):
