@@ -10,9 +10,11 @@ import torch
 
 from benchmarks.subject import Subject, config, optimise, prepared
 from benchmarks.timing import Step, ratio, spread, times
+from rigl.sparsity.methods import METHODS
 from rigl.training.augmentation import draw
 
-METHODS_TIMED = ("static", "set", "snfs", "rigl", "rigl-sg", "rigl-sm", "pruning", "lottery", "rigl-struct")
+# RigL begun once more takes RigL's steps.
+TIMED = tuple(name for name, rule in METHODS.items() if rule.masked and name != "rigl-reinit")
 # Between two updates, which take the place of one of so many steps.
 BETWEEN = 99
 
@@ -59,7 +61,7 @@ def measure(device: torch.device, *, model: str, rounds: int, batch: int) -> dic
     base = times({"dense": optimise(dense.run)}, 3 * rounds, device)["dense"]
     seconds["dense, optimiser"] = spread(base)
     ratios = {"rigl against dense, whole steps between updates": ratio(whole["rigl"], whole["dense"])}
-    for method in METHODS_TIMED:
+    for method in TIMED:
         run = prepared(config(model, batch, method), device)
         found = times(
             {"dense": optimise(dense.run), "between": optimise(run), "update": optimise(run, update=True)},
@@ -67,7 +69,7 @@ def measure(device: torch.device, *, model: str, rounds: int, batch: int) -> dic
             device,
         )
         rounds_of = zip(found["dense"], found["between"], found["update"], strict=True)
-        moves = run.sparsifier.method.grow is not None or run.sparsifier.method.prunes
+        moves = run.sparsifier.method.moves
         seconds[f"{method}, optimiser and masks"] = spread(found["between"])
         if moves:
             seconds[f"{method}, an update"] = spread(found["update"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import sqrt
-from typing import Any, TypedDict, get_args
+from typing import Any, TypedDict
 
 import pandas as pd
 
@@ -19,18 +19,24 @@ from book.report.explorer import GRID
 from book.report.explorers import options
 from book.report.published import published
 from rigl.campaign import experiments
-from rigl.sparsity.distributions import layer_densities
+from rigl.sparsity.distributions import DISTRIBUTIONS, layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
+from rigl.sparsity.methods import METHODS
 from rigl.sparsity.shapes import Layer, narrowed
-from rigl.training.config import DISTRIBUTIONS, NO_DISTRIBUTION, Method
 
-METHODS: tuple[str, ...] = get_args(Method)
+NO_DISTRIBUTION = tuple(name for name, rule in METHODS.items() if not rule.distributed)
 DELTA_TS = tuple(range(50, 1001, 50))
 MULTIPLIERS = (1, 2, 3, 4, 5)
 USUAL = 100  # Delta-T of the report, and of all runs that are asked here
-FIXED = ("static", "set", "rigl")  # layers keep their densities: cost follows from shapes alone
-MOVING = ("snfs", "rigl-sg", "rigl-sm")
-UPDATED = ("rigl", "rigl-sg", "rigl-sm", "rigl-reinit", "rigl-struct")  # dense gradients at updates only
+# Layers keep their densities: cost follows from shapes alone.
+FIXED = tuple(
+    name
+    for name, rule in METHODS.items()
+    if rule.masked and rule.distributed and not (rule.share or rule.source or rule.channels)
+)
+MOVING = tuple(name for name, rule in METHODS.items() if rule.share)
+# Dense gradients at updates only.
+UPDATED = tuple(name for name, rule in METHODS.items() if rule.dense_gradients == "updates")
 PROTOCOLS = ("paper", "tenth", "laptop", "smoke")  # whose runs are asked first
 START = ("rigl", "erk", 0.1)
 NOTHING = ("-", "-", "-")

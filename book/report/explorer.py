@@ -17,10 +17,9 @@ import plotly.graph_objects as go
 
 from book.report import explorers, figures
 from book.report.explorers import options
-from rigl.sparsity.distributions import active_counts, layer_densities
+from rigl.sparsity.distributions import DISTRIBUTIONS, active_counts, layer_densities
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.shapes import Layer
-from rigl.training.config import DISTRIBUTIONS
 
 GRID = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 BUDGETS = {"density": "weights (density)", "flops": "FLOPs, relative to dense"}

@@ -36,6 +36,7 @@ METHODS = {  # the same colour and marker for a method everywhere
     "pruning": (BLUE, "star"),
     "lottery": (PURPLE, "cross"),
 }
+OTHER = BLUE, "star"  # a method that somebody added
 DASHES = {"uniform": "dot", "er": "dash", "erk": "solid", "erk-flops": "dashdot"}
 CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
@@ -204,7 +205,7 @@ def cost_over_time(*records: Record) -> go.Figure:
     fig = go.Figure()
     for record in records:
         config = record.config
-        colour, marker = METHODS[config.method]
+        colour, marker = METHODS.get(config.method, OTHER)
         masks = config.distribution_name
         fig.add_scatter(
             x=record.density_steps,
@@ -231,7 +232,7 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
     names = pd.Series([setting(row) for _, row in done.iterrows()], index=done.index, dtype=str)
     for name, runs in done.groupby(names):
         method, distribution = runs[["method", "distribution"]].iloc[0]
-        colour, marker = METHODS.get(method, (BLUE, "star"))
+        colour, marker = METHODS.get(method, OTHER)
         marker += "-open" if distribution == "uniform" else ""
         look: dict[str, Any] = {"legendgroup": name, "name": name}
         fig.add_scatter(

@@ -174,7 +174,7 @@ def final_densities(found: Sequence[Record]) -> go.Figure:
         )
 
     for each in found:
-        colour, marker = figures.METHODS[each.config.method]
+        colour, marker = figures.METHODS.get(each.config.method, figures.OTHER)
         shares = [layer.density[-1] for layer in each.layers]
         line(each.config.label, shares, line={"color": colour}, marker={"symbol": marker, "size": 8})
     erk = layer_densities(layers, found[0].config.density, "erk")

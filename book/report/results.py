@@ -10,12 +10,15 @@ import pandas as pd
 
 from book.report import behind, figures, tables
 from rigl.campaign.studies import studies
+from rigl.sparsity.distributions import DISTRIBUTIONS
+from rigl.sparsity.methods import METHODS
 from rigl.training import records
-from rigl.training.config import DISTRIBUTIONS, FLOAT32, protocol
+from rigl.training.config import FLOAT32, protocol
 from rigl.training.project import root
 from rigl.training.records import Record
 
-MOVING = ("snfs", "rigl-sg", "rigl-sm", "pruning")
+# Methods whose cost changes with the step.
+MOVING = tuple(name for name, rule in METHODS.items() if rule.share or rule.prunes)
 
 
 def folder(name: str = "results") -> Path:

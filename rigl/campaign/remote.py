@@ -15,8 +15,9 @@ from distributed import get_worker
 
 from rigl.campaign import journal
 from rigl.campaign.work import Order, Result, run_one, until
+from rigl.sparsity.distributions import DISTRIBUTIONS
 from rigl.training import archive, provenance, records
-from rigl.training.config import DISTRIBUTIONS, RunConfig
+from rigl.training.config import RunConfig
 from rigl.training.data import data_root
 from rigl.training.train import checkpoint_of, epochs_done
 

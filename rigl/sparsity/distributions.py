@@ -8,7 +8,8 @@ import numpy as np
 
 from rigl.sparsity.flops import check_positions, forward_flops
 from rigl.sparsity.shapes import Layer, first_conv
-from rigl.training.config import DISTRIBUTIONS
+
+DISTRIBUTIONS = ("uniform", "er", "erk", "erk-flops")
 
 
 def layer_densities(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rigl.sparsity.methods import Method, method_named
 from rigl.sparsity.shapes import Layer
 
 
@@ -30,7 +31,7 @@ def step_flops(forward: float, dense: float, dense_gradient: bool) -> float:
 
 
 def training_flops(
-    method: str,
+    method: str | Method,
     dense: float,
     sparse: float,
     *,
@@ -45,20 +46,19 @@ def training_flops(
     small-dense and pruning cost 3 f_s; SNFS, with dense gradients at every step, 2 f_s + f_d. RigL and
     its variants need them once in `delta_t` steps: (3 delta_t f_s + 2 f_s + f_d) / (delta_t + 1). A
     lottery ticket costs 3 f_s after its pruning run's own cost, `source`. Training `multiplier` times
-    longer costs that much more. Raises ValueError for a method whose cost is not known.
+    longer costs that much more. Raises ValueError for an unknown method.
     """
-    if method == "dense":
+    rule = method_named(method)
+    if rule.name == "dense":
         each = 3 * dense
-    elif method in ("static", "set", "small-dense", "pruning"):
-        each = 3 * sparse
-    elif method == "lottery":
-        each = 3 * sparse + source
-    elif method == "snfs":
+    elif rule.dense_gradients == "always":
         each = 2 * sparse + dense
-    elif method in ("rigl", "rigl-sg", "rigl-sm", "rigl-reinit", "rigl-struct"):
+    elif rule.dense_gradients == "updates":
         each = (3 * delta_t * sparse + 2 * sparse + dense) / (delta_t + 1)
     else:
-        raise ValueError(f"method={method!r}: its training cost is not known")
+        each = 3 * sparse
+    if rule.pays_source:
+        each += source
     return each * multiplier
 
 

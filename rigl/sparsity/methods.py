@@ -1,47 +1,17 @@
-"""The catalogue of methods: how each of them moves its masks."""
+"""The catalogue of methods and presets, as data: whatever needs to know a fact about a method reads it here.
+
+No torch: a score is named here and computed in `rigl.sparsity.updates`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from rigl.training.config import SOURCES
-
-State = Mapping[str, Any]
-Score = Callable[[Tensor, State, torch.Generator], "Tensor | None"]
-
-
-def gradient_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor | None:
-    """\\|gradient\\|, the dense one; None where this step gave the weight no gradient."""
-    return None if weight.grad is None else weight.grad.abs()
-
-
-def momentum_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor | None:
-    """\\|momentum\\|: SGD's buffer, or what Adam's moments make of it, m / (sqrt(v) + 1e-8).
-
-    Before the optimiser's first step there is none, and the gradient is what momentum starts from. Raises
-    ValueError for an optimiser that keeps none.
-    """
-    if isinstance(buffer := state.get("momentum_buffer"), Tensor):
-        return buffer.abs()
-    if "exp_avg" in state:
-        momentum: Tensor = state["exp_avg"]
-        if "exp_avg_sq" in state:
-            momentum = momentum / (state["exp_avg_sq"].sqrt() + 1e-8)
-        return momentum.abs()
-    if state:
-        raise ValueError(f"this method goes by momentum, and the optimizer keeps none: {', '.join(state)}")
-    return gradient_score(weight, state, generator)
-
-
-def random_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor:
-    """Uniform numbers: the largest of them are a uniform draw without replacement."""
-    return torch.rand(weight.shape, generator=generator, device=weight.device)
+# A name of `rigl.sparsity.updates.SCORES`, or a function as those are.
+Score = str | Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -49,46 +19,61 @@ class Method:
     """One row of the methods table.
 
     masked           whether weights are masked at all
-    grow             the score by which an update grows what it dropped by magnitude; None never grows
+    drop             the score by which an update drops the smallest active weights
+    grow             the score by which it grows as many of the largest; None never moves a mask
     share            the score whose mean over a layer's active weights decides how many of all dropped
                      weights that layer regrows; None leaves every layer its own number
-    prunes           updates drop by global magnitude after a schedule, and grow nothing
+    prunes           updates drop over all layers at once, after a schedule, and grow nothing
     channels         whole output channels are dropped and grown, and one that is dropped and grown in the
                      same update keeps its weights; the output layers stay dense
     dense_state      gradients and the optimiser's state are left unmasked
     dense_gradients  the steps whose gradient is needed for inactive weights too
+    source           the method of the run whose final masks this one starts from
+    pays_source      whether that run's training counts as part of this one's cost
+    distributed      whether a density is shared among layers by a distribution
     """
 
     name: str
     masked: bool = True
+    drop: Score = "magnitude"
     grow: Score | None = None
     share: Score | None = None
     prunes: bool = False
     channels: bool = False
     dense_state: bool = False
     dense_gradients: Literal["never", "updates", "always"] = "never"
+    source: str | None = None
+    pays_source: bool = False
+    distributed: bool = True
 
     @property
-    def source(self) -> str | None:
-        """The method of the run whose final mask this one starts from."""
-        return SOURCES.get(self.name)
+    def moves(self) -> bool:
+        """Whether masks change while a network trains."""
+        return self.grow is not None or self.prunes
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """All scores that an update asks for."""
+        return tuple(score for score in (self.drop, self.grow, self.share) if score is not None)
 
 
-_RIGL: dict[str, Any] = {"grow": gradient_score, "dense_gradients": "updates"}
+_RIGL: dict[str, Any] = {"grow": "gradient", "dense_gradients": "updates"}
+_SNFS: dict[str, Any] = {"grow": "momentum", "share": "momentum", "dense_gradients": "always"}
+_PRUNED: dict[str, Any] = {"dense_state": True, "distributed": False}
 METHODS = {
     method.name: method
     for method in (
-        Method("dense", masked=False),
-        Method("small-dense", masked=False),
+        Method("dense", masked=False, distributed=False),
+        Method("small-dense", masked=False, distributed=False),
         Method("static"),
-        Method("set", grow=random_score),
-        Method("snfs", grow=momentum_score, share=momentum_score, dense_state=True, dense_gradients="always"),
+        Method("set", grow="random"),
+        Method("snfs", **_SNFS, dense_state=True),
         Method("rigl", **_RIGL),
-        Method("rigl-sg", **_RIGL, share=gradient_score),
-        Method("rigl-sm", **_RIGL, share=momentum_score),
-        Method("pruning", prunes=True, dense_state=True),
-        Method("lottery", dense_state=True),
-        Method("rigl-reinit", **_RIGL),
+        Method("rigl-sg", **_RIGL, share="gradient"),
+        Method("rigl-sm", **_RIGL, share="momentum"),
+        Method("pruning", **_PRUNED, prunes=True),
+        Method("lottery", **_PRUNED, source="pruning", pays_source=True),
+        Method("rigl-reinit", **_RIGL, source="rigl-sm"),
         Method("rigl-struct", **_RIGL, channels=True),
     )
 }
@@ -130,8 +115,11 @@ PRESETS = {
 }
 
 
-def method_named(name: str) -> Method:
-    """The method called `name`; ValueError, naming all, where there is none."""
+def method_named(name: str | Method) -> Method:
+    """The method called `name`, or `name` itself where it is one. Raises ValueError, naming all, where there
+    is none."""
+    if isinstance(name, Method):
+        return name
     if name not in METHODS:
         raise ValueError(f"method={name!r} is unknown: choose one of {', '.join(METHODS)}")
     return METHODS[name]

@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from rigl.sparsity.distributions import active_counts, layer_densities
 from rigl.sparsity.layers import TRANSPOSED, describe, maskable
 from rigl.sparsity.masks import random_mask
-from rigl.sparsity.methods import Method, method_named, momentum_score, preset_named
+from rigl.sparsity.methods import Method, method_named, preset_named
 from rigl.sparsity.schedules import drop_fraction, pruning_density
 from rigl.sparsity.shapes import Layer, first_conv
-from rigl.sparsity.updates import Move, Part, drop_and_grow, prune_to
+from rigl.sparsity.updates import Move, Part, drop_and_grow, momentum_score, prune_to, score_of
 
 
 class Sparsifier:
@@ -27,7 +27,8 @@ class Sparsifier:
                   parameters; its state tensors of a masked weight's shape are masked with it
     method        one of `rigl.sparsity.methods.METHODS`: ``"dense"``, ``"small-dense"`` (both mask nothing),
                   ``"static"``, ``"set"``, ``"snfs"``, ``"rigl"``, ``"rigl-sg"``, ``"rigl-sm"``,
-                  ``"rigl-struct"``, ``"pruning"``, ``"lottery"``, ``"rigl-reinit"``
+                  ``"rigl-struct"``, ``"pruning"``, ``"lottery"``, ``"rigl-reinit"``; or a
+                  `rigl.sparsity.methods.Method` of your own
     density       active weights over all weights, in (0, 1]; pruning starts dense and ends there, and
                   structured masks come as near as whole channels, rounded layer by layer, let them. Needed
                   unless `distribution` is a map, or `flops` or `masks` are given
@@ -68,7 +69,7 @@ class Sparsifier:
         model: nn.Module,
         optimizer: Optimizer,
         *,
-        method: str,
+        method: str | Method,
         density: float | None = None,
         distribution: str | Mapping[str, float] = "erk",
         flops: float | None = None,
@@ -91,7 +92,9 @@ class Sparsifier:
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share} must lie in [0, 1]")
         if self.method.source and masks is None:
-            raise ValueError(f"{method} starts from a finished {self.method.source} run: give its masks")
+            raise ValueError(
+                f"{self.method.name} starts from a finished {self.method.source} run: give its masks"
+            )
         if self.method.masked:
             _check_optimizer(optimizer, self.method)
         else:
@@ -123,7 +126,7 @@ class Sparsifier:
             self._last_prune = self._last_pruning(total_steps)
         elif self.method.grow is not None and self._first_update >= self.last_update_before:
             warnings.warn(
-                f"delta_t={delta_t} leaves {method} no update before t_end={t_end} of "
+                f"delta_t={delta_t} leaves {self.method.name} no update before t_end={t_end} of "
                 f"total_steps={total_steps}: its masks stay as they are, so it should be smaller",
                 stacklevel=2,
             )
@@ -451,7 +454,7 @@ class Sparsifier:
 def _check_optimizer(optimizer: Optimizer, method: Method) -> None:
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ValueError("LBFGS takes several gradients a step: choose an optimizer that takes one")
-    if momentum_score in (method.grow, method.share) and optimizer.defaults.get("momentum", 1) == 0:
+    if momentum_score in map(score_of, method.scores) and optimizer.defaults.get("momentum", 1) == 0:
         raise ValueError(f"{method.name} goes by momentum: momentum=0 should be above 0, such as 0.9")
 
 

@@ -2,17 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, prod
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rigl.sparsity.masks import drop, grow, prune, redistribute
-from rigl.sparsity.methods import Method, Preset, Score, State
+from rigl.sparsity.methods import Method, Preset, Score
 
 SPARED_BELOW = 0.2
+State = Mapping[str, Any]
+# Sizes, 0 or above, of a weight's shape, from the weight, the optimiser's state of it and a random generator;
+# None where there are none at this step.
+ScoreFunction = Callable[[Tensor, State, torch.Generator], "Tensor | None"]
+
+
+def magnitude_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor:
+    """\\|weight\\|."""
+    return weight.detach().abs()
+
+
+def gradient_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor | None:
+    """\\|gradient\\|, the dense one; None where this step gave the weight no gradient."""
+    return None if weight.grad is None else weight.grad.abs()
+
+
+def momentum_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor | None:
+    """\\|momentum\\|: SGD's buffer, or what Adam's moments make of it, m / (sqrt(v) + 1e-8).
+
+    Before the optimiser's first step there is none, and the gradient is what momentum starts from. Raises
+    ValueError for an optimiser that keeps none.
+    """
+    if isinstance(buffer := state.get("momentum_buffer"), Tensor):
+        return buffer.abs()
+    if "exp_avg" in state:
+        momentum: Tensor = state["exp_avg"]
+        if "exp_avg_sq" in state:
+            momentum = momentum / (state["exp_avg_sq"].sqrt() + 1e-8)
+        return momentum.abs()
+    if state:
+        raise ValueError(f"this method goes by momentum, and the optimizer keeps none: {', '.join(state)}")
+    return gradient_score(weight, state, generator)
+
+
+def random_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor:
+    """Uniform numbers: the largest of them are a uniform draw without replacement."""
+    return torch.rand(weight.shape, generator=generator, device=weight.device)
+
+
+SCORES: dict[str, ScoreFunction] = {
+    "magnitude": magnitude_score,
+    "gradient": gradient_score,
+    "momentum": momentum_score,
+    "random": random_score,
+}
+
+
+def score_of(score: Score) -> ScoreFunction:
+    """The function called `score`, or `score` itself where it is one. Raises ValueError, naming all, where
+    there is none."""
+    if callable(score):
+        return score
+    if score not in SCORES:
+        raise ValueError(f"score={score!r} is unknown: choose one of {', '.join(SCORES)}, or give a function")
+    return SCORES[score]
 
 
 @dataclass
@@ -65,14 +121,15 @@ class Move:
 def drop_and_grow(
     parts: Sequence[Part], fraction: float, method: Method, preset: Preset
 ) -> list[Move | None]:
-    """Drop `fraction` of each part's active units by magnitude and grow as many by the method's score.
+    """Drop `fraction` of each part's active units by the method's score for it and grow as many by another.
 
     Where the method redistributes, a part regrows by its share of the network's mean score, and only the
     network's count stays. None stands for a part that has no score now and stays as it is. Reads the
     device once where shares are needed, else never.
     """
     assert method.grow is not None
-    scores = [method.grow(part.weight, part.state, part.generator) for part in parts]
+    by = score_of(method.grow)
+    scores = [by(part.weight, part.state, part.generator) for part in parts]
     moving = [index for index, score in enumerate(scores) if score is not None]
     shares = _shares([parts[index] for index in moving], method.share) if method.share else None
     kept, dropped, room = [], [], []
@@ -84,7 +141,10 @@ def drop_and_grow(
             rate = min(sparsity, fraction)
         # An ulp above a whole number must not round up to the next.
         count = min(active, preset.rounding(round(rate * active, 9)))
-        kept.append(drop(part.units(part.weight), part.unit_mask(), count))
+        worth = score_of(method.drop)(part.weight, part.state, part.generator)
+        if worth is None:
+            raise ValueError(f"{method.name}: the score that drops gives nothing for a weight that grows")
+        kept.append(drop(part.units(worth), part.unit_mask(), count))
         dropped.append(count)
         room.append(size - active + count)
     grown = redistribute(shares, sum(dropped), room) if shares else dropped
@@ -113,7 +173,7 @@ def _shares(parts: Sequence[Part], score: Score) -> list[float] | None:
         return None
     means = []
     for part in parts:
-        values = score(part.weight, part.state, part.generator)
+        values = score_of(score)(part.weight, part.state, part.generator)
         assert values is not None
         active = torch.where(part.mask, values.double(), 0.0)  # inf times 0 would be no number
         means.append(active.sum() / max(part.active, 1))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rigl.training.config import SOURCES, RunConfig
+from rigl.sparsity.methods import METHODS
+from rigl.training.config import RunConfig
 from rigl.training.records import RecordError, write_whole
 
 # What is smaller, and what other runs start from, is worth keeping in git.
@@ -30,7 +31,7 @@ def save_masks(masks: Mapping[str, np.ndarray], config: RunConfig, root: str | P
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     content = buffer.getvalue()
-    kept = config.method in SOURCES.values() and len(content) <= SMALL
+    kept = config.method in {rule.source for rule in METHODS.values()} and len(content) <= SMALL
     here, there = paths(config, root) if kept else paths(config, root)[::-1]
     write_whole(here, content)
     there.unlink(missing_ok=True)

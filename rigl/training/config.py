@@ -12,24 +12,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-Method = Literal[
-    "dense",
-    "small-dense",
-    "static",
-    "set",
-    "snfs",
-    "rigl",
-    "rigl-sg",
-    "rigl-sm",
-    "pruning",
-    "lottery",
-    "rigl-reinit",
-    "rigl-struct",
-]
-DISTRIBUTIONS = ("uniform", "er", "erk", "erk-flops")
+from rigl.sparsity.distributions import DISTRIBUTIONS
+from rigl.sparsity.methods import METHODS, method_named, preset_named
+
 DatasetName = Literal["digits", "fashion-mnist", "cifar10", "cifar100"]
 ProtocolName = Literal["paper", "tenth", "laptop", "smoke"]
-Preset = Literal["repro2021", "google"]
 Augmentation = Literal["none", "flip", "crop-flip", "resized-crop-flip"]
 Precision = Literal["auto", "float32", "bf16"]
 ENGINES = ("auto", "eager", "captured", "compiled")
@@ -38,12 +25,8 @@ ENGINES = ("auto", "eager", "captured", "compiled")
 # Shares of the report's 88,000 steps: where pruning begins, and the warm-up of its rows on CIFAR-10.
 PRUNE_START = 700 / 88_000
 PRUNING_WARMUP = 3_500 / 88_000
-NO_DISTRIBUTION = ("dense", "small-dense", "pruning", "lottery")
-PRUNED = ("pruning", "lottery")
 # Protocols of small networks, whose runs come from many machines: float32 on each of them unless asked.
 FLOAT32 = ("laptop", "smoke")
-# The method of the run whose final masks a method starts from.
-SOURCES = {"lottery": "pruning", "rigl-reinit": "rigl-sm"}
 
 
 class OneLineError(Exception):
@@ -204,11 +187,11 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    method: Method = "rigl"
+    method: str = "rigl"
     density: float | None = Field(0.1, gt=0, le=1)
     distribution: dict[str, float] | str | None = "erk"
     flops: float | None = Field(None, gt=0, le=1)
-    preset: Preset = "repro2021"
+    preset: str = "repro2021"
     alpha: float = Field(0.3, ge=0, le=1)
     delta_t: int = Field(100, ge=1)
     t_end: float = Field(0.75, ge=0, le=1)
@@ -270,10 +253,20 @@ class RunConfig(BaseModel):
         dataset = knobs.setdefault("dataset", choose_protocol(str(name), None, cuda=False)[1])
         if isinstance(name, str) and isinstance(dataset, str) and dataset in DATASETS:
             plan = protocol(name, dataset, knobs.get("model")).model_dump()
-            if knobs.get("method") in PRUNED and not plan["warmup_share"]:
+            if _pruned(knobs.get("method")) and not plan["warmup_share"]:
                 plan["warmup_share"] = PRUNING_WARMUP
             knobs = {**plan, **knobs}
         return knobs
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        return method_named(name).name
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, name: str) -> str:
+        return preset_named(name).name
 
     @field_validator("model")
     @classmethod
@@ -302,17 +295,18 @@ class RunConfig(BaseModel):
         self._check_budget()
         # Knobs that a method does not use must not make two runs of one.
         unused: dict[str, Any] = {}
+        rule = METHODS[self.method]
         if self.method == "dense":
             unused["density"] = 1.0
-        if self.method in NO_DISTRIBUTION:
+        if not rule.distributed:
             unused["distribution"] = None
-        if self.method in ("dense", "small-dense"):
+        if not rule.masked:
             unused["preset"] = "repro2021"
-        if self.method in ("dense", "small-dense", "static"):
+        if not rule.moves and not rule.source:
             unused |= {"delta_t": 100, "t_end": 0.75}
-        if self.method in ("dense", "small-dense", "static", *PRUNED):
+        if rule.grow is None:
             unused["alpha"] = 0.3
-        if self.method not in PRUNED:
+        if not _pruned(self.method):
             unused["prune_start_share"] = PRUNE_START
         if self.precision == self.usual_precision:
             unused["precision"] = "auto"
@@ -326,20 +320,20 @@ class RunConfig(BaseModel):
         return self
 
     def _check_budget(self) -> None:
-        named = self.distribution in DISTRIBUTIONS
-        if self.flops is not None and self.method in NO_DISTRIBUTION:
+        named, distributed = self.distribution in DISTRIBUTIONS, METHODS[self.method].distributed
+        if self.flops is not None and not distributed:
             raise ValueError(
                 f"flops={self.flops:g}: {self.method} has no distribution to fit to it, only a density"
             )
         if self.flops is not None and not named:
             raise ValueError(f"flops={self.flops:g} needs a distribution by name: {', '.join(DISTRIBUTIONS)}")
-        if self.method not in NO_DISTRIBUTION and (self.flops is not None or not named):
+        if distributed and (self.flops is not None or not named):
             self.__dict__["density"] = None
 
     @property
     def source(self) -> RunConfig | None:
         """The run whose final masks this one starts from: the same in all but the method."""
-        method = SOURCES.get(self.method)
+        method = METHODS[self.method].source
         return RunConfig(**{**self.model_dump(), "method": method}) if method else None
 
     @property
@@ -441,6 +435,12 @@ class RunConfig(BaseModel):
             parts.append(f"{self.multiplier}x")
         parts += [self.model, self.protocol, f"s{self.seed}", self.run_id]
         return "_".join(parts)
+
+
+def _pruned(method: object) -> bool:
+    """Whether a method's masks come from gradual pruning, its own or that of the run it starts from."""
+    rule = METHODS.get(method) if isinstance(method, str) else None
+    return rule is not None and (rule.prunes or (rule.source is not None and METHODS[rule.source].prunes))
 
 
 def _hash(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rigl.sparsity.flops import forward_flops, training_flops
+from rigl.sparsity.methods import METHODS
 from rigl.training import provenance
 from rigl.training.data import Dataset
 from rigl.training.records import Flops, LayerRecord, Provenance, Record
@@ -55,7 +56,7 @@ def flops_of(run: Run, source: Record | None) -> Flops:
     config, ledger = run.config, run.ledger
     dense = forward_flops(full_layers(config))
     mean = ledger.forward / ledger.steps
-    before = source.flops if source and config.method == "lottery" else None
+    before = source.flops if source and METHODS[config.method].pays_source else None
     training = training_flops(
         config.method, dense, mean, delta_t=config.delta_t, source=before.training if before else 0.0
     )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).parents[2]
+# What decides a result: a page's caption, or how runs are handed out, does not.
+DECIDING = ("rigl/sparsity", "rigl/training")
 REQUIREMENTS = ("requirements.txt", "requirements-book.txt", "requirements.lock")
 
 
@@ -28,7 +30,7 @@ def commit() -> tuple[str | None, bool | None]:
     """
     head = _git("rev-parse", "HEAD")
     if head is not None and (ROOT / ".git").exists():
-        changes = _git("status", "--porcelain", "--", "rigl", *REQUIREMENTS)
+        changes = _git("status", "--porcelain", "--", *DECIDING, *REQUIREMENTS)
         return head, changes == ""
     name, _, digest = os.environ.get("RIGL_COMMIT", "").partition(":")
     return (name, digest == _digest()) if name else (None, None)
@@ -46,7 +48,8 @@ def pinned() -> str:
 
 
 def _digest() -> str:
-    files = [*sorted((ROOT / "rigl").rglob("*.py")), *(ROOT / name for name in REQUIREMENTS)]
+    code = (path for folder in DECIDING for path in sorted((ROOT / folder).rglob("*.py")))
+    files = [*code, *(ROOT / name for name in REQUIREMENTS)]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")

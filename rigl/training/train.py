@@ -18,10 +18,11 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from rigl.sparsity.distributions import DISTRIBUTIONS
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
 from rigl.training import archive, engines, provenance, records, tracking
-from rigl.training.config import DISTRIBUTIONS, ConfigError, OneLineError, RunConfig
+from rigl.training.config import ConfigError, OneLineError, RunConfig
 from rigl.training.data import Dataset, load, shared
 from rigl.training.devices import device_name, isolated, resolve_device
 from rigl.training.engine import Engine

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rigl.sparsity.masks import random_mask
 from rigl.sparsity.methods import method_named, preset_named
-from rigl.sparsity.updates import Part, drop_and_grow
+from rigl.sparsity.updates import Part, drop_and_grow, score_of
 from rigl.training.records import write_whole
 
 PATH = Path(__file__).parents[2] / "results" / "worked.json"
@@ -43,7 +43,7 @@ def worked() -> dict[str, Any]:
     for name in METHODS:
         method = method_named(name)
         assert method.grow is not None
-        score = method.grow(parameter, state, torch.Generator().manual_seed(SEED))
+        score = score_of(method.grow)(parameter, state, torch.Generator().manual_seed(SEED))
         assert score is not None
         updates = {}
         for fraction in FRACTIONS:

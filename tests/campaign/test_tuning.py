@@ -185,7 +185,7 @@ def test_after_kill_9_the_same_trial_goes_on(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_told_to_stop_it_ends_after_an_epoch_and_goes_on_with_the_same_trial(tmp_path, workers):
-    asked = small(trials=1, epochs=20)
+    asked = small(trials=1, epochs=60)
 
     def tell():
         wait_for(lambda: list(tmp_path.glob(".checkpoints/*.pt")))

@@ -1,18 +1,32 @@
 """The catalogue: names as everywhere, scores that mean what they say."""
 
-from typing import get_args
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from rigl.sparsity.methods import METHODS, PRESETS, gradient_score, method_named, preset_named, random_score
-from rigl.training.config import Method, Preset
+from rigl.sparsity.methods import METHODS, Method, method_named, preset_named
+from rigl.sparsity.updates import SCORES, gradient_score, random_score, score_of
 
 
-def test_names_are_those_of_a_config():
-    assert set(METHODS) == set(get_args(Method))
-    assert set(PRESETS) == set(get_args(Preset))
+def test_the_table_names_what_there_is():
     assert all(name == method.name for name, method in METHODS.items())
+    assert all(score in SCORES for method in METHODS.values() for score in method.scores)
+    assert {method.source for method in METHODS.values()} - {None} <= set(METHODS)
+
+
+def test_the_table_needs_no_torch():
+    code = "import sys, rigl.sparsity.methods; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_method_or_a_score_of_ones_own():
+    mine = Method("mine", grow=random_score)
+    assert method_named(mine) is mine
+    assert score_of(mine.grow) is random_score
+    with pytest.raises(ValueError, match="score='hessian' is unknown: choose one of magnitude, gradient"):
+        score_of("hessian")
 
 
 def test_unknown_names_list_the_known():

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rigl.sparsity.methods import METHODS, PRESETS, random_score
+from rigl.sparsity.methods import METHODS, PRESETS
 from rigl.sparsity.sparsifier import Sparsifier
+from rigl.sparsity.updates import random_score
 
 STEPS, DELTA_T, ALPHA, RATE, DECAY = 30, 3, 0.5, 0.05, 1e-3
 T_START = 0.2

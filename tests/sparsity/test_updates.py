@@ -11,8 +11,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rigl.sparsity.methods import METHODS, PRESETS, momentum_score
-from rigl.sparsity.updates import Part, drop_and_grow, prune_to
+from rigl.sparsity.methods import METHODS, PRESETS
+from rigl.sparsity.updates import Part, drop_and_grow, momentum_score, prune_to
 
 COARSE = (0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -3.0)  # with many ties, and their sums are exact
 ODD = (*COARSE, math.inf, -math.inf, math.nan)

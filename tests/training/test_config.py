@@ -239,7 +239,7 @@ def test_a_run_starts_from_one_that_is_the_same_in_all_but_the_method(knobs):
     ("knobs", "words"),
     [
         ({"methd": "rigl"}, ["'methd'", "did you mean 'method'"]),
-        ({"method": "rigll"}, ["method='rigll'", "'rigl-reinit' or 'rigl-struct'"]),
+        ({"method": "rigll"}, ["method='rigll'", "rigl-reinit, rigl-struct"]),
         ({"density": 0}, ["density=0", "greater than 0"]),
         ({"density": 1.5}, ["density=1.5", "less than or equal to 1"]),
         ({"density": "abc"}, ["density='abc'", "valid number"]),

@@ -21,8 +21,9 @@ def test_commit_and_whether_the_package_is_as_in_it(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     assert provenance.commit() == (None, None)
     git(tmp_path, "init", "-q")
-    (tmp_path / "rigl").mkdir()
-    (tmp_path / "rigl" / "a.py").write_text("1")
+    (tmp_path / "rigl" / "sparsity").mkdir(parents=True)
+    (tmp_path / "rigl" / "sparsity" / "a.py").write_text("1")
+    (tmp_path / "rigl" / "campaign.py").write_text("1")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "first")
     head = git(tmp_path, "rev-parse", "HEAD")
@@ -30,7 +31,9 @@ def test_commit_and_whether_the_package_is_as_in_it(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "new.json").write_text("{}")
     assert provenance.commit() == (head, True)  # a new record is no change of the code
-    (tmp_path / "rigl" / "a.py").write_text("2")
+    (tmp_path / "rigl" / "campaign.py").write_text("2")
+    assert provenance.commit() == (head, True)  # nor is how runs are handed out
+    (tmp_path / "rigl" / "sparsity" / "a.py").write_text("2")
     assert provenance.commit() == (head, False)
 
 
