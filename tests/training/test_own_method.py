@@ -22,7 +22,7 @@ def test_a_method_added_at_run_time(tmp_path, monkeypatch):
     assert records.load(records.path_of(config, tmp_path)) == record
     assert record.updates > 2
     rigl = train(RunConfig(method="rigl", **knobs), device="cpu", results=tmp_path)
-    assert record.density == rigl.density
+    assert record.active_parameters == rigl.active_parameters
     assert record.state_sha256 != rigl.state_sha256
     assert record.flops.training == training_flops(
         "contrary", record.flops.dense_forward, record.flops.mean_forward, delta_t=10
