@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from rigl.campaign.command import HELP, Parser, add_device, add_results, add_run, execute, positive
@@ -33,8 +32,6 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     """train what is left; the same command goes on after anything that stopped it"""
     asked = _request(options)
     limit = None if options.time_limit is None else seconds(options.time_limit)
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise ConfigError("a campaign starts its own processes (--workers): run it without torchrun")
     from rigl.training import tracking
 
     tracking.check(options.tracker)

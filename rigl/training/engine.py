@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rigl.sparsity.schedules import learning_rate
@@ -17,7 +17,6 @@ from rigl.training.augmentation import Normaliser, Plan, apply, draw, parts
 from rigl.training.config import DATASETS
 from rigl.training.data import Images
 from rigl.training.models.dropout import draw_from
-from rigl.training.ranks import ALONE, Ranks
 from rigl.training.run import Run
 
 EVALUATION_BATCH = 500
@@ -28,17 +27,15 @@ Tick = Callable[[], object]
 class Engine:
     """Takes the steps of `run` one by one. A context: what it sets on the model is taken off again.
 
-    ranks  the processes that share every batch
-
     What is drawn at random comes from generators that are seeded anew every epoch, so that a resumed run
     needs no saved random state, and several runs in one process do not disturb each other.
     """
 
     name = "eager"
 
-    def __init__(self, run: Run, ranks: Ranks = ALONE) -> None:
-        self.run, self.ranks = run, ranks
-        self.network = ranks.wrap(run.model, run.device)
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.network: nn.Module = run.model
         facts = DATASETS[run.config.dataset]
         self.normalise = Normaliser.of(facts.mean, facts.std, run.device)
         self.noise = torch.Generator(run.device)
@@ -60,44 +57,40 @@ class Engine:
         self.totals.zero_()
         self.run.model.train()
         self.steps(images, plan, tick)
-        self.ranks.same(self.run.model.buffers())
         return self._read(len(images))
 
     def plan(self, images: Images, number: int) -> Plan:
         """All that is drawn at random for an epoch, but for dropout, whose generator is seeded."""
         config = self.run.config
         seed = config.seed * 100_003 + number + 1
-        # Another stream than the plan's, and another one for each process.
-        self.noise.manual_seed(seed + 500_000_003 * (1 + self.ranks.rank))
+        self.noise.manual_seed(seed + 500_000_003)  # another stream than the plan's
         generator = torch.Generator(self.run.device).manual_seed(seed)
         return draw(images.x, config.batch_size, config.augmentation, generator)
 
     def steps(self, images: Images, plan: Plan, tick: Tick) -> None:
         for part in parts(plan, self.run.config.batch_size):
-            self.step(*self.batch(images, self.ranks.share(part)), of=len(part))
+            self.step(*self.batch(images, part))
             tick()
 
     def batch(self, images: Images, part: Plan) -> tuple[Tensor, Tensor]:
         return self.normalise(apply(images.x, part)), images.y[part.rows]
 
-    def step(self, x: Tensor, y: Tensor, of: int | None = None) -> Tensor:
-        """One optimiser step on this process's part of a batch `of` so many; its mean loss, on the device."""
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """One optimiser step on a batch; its mean loss, on the device."""
         self.set_learning_rate()
         self.run.optimizer.zero_grad()
-        loss = self.backward(x, y, of)
+        loss = self.backward(x, y)
         self.run.count_step()
         self.run.optimizer.step()
         return loss
 
-    def backward(self, x: Tensor, y: Tensor, of: int | None = None) -> Tensor:
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Gradients of a batch's mean loss, and that loss and the right answers added to the totals."""
         run = self.run
         with torch.autocast(run.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
             logits = self.network(x)
             loss = F.cross_entropy(logits, y, label_smoothing=run.config.label_smoothing)
-        # Averaged over processes, this is the mean over all images, also where their parts differ in size.
-        weight = 1.0 if of is None else len(y) * self.ranks.size / of
-        (loss if weight == 1.0 else loss * weight).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         self._add(loss.detach().double() * len(y), logits.detach(), y)
         return loss.detach()
 
@@ -121,7 +114,7 @@ class Engine:
         run.model.eval()
         self.totals.zero_()
         for part in parts(draw(images.x, EVALUATION_BATCH), EVALUATION_BATCH):
-            x, y = self.batch(images, self.ranks.share(part))
+            x, y = self.batch(images, part)
             with torch.autocast(run.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
                 logits = run.model(x)
             self._add(F.cross_entropy(logits.float(), y, reduction="sum").double(), logits, y)
@@ -131,7 +124,7 @@ class Engine:
         self.totals += torch.stack((loss, (logits.argmax(1) == y).sum().double()))
 
     def _read(self, count: int) -> Metrics:
-        loss, correct = self.ranks.sum(self.totals).tolist()
+        loss, correct = self.totals.tolist()
         return _rounded(loss / count, 4), _rounded(100 * correct / count, 2)
 
 

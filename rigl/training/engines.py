@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from rigl.training.capture import Captured, Repeats
-from rigl.training.config import DATASETS, ENGINES, ConfigError
+from rigl.training.config import ENGINES, ConfigError
 from rigl.training.devices import slug
 from rigl.training.engine import Engine
 from rigl.training.project import root
-from rigl.training.ranks import ALONE, Ranks
 from rigl.training.run import Run
 
 
@@ -37,17 +36,17 @@ class Compiled(Engine):
         torch.compiler.reset()  # of several networks in one process, the ninth would quietly run uncompiled
         self.network = torch.compile(run.model, dynamic=False)  # type: ignore[assignment]
 
-    def backward(self, x: Tensor, y: Tensor, of: int | None = None) -> Tensor:
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
         network = self.network
         if len(x) < self.run.config.batch_size:  # an epoch's last, which would be compiled for itself
             self.network = self.run.model
         try:
-            return super().backward(x, y, of)
+            return super().backward(x, y)
         finally:
             self.network = network
 
 
-def choose(run: Run, ranks: Ranks = ALONE, name: str = "auto") -> Engine:
+def choose(run: Run, name: str = "auto") -> Engine:
     """The engine called `name` for `run`.
 
     ``"eager"`` takes steps one by one, ``"captured"`` replays them as CUDA graphs (on a CPU, where there are
@@ -59,23 +58,14 @@ def choose(run: Run, ranks: Ranks = ALONE, name: str = "auto") -> Engine:
     """
     if name not in ENGINES:
         raise ConfigError(f"engine={name!r} is unknown: choose one of {', '.join(ENGINES)}")
-    images = DATASETS[run.config.dataset].train - run.config.validation
-    last = images % run.config.batch_size or run.config.batch_size
-    if last < ranks.size:
-        raise ConfigError(
-            f"batch_size={run.config.batch_size} leaves a last batch of {last} of {images} images for "
-            f"{ranks.size} processes: each needs one"
-        )
-    if name in ("captured", "compiled") and ranks.size > 1:
-        raise ConfigError(f"engine={name!r} is for one process: choose eager")
     if name == "compiled" and run.device.type != "cpu":
         raise ConfigError("engine='compiled' is for the CPU: choose auto")
     if name == "compiled":
         return Compiled(run)
     cuda = run.device.type == "cuda"
-    if name == "captured" or (name == "auto" and cuda and ranks.size == 1 and verified(run.device)):
+    if name == "captured" or (name == "auto" and cuda and verified(run.device)):
         return Captured(run, None if cuda else Repeats())
-    return Engine(run, ranks)
+    return Engine(run)
 
 
 def verdict_path(device: torch.device) -> Path:

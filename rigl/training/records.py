@@ -70,7 +70,7 @@ class Provenance(BaseModel):
     checkpoint, `resumed` times; several devices or engines are joined by a plus; memory in bytes.
 
     engine     how steps were taken: see `rigl.training.engines`
-    processes  that trained it together, each on its part of every batch
+    processes  that trained it together: 1, but for records of versions in which several could
     lanes      runs that shared the device and the process, and so its time and memory
 
     Where a run went on with other numbers of these, the largest stands.

@@ -23,11 +23,10 @@ from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
 from rigl.training import archive, engines, provenance, records, tracking
 from rigl.training.config import ConfigError, OneLineError, RunConfig
-from rigl.training.data import Dataset, load, shared
+from rigl.training.data import Dataset, shared
 from rigl.training.devices import device_name, isolated, resolve_device
 from rigl.training.engine import Engine
 from rigl.training.outcome import record_of
-from rigl.training.ranks import Ranks, join
 from rigl.training.records import Record
 from rigl.training.run import Run, Start, build_run, full_layers
 
@@ -75,67 +74,49 @@ def train(
     that is not a number ends the run with the status "diverged". The global random state is left as it
     was.
 
-    Under ``torchrun`` all processes make this call and train the one run together, each on its part of every
-    batch, on folders that they share; rank 0 writes, and all return its record. Batch norm sees each part by
-    itself, as usual.
-
     Raises ConfigError for knobs that cannot be and for a device or tracker that is not there, DataError and
     RecordError; Interrupted where `stop` said so.
     """
     tracking.check(tracker)
-    ranks, where = join(resolve_device(device))
+    where = resolve_device(device)
     path = records.path_of(config, results)
     checkpoint = checkpoint_of(config, results)
-    with _claimed(config, results, wait, ranks):
+    with _claimed(config, results, wait):
         if again:
-            ranks.first(lambda: checkpoint.unlink(missing_ok=True))
-        elif found := ranks.first(lambda: _finished(config, results, masks)):
+            checkpoint.unlink(missing_ok=True)
+        elif found := _finished(config, results, masks):
             return found
         options: dict[str, Any] = {
             **{"device": device, "results": results, "data": data, "progress": progress, "stop": stop},
             **{"wait": wait, "tracker": tracker, "engine": engine, "lanes": lanes},
         }
         start = _start(config, **options)
-        if ranks.size > 1:  # fetched by one process where it is missing
-            ranks.first(lambda: len(load(config.dataset, data).train))
         dataset = shared(config.dataset, data, config.pool, where)
         with isolated(where, threads(config)):
             run = build_run(config, where, start)
-            watch = partial(tracking.watch, tracker if ranks.rank == 0 else None, config, results)
-            with engines.choose(run, ranks, engine) as chosen:
+            watch = partial(tracking.watch, tracker, config, results)
+            with engines.choose(run, engine) as chosen:
                 record, final = _train(chosen, dataset, start, checkpoint, progress, stop, lanes, watch)
-
-        def keep() -> Record:
-            before = records.load(path) if path.exists() and not again else None
-            if before is not None and before.state_sha256 != record.state_sha256:
-                warnings.warn(
-                    f"{config.name} was trained again for its masks, came out different and replaces its "
-                    "record; runs that started from the old masks name theirs by source_masks",
-                    stacklevel=3,
-                )
-            if final:
-                archive.save_masks(final, config, results)
-            records.save(record, results)
-            checkpoint.unlink(missing_ok=True)
-            return record
-
-        return ranks.first(keep)
+        before = records.load(path) if path.exists() and not again else None
+        if before is not None and before.state_sha256 != record.state_sha256:
+            warnings.warn(
+                f"{config.name} was trained again for its masks, came out different and replaces its "
+                "record; runs that started from the old masks name theirs by source_masks",
+                stacklevel=2,
+            )
+        if final:
+            archive.save_masks(final, config, results)
+        records.save(record, results)
+        checkpoint.unlink(missing_ok=True)
+        return record
 
 
 @contextmanager
-def _claimed(config: RunConfig, results: str | Path, wait: bool, ranks: Ranks) -> Iterator[None]:
+def _claimed(config: RunConfig, results: str | Path, wait: bool) -> Iterator[None]:
     """For whoever may train `config` now. Raises filelock.Timeout where another does and `wait` is False."""
-    lock = FileLock(lock_of(config, results), timeout=-1 if wait else 0)
-
-    def claim() -> None:
-        checkpoint_of(config, results).parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-
-    ranks.first(claim)
-    try:
+    checkpoint_of(config, results).parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_of(config, results), timeout=-1 if wait else 0):
         yield
-    finally:
-        lock.release()
 
 
 def _finished(config: RunConfig, results: str | Path, masks: bool) -> Record | None:
@@ -233,7 +214,7 @@ def _train(
     watch: Callable[[int], AbstractContextManager[tracking.Watch]],
 ) -> tuple[Record, archive.Masks]:
     """Take `engine`'s run to its end, from `checkpoint` where there is one; its record and final masks."""
-    run, ranks = engine.run, engine.ranks
+    run = engine.run
     config = run.config
     done: dict[str, Any] = {
         **{"epoch": 0, "history": {}, "seconds": 0.0, "resumed": 0, "origin": _origin(engine, lanes)},
@@ -241,7 +222,7 @@ def _train(
         **{"density_steps": [], "densities": [], "forward": []},
     }
     _sample(run, done)
-    if ranks.first(checkpoint.exists):
+    if checkpoint.exists():
         done = _resume(engine, checkpoint, lanes) or done
     training, validation = dataset.split(config.validation)
     history: History = done["history"]
@@ -251,13 +232,13 @@ def _train(
         tqdm(
             total=config.total_steps,
             initial=done["epoch"] * config.steps_per_epoch,
-            disable=ranks.rank > 0 or (None if progress is None else not progress),
+            disable=None if progress is None else not progress,
             desc=config.label,
             unit="step",
         ) as bar,
     ):
         while done["epoch"] < config.total_epochs and not diverged:
-            if stop is not None and ranks.first(lambda: stop(done["epoch"], config.total_epochs)):
+            if stop is not None and stop(done["epoch"], config.total_epochs):
                 raise Interrupted(f"{config.name} was stopped after {done['epoch']} epochs")
             begin = time.perf_counter()
             loss, accuracy = engine.epoch(training, done["epoch"], bar.update)
@@ -274,7 +255,7 @@ def _train(
             done["seconds"] += time.perf_counter() - begin
             watched.epoch(run, metrics, len(training))
             bar.set_postfix(epoch=done["epoch"], density=f"{run.density():.3f}", **metrics)
-            ranks.first(lambda: _save({"run": run.save(), "done": done}, checkpoint))
+            _save({"run": run.save(), "done": done}, checkpoint)
     test = None
     if not diverged:
         loss, accuracy = engine.evaluate(dataset.test)
@@ -315,7 +296,6 @@ def _origin(engine: Engine, lanes: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": engine.run.precision,
         "engine": engine.name,
-        "processes": engine.ranks.size,
         "lanes": lanes,
     }
 
@@ -339,8 +319,7 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
         return None
     if now["commit"] != origin["commit"] or not now["clean"]:
         origin["clean"] = False if origin["commit"] else None
-    for key in ("processes", "lanes"):
-        origin[key] = max(now[key], origin[key])
+    origin["lanes"] = max(now["lanes"], origin["lanes"])
     for key in ("device", "engine"):
         if now[key] not in origin[key].split(" + "):
             origin[key] += f" + {now[key]}"
