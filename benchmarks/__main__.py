@@ -15,7 +15,7 @@ from benchmarks.table import table, verdicts
 from rigl.training import provenance, records
 from rigl.training.config import ConfigError
 from rigl.training.devices import device_name, isolated, resolve_device, resolve_precision, slug
-from rigl.training.engines import verdict_path, verified
+from rigl.training.engine import verdict_path, verified
 from rigl.training.project import root
 
 

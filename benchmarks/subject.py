@@ -13,7 +13,7 @@ from rigl.sparsity.methods import METHODS
 from rigl.training.augmentation import draw
 from rigl.training.config import DATASETS, RunConfig
 from rigl.training.data import Images
-from rigl.training.engines import choose
+from rigl.training.engine import choose
 from rigl.training.models.dropout import draw_from
 from rigl.training.run import Run, Start, build_run
 

@@ -17,8 +17,7 @@ from benchmarks.subject import noise, start_of
 from rigl.sparsity.methods import METHODS
 from rigl.training.config import RunConfig
 from rigl.training.data import Images
-from rigl.training.engine import Engine
-from rigl.training.engines import choose
+from rigl.training.engine import Engine, choose
 from rigl.training.run import build_run
 
 # Of a mean loss over an epoch, in float32; kernels are the same, so that it should be 0.

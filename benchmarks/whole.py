@@ -34,7 +34,7 @@ import sys, time, torch
 from rigl.training import provenance
 from benchmarks.subject import config
 from rigl.training.data import load
-from rigl.training.engines import choose
+from rigl.training.engine import choose
 from rigl.training.run import build_run
 knobs = config(sys.argv[2], 128, "rigl")
 device = torch.device(sys.argv[1])

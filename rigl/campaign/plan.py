@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rigl.campaign import journal
-from rigl.training import archive, records
+from rigl.training import records
 from rigl.training.config import RunConfig
 from rigl.training.records import RecordError
 from rigl.training.train import epochs_done, lock_of
@@ -68,7 +68,7 @@ def _look(config: RunConfig, results: str | Path, failed: dict[str, str], needed
     if path.exists():
         try:
             record = records.load(path)
-            masks = needed and archive.load_masks(config, results) is None
+            masks = needed and records.load_masks(config, results) is None
         except RecordError as error:
             return State(config, "damaged", error=str(error))
         if not masks:

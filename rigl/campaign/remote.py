@@ -16,7 +16,7 @@ from distributed import get_worker
 from rigl.campaign import journal
 from rigl.campaign.work import Order, Result, run_one, until
 from rigl.sparsity.distributions import DISTRIBUTIONS
-from rigl.training import archive, provenance, records
+from rigl.training import provenance, records
 from rigl.training.config import RunConfig
 from rigl.training.data import data_root
 from rigl.training.train import checkpoint_of, epochs_done
@@ -121,7 +121,7 @@ def inputs(config: RunConfig, folder: Path) -> Files:
     """What a run starts from: its checkpoint, its source's record and masks, and a record that it names."""
     paths = [checkpoint_of(config, folder), records.path_of(config, folder)]
     if config.source is not None:
-        paths += [*archive.paths(config.source, folder), records.path_of(config.source, folder)]
+        paths += [*records.mask_paths(config.source, folder), records.path_of(config.source, folder)]
     if isinstance(config.distribution, str) and config.distribution not in DISTRIBUTIONS:
         paths += folder.glob(f"*/{config.distribution}.json")
     return _read(paths, folder)
@@ -130,7 +130,7 @@ def inputs(config: RunConfig, folder: Path) -> Files:
 def outputs(config: RunConfig, folder: Path, result: Result) -> Files:
     """What a run leaves: its masks and record, or the checkpoint where it was stopped."""
     if result.outcome in ("finished", "diverged"):
-        return _read([*archive.paths(config, folder), records.path_of(config, folder)], folder)
+        return _read([*records.mask_paths(config, folder), records.path_of(config, folder)], folder)
     return _read([checkpoint_of(config, folder)], folder) if result.outcome == "stopped" else {}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from rigl.training import archive, records
+from rigl.training import records
 from rigl.training.config import ConfigError, RunConfig
 from rigl.training.records import RecordError
 
@@ -39,7 +39,7 @@ def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:
             continue
         sound += 1
         try:
-            archive.load_masks(record.config, root)
+            records.load_masks(record.config, root)
         except RecordError as error:
             tail = Path(record.config.dataset, f"{record.name}.npz")
             path = next(path for folder in ("masks", ".masks") if (path := root / folder / tail).exists())

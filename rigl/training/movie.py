@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rigl.training import engines, provenance
+from rigl.training import provenance
 from rigl.training.config import RunConfig
 from rigl.training.data import shared
 from rigl.training.devices import device_name, isolated, resolve_device
+from rigl.training.engine import choose
 from rigl.training.records import write_whole
 from rigl.training.run import Run, build_run, fingerprint
 from rigl.training.train import threads
@@ -46,7 +47,7 @@ def film(
     with isolated(where, threads(config)):
         run = build_run(config, where)
         camera = _Camera(run, layer)
-        with engines.choose(run) as engine:
+        with choose(run) as engine:
             for epoch in range(config.total_epochs):
                 engine.epoch(training, epoch, camera.look)
             _, accuracy = engine.evaluate(dataset.test)

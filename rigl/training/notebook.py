@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rigl.training import archive, records, tracking
+from rigl.training import records, tracking
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig, choose_protocol, parameters
 from rigl.training.devices import resolve_device
@@ -80,7 +80,7 @@ def _announcement(config: RunConfig, device: str, results: Path) -> str:
     if records.path_of(config, results).exists():
         return f"{what}: already trained, its record is read"
     seconds = training.expected_seconds(config, device)
-    if config.source and archive.load_masks(config.source, results) is None:
+    if config.source and records.load_masks(config.source, results) is None:
         what += f", after the {config.source.method} run that it starts from"
         seconds *= 2
     expected = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"

@@ -19,16 +19,15 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from rigl.sparsity.distributions import DISTRIBUTIONS
-from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.methods import METHODS
-from rigl.training import archive, engines, provenance, records, tracking
+from rigl.training import provenance, records, tracking
 from rigl.training.config import ConfigError, OneLineError, RunConfig
 from rigl.training.data import Dataset, shared
 from rigl.training.devices import device_name, isolated, resolve_device
-from rigl.training.engine import Engine
-from rigl.training.outcome import record_of
-from rigl.training.records import Record
-from rigl.training.run import Run, Start, build_run, full_layers
+from rigl.training.engine import Engine, choose
+from rigl.training.records import Flops, LayerRecord, Provenance, Record
+from rigl.training.run import Run, Start, build_run, fingerprint, full_layers
 
 # Below this many FLOPs a step a second CPU thread gains nothing, and on a busy machine costs a lot.
 ONE_THREAD_BELOW = 1e9
@@ -65,7 +64,7 @@ def train(
     stop      asked before every epoch, with the epochs done and those in all, whether to stop there
     wait      for another process that trains this config; else filelock.Timeout is raised
     tracker   ``"tensorboard"`` or ``"wandb"``: watch the run live, see `rigl.training.tracking`
-    engine    how steps are taken: see `rigl.training.engines.choose`
+    engine    how steps are taken: see `rigl.training.engine.choose`
     lanes     how many runs share the device with this one, for the record to say: see `rigl.train_lanes`
 
     After every epoch a checkpoint is written under ``results/.checkpoints``. After a kill the same call
@@ -95,7 +94,7 @@ def train(
         with isolated(where, threads(config)):
             run = build_run(config, where, start)
             watch = partial(tracking.watch, tracker, config, results)
-            with engines.choose(run, engine) as chosen:
+            with choose(run, engine) as chosen:
                 record, final = _train(chosen, dataset, start, checkpoint, progress, stop, lanes, watch)
         before = records.load(path) if path.exists() and not again else None
         if before is not None and before.state_sha256 != record.state_sha256:
@@ -105,7 +104,7 @@ def train(
                 stacklevel=2,
             )
         if final:
-            archive.save_masks(final, config, results)
+            records.save_masks(final, config, results)
         records.save(record, results)
         checkpoint.unlink(missing_ok=True)
         return record
@@ -122,7 +121,7 @@ def _claimed(config: RunConfig, results: str | Path, wait: bool) -> Iterator[Non
 def _finished(config: RunConfig, results: str | Path, masks: bool) -> Record | None:
     """The record, where there is one and, if they are asked for, its run's masks."""
     path = records.path_of(config, results)
-    if not path.exists() or (masks and archive.load_masks(config, results) is None):
+    if not path.exists() or (masks and records.load_masks(config, results) is None):
         return None
     checkpoint_of(config, results).unlink(missing_ok=True)  # left by a kill just after the record was written
     return records.load(path)
@@ -152,7 +151,7 @@ def _start(config: RunConfig, *, results: str | Path, **options: Any) -> Start:
     masks, are missing."""
     if config.source is not None:
         record = train(config.source, results=results, masks=True, **options)
-        masks = archive.load_masks(config.source, results)
+        masks = records.load_masks(config.source, results)
         if record.status != "finished" or masks is None:
             raise ConfigError(f"{config.method} needs {record.name}, which diverged")
         return Start(record, {name: torch.from_numpy(mask) for name, mask in masks.items()})
@@ -212,7 +211,7 @@ def _train(
     stop: Stop | None,
     lanes: int,
     watch: Callable[[int], AbstractContextManager[tracking.Watch]],
-) -> tuple[Record, archive.Masks]:
+) -> tuple[Record, records.Masks]:
     """Take `engine`'s run to its end, from `checkpoint` where there is one; its record and final masks."""
     run = engine.run
     config = run.config
@@ -330,3 +329,66 @@ def _save(state: dict[str, Any], path: Path) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     records.write_whole(path, buffer.getvalue())
+
+
+def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | None, start: Start) -> Record:
+    """The record of a run that is over; `done` as `rigl.training.train` keeps it, and the `test` accuracy in
+    percent, None where the run diverged."""
+    config = run.config
+    parameters = sum(p.numel() for p in run.model.parameters())
+    inactive = sum(mask.numel() - int(mask.sum()) for mask in run.sparsifier.masks.values())
+    history: dict[str, list[float | None]] = done["history"]
+    flops = flops_of(run, start.source)
+    return Record(
+        name=config.name,
+        status="diverged" if test is None else "finished",
+        config=config,
+        test_accuracy=test,
+        validation_accuracy=history["validation_accuracy"][-1] if config.validation else None,
+        history=history,
+        density_steps=done["density_steps"],
+        forward_ratio=[round(forward / flops.dense_forward, 6) for forward in done["forward"]],
+        source=start.source.name if start.source else None,
+        source_masks=fingerprint(start.masks) if start.masks else None,
+        layers=[
+            LayerRecord(name=layer.name, shape=layer.shape, density=list(density))
+            for layer, density in zip(run.layers, zip(*done["densities"], strict=True), strict=True)
+        ],
+        parameters=parameters,
+        active_parameters=parameters - inactive,
+        updates=run.sparsifier.update_count,
+        flops=flops,
+        state_sha256=fingerprint(run.state_dict()),
+        provenance=Provenance(
+            **done["origin"],
+            data_sha256=dataset.sha256,
+            started=done["started"],
+            wall_seconds=round(done["seconds"], 2),
+            peak_memory=provenance.peak_memory(run.device),
+            resumed=done["resumed"],
+        ),
+    )
+
+
+def flops_of(run: Run, source: Record | None) -> Flops:
+    """What a run cost, with that of the run that it started from where its method is to bear it."""
+    config, ledger = run.config, run.ledger
+    dense = forward_flops(full_layers(config))
+    mean = ledger.forward / ledger.steps
+    before = source.flops if source and METHODS[config.method].pays_source else None
+    training = training_flops(
+        config.method, dense, mean, delta_t=config.delta_t, source=before.training if before else 0.0
+    )
+    counted = ledger.training / ledger.steps
+    if before:
+        counted += before.training if before.counted is None else before.counted
+    forward = run.forward_flops()
+    return Flops(
+        dense_forward=dense,
+        forward=forward,
+        training=training,
+        train_ratio=config.multiplier * training / (3 * dense),
+        test_ratio=forward / dense,
+        mean_forward=mean,
+        counted=counted,
+    )

@@ -9,7 +9,7 @@ from benchmarks import limits, plain, steps, structured, subject, verify, whole
 from benchmarks.__main__ import main
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
-from rigl.training.engines import Captured
+from rigl.training.engine import Captured
 from rigl.training.run import full_layers
 
 CPU = torch.device("cpu")

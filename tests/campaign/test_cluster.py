@@ -17,7 +17,7 @@ from campaigns import config, events, meanwhile, wait_for
 
 from book.report import cluster as report
 from rigl.campaign import overhead, plan, runner, store, where
-from rigl.training import archive, records
+from rigl.training import records
 from rigl.training import train as training
 
 
@@ -165,7 +165,7 @@ def test_records_and_masks_travel_where_no_file_system_is_shared(dask, apart, tm
     assert outcome.status == 0
     for each in (*configs[:2], configs[0].source, configs[1].source):
         assert state(each, apart) == state(each, tmp_path / "alone")
-        ours, alone = (archive.load_masks(each, folder) for folder in (apart, tmp_path / "alone"))
+        ours, alone = (records.load_masks(each, folder) for folder in (apart, tmp_path / "alone"))
         assert ours.keys() == alone.keys()
         assert all((ours[name] == alone[name]).all() for name in ours)
     assert Counter(each["run"] for each in events(apart, "finish")) == dict.fromkeys(outcome.done, 1)

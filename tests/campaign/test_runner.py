@@ -16,7 +16,7 @@ from campaigns import config, events, meanwhile, wait_for
 
 from rigl.campaign import journal, plan, processes, runner, work
 from rigl.campaign.clock import Expected
-from rigl.training import archive, records
+from rigl.training import records
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig
 
@@ -288,7 +288,7 @@ def test_masks_that_were_not_kept_are_made_again_before_the_run_that_needs_them(
     outcome = campaign([ticket], tmp_path)
     assert (outcome.status, outcome.done) == (0, [ticket.source.name, ticket.name])
     assert [each["epoch"] for each in events(tmp_path, "start", ticket.source.name)] == [0, 1]
-    assert len(archive.load_masks(ticket.source, tmp_path)) > 0
+    assert len(records.load_masks(ticket.source, tmp_path)) > 0
     assert kept.read_bytes() == content
 
 

@@ -15,7 +15,7 @@ from rigl.campaign.cli import main
 from rigl.campaign.clock import Expected, clock, duration, epoch_flops, together
 from rigl.campaign.experiments import TABLES, Table
 from rigl.campaign.request import request, seconds
-from rigl.training import archive, records
+from rigl.training import records
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig
 from rigl.training.devices import device_name
@@ -125,7 +125,7 @@ def test_verify_sets_damaged_files_aside(results, capsys):
     assert main(line) == 0
     assert "3 records are sound, 0 files were damaged" in capsys.readouterr().out
     dense, static, rigl = (records.path_of(each, results) for each in asked().runs())
-    kept = archive.save_masks(archive.load_masks(asked().runs()[2], results), asked().runs()[2], results)
+    kept = records.save_masks(records.load_masks(asked().runs()[2], results), asked().runs()[2], results)
     kept.write_bytes(b"PK" + kept.read_bytes()[50:])
     changed = json.loads(static.read_text())
     changed["config"]["alpha"], changed["config"]["seed"] = 0.3, 5
@@ -370,7 +370,7 @@ def test_damaged_masks_are_a_damaged_run(results):
     assert state.status == "damaged"
     assert kept.name in state.error
     with pytest.raises(RecordError):
-        archive.load_masks(ticket, results)
+        records.load_masks(ticket, results)
 
 
 def test_the_notebooks_parameters(made, monkeypatch):

@@ -268,7 +268,7 @@ def test_a_storage_that_cannot_be_used_is_one_line(tmp_path, url, words):
         ("--distribution erc", "distribution='erc' is unknown"),
         ("--method dense", "method='dense' does not use both alpha and delta_t"),
         ("--method pruning", "method='pruning' does not use both alpha and delta_t"),
-        ("--method rigle", "method='rigle' is not right"),
+        ("--method rigle", "method='rigle' is unknown"),
         ("--protocol papr", "protocol='papr' is unknown"),
         ("--seeds 0,a", "seeds '0,a' is no list of numbers"),
         ("--sampler-seed -1", "sampler_seed=-1 is not right"),

@@ -15,12 +15,12 @@ from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.layers import describe
 from rigl.sparsity.methods import METHODS
 from rigl.sparsity.sparsifier import Sparsifier
-from rigl.training import archive
+from rigl.training import records
 from rigl.training.config import RunConfig
 from rigl.training.engine import Engine
 from rigl.training.models import build
-from rigl.training.outcome import flops_of
 from rigl.training.run import build_run
+from rigl.training.train import flops_of
 
 GROWING = [name for name, method in METHODS.items() if method.grow]
 RUN = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 2, "delta_t": 5}
@@ -56,8 +56,8 @@ def test_masks_are_not_lost_on_load(tmp_path, method, source):
             parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(step))
         optimizer.step()
     config = RunConfig(method=source)
-    archive.save_masks({name: mask.numpy() for name, mask in trained.masks.items()}, config, tmp_path)
-    found = archive.load_masks(config, tmp_path)
+    records.save_masks({name: mask.numpy() for name, mask in trained.masks.items()}, config, tmp_path)
+    found = records.load_masks(config, tmp_path)
     found = {name: torch.from_numpy(mask) for name, mask in found.items()}
 
     fresh = network()

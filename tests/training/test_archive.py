@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rigl.training import archive
-from rigl.training.archive import load_masks, save_masks
+from rigl.training import records
 from rigl.training.config import RunConfig
-from rigl.training.records import RecordError
+from rigl.training.records import RecordError, load_masks, save_masks
 
 SHAPES = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
 
@@ -60,7 +59,7 @@ def test_git_keeps_what_is_small_and_what_others_start_from(tmp_path, method, si
     noise = np.random.default_rng(0).random((size, size)) < 0.5
     path = save_masks({"a.weight": noise}, config, tmp_path)
     assert path == tmp_path / folder / "digits" / f"{config.name}.npz"
-    assert (path.stat().st_size > archive.SMALL) == (size == 600)
+    assert (path.stat().st_size > records.SMALL) == (size == 600)
     assert same(load_masks(config, tmp_path), {"a.weight": noise})
 
 

@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from rigl.training.crops import random_boxes, resize
+from rigl.training.augmentation import random_boxes, resize
 
 
 def generator(seed=0):

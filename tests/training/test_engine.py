@@ -9,10 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.subject import noise, prepared
 from rigl.sparsity.methods import METHODS
-from rigl.training import engines
-from rigl.training.capture import WARM_UP, Captured, Repeats
+from rigl.training import engine as engines
 from rigl.training.config import ConfigError, RunConfig
-from rigl.training.engine import Engine
+from rigl.training.engine import WARM_UP, Captured, Engine, Repeats
 from rigl.training.models import build
 from rigl.training.models.dropout import draw_from
 from rigl.training.train import train

@@ -10,7 +10,7 @@ import torch
 
 from book.report.movie import film, masks
 from rigl.sparsity.schedules import drop_fraction
-from rigl.training import archive, movie
+from rigl.training import movie, records
 from rigl.training.config import RunConfig
 from rigl.training.records import load, path_of
 from rigl.training.train import train
@@ -28,7 +28,7 @@ def test_film_is_the_run_that_is_trained(tmp_path: Path, knobs: dict) -> None:
     assert found["state_sha256"] == record.state_sha256
     assert found["test_accuracy"] == record.test_accuracy
     assert len(found["frames"]) == 1 + record.updates > 4
-    final = archive.load_masks(config, tmp_path)["fc3.weight"]
+    final = records.load_masks(config, tmp_path)["fc3.weight"]
     first = movie.build_run(config, torch.device("cpu")).sparsifier.masks["fc3.weight"]
     views = masks(found)
     assert np.array_equal(views[-1][1], final)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rigl.sparsity.methods import METHODS
-from rigl.training import archive, records
+from rigl.training import records
 from rigl.training import train as training
 from rigl.training.augmentation import draw
 from rigl.training.config import ConfigError, RunConfig
@@ -59,7 +59,7 @@ def test_every_method_learns_and_is_recorded(tmp_path, method, preset):
     assert len(record.density_steps) == len(record.forward_ratio) == len(record.layers[0].density)
     assert record.density_steps[-1] == 129 - (updates if preset == "google" else 0)
     assert record.forward_ratio[-1] == pytest.approx(record.flops.test_ratio, abs=1e-6)
-    masks = archive.load_masks(record.config, tmp_path)
+    masks = records.load_masks(record.config, tmp_path)
     assert (masks is not None) == rule.masked
     if rule.masked:
         assert {name: round(float(mask.mean()), 9) for name, mask in masks.items()} == {
@@ -196,7 +196,7 @@ def test_a_run_interrupted_in_what_it_starts_from(tmp_path, dies_after, method):
 
 
 def _masks(config, results):
-    return archive.load_masks(config, results).values()
+    return records.load_masks(config, results).values()
 
 
 def interrupted(config, results, monkeypatch, change=lambda: None):
@@ -327,14 +327,14 @@ def test_the_same_initial_weights_and_the_final_mask_of_another_run(
     training.build_run(RunConfig(**{**knobs, "method": "dense"}), torch.device("cpu"))
     dense, _ = beginnings[RunConfig(**{**knobs, "method": "dense"}).name]
     weights, masks = beginnings[record.name]
-    kept = archive.load_masks(first, tmp_path)
+    kept = records.load_masks(first, tmp_path)
     assert masks.keys() == kept.keys()
     assert all(torch.equal(masks[name], torch.from_numpy(kept[name])) for name in kept)
     assert any(not torch.equal(mask, masks[name]) for name, mask in beginnings[first.name][1].items())
     assert all(torch.equal(weights[name], dense[name] * masks.get(name, 1)) for name in dense)
     if method == "lottery":
         assert all(torch.equal(value, dense[name]) for name, value in beginnings[first.name][0].items())
-        end = archive.load_masks(record.config, tmp_path)
+        end = records.load_masks(record.config, tmp_path)
         assert all((end[name] == kept[name]).all() for name in kept)
         assert record.flops.counted == pytest.approx(before.flops.counted + 3 * record.flops.forward)
     else:
@@ -370,7 +370,7 @@ def test_a_source_made_again_that_came_out_different_says_so(tmp_path):
     config = RunConfig(**{**SMALL, "epochs": 1, "method": "lottery"})
     first = train(config.source, device="cpu", results=tmp_path)
     (kept,) = tmp_path.glob("*masks/digits/*.npz")
-    masks = archive.load_masks(config.source, tmp_path)
+    masks = records.load_masks(config.source, tmp_path)
     kept.unlink()
     records.save(first.model_copy(update={"state_sha256": "0" * 64}), tmp_path)
     with pytest.warns(UserWarning, match=r"pruning_.* was trained again for its masks, came out different"):
