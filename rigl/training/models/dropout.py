@@ -29,9 +29,8 @@ def random_keep(input: Tensor, p: float, generator: torch.Generator) -> tuple[Te
     """Ones where `input` is kept and zeros where it is dropped, of its dtype, and the probability of a one:
     1 - `p` rounded to sixteen bits.
 
-    torch's bernoulli_ draws its numbers one by one on one thread, a third of a training step on a CPU. Here
-    each 64-bit number decides about four values. Which ones are kept depends on the shape alone, not on the
-    memory format.
+    On a CPU torch's bernoulli_ draws its numbers one by one on one thread. Here each 64-bit number
+    decides about four values. Which ones are kept depends on the shape alone, not on the memory format.
     """
     dropped = min(max(round(p * LEVELS), 0), LEVELS - 1)
     # Images are laid out channels last: numbers in that order need no transposition.
