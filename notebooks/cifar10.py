@@ -17,7 +17,7 @@
 # Tables 1 and 2 and Figure 1 of the study {cite}`sundar2021rigging`: a WideResNet-22-2 on CIFAR-10 by every method, at
 # densities from 0.05 to 0.5. Only the protocol `paper` is the study's own; choose at the top which one to see. `tenth` is
 # the same network for a tenth of the epochs. `laptop` is a WRN-10-2 on images mean-pooled to 16 x 16 for 20 epochs, on one processor core: not the study's
-# network, and short, but the methods come apart on it.
+# network, and short.
 #
 # A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
 # nothing has been run it gives the command that would.
