@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from rigl.campaign.clock import duration
+from rigl.training.estimate import duration
 
 ALL = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
 EACH = "{desc} {n_fmt}/{total_fmt} epochs|{bar}| {remaining} left"

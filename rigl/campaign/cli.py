@@ -18,13 +18,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _plan(options: argparse.Namespace, _: float) -> int:
     """rows, runs, what is done, and the FLOPs and the time that are left on this machine"""
     asked = _request(options)
-    from rigl.campaign import view
-    from rigl.campaign.clock import clock
+    from rigl.campaign import status
+    from rigl.training.estimate import estimator
 
-    states, expect = view.look(asked, options.results), clock(options.device, options.results)
-    print(view.plan_table(asked, states, expect).to_string(index=False))
-    found = list(states.values())
-    print("\n".join(view.headline(found, expect, options.workers or 1, options.device)))
+    states = status.look(asked.runs(), options.results)
+    estimate = estimator(options.device, options.results)
+    print(status.plan_table(asked, states, estimate).to_string(index=False))
+    print("\n".join(status.headline(states, estimate, options.workers or 1, options.device)))
     return 0
 
 
@@ -49,12 +49,13 @@ def _run(options: argparse.Namespace, begun: float) -> int:
 
         place = where.parse(options.cluster)
         workers, here = place.workers or 1, place.local
-    from rigl.campaign import runner, view
-    from rigl.campaign.clock import clock
+    from rigl.campaign import runner, status
+    from rigl.training.estimate import estimator
 
-    expect = clock(options.device, options.results) if here else None  # other machines have their own pace
-    found = list(view.look(asked, options.results).values())
-    print("\n".join(view.headline(found, expect, workers, options.device)), flush=True)
+    # other machines have their own pace
+    estimate = estimator(options.device, options.results) if here else None
+    found = status.look(asked.runs(), options.results)
+    print("\n".join(status.headline(found, estimate, workers, options.device)), flush=True)
     outcome = runner.run(
         asked.runs(),
         results=options.results,
@@ -63,7 +64,7 @@ def _run(options: argparse.Namespace, begun: float) -> int:
         workers=workers,
         time_limit=limit,
         begun=begun,
-        expect=expect,
+        estimate=estimate,
         lanes=options.lanes or 1,
         cluster=options.cluster,
         tracker=options.tracker,
@@ -76,25 +77,25 @@ def _run(options: argparse.Namespace, begun: float) -> int:
 def _status(options: argparse.Namespace, _: float) -> int:
     """what is done, running, begun, failed and left"""
     asked = _request(options)
-    from rigl.campaign import view
+    from rigl.campaign import status
 
-    states = view.look(asked, options.results)
-    print(view.status_table(asked, states).to_string(index=False))
-    for line in view.details(states.values()):
+    states = status.look(asked.runs(), options.results)
+    print(status.status_table(asked, states).to_string(index=False))
+    for line in status.details(states):
         print(line)
-    return view.exit_status(states.values())
+    return status.exit_status(states)
 
 
 def _export(options: argparse.Namespace, _: float) -> int:
     """the records of tables, or all there are, as one table (.csv, .parquet)"""
-    from rigl.campaign import store
+    from rigl.campaign import status
 
     if options.output:
-        store.check_format(options.output)
+        status.check_format(options.output)
     names = [config.name for config in _request(options).runs()] if options.tables else None
-    table = store.export(options.results, names)
+    table = status.export(options.results, names)
     if options.output:
-        store.write(table, options.output)
+        status.write(table, options.output)
         print(f"{len(table)} records in {options.output}")
     else:
         sys.stdout.write(table.to_csv(index=False))
@@ -103,26 +104,13 @@ def _export(options: argparse.Namespace, _: float) -> int:
 
 def _verify(options: argparse.Namespace, _: float) -> int:
     """read every record and set damaged ones aside"""
-    from rigl.campaign import store
+    from rigl.campaign import status
 
-    sound, damaged = store.verify(options.results)
+    sound, damaged = status.verify(options.results)
     for place, reason in damaged:
         print(f"{reason}; moved to {place}")
     print(f"{sound} records are sound, {len(damaged)} files were damaged")
     return 1 if damaged else 0
-
-
-def _overhead(_: argparse.Namespace, __: float) -> int:
-    """measure how many runs that do nothing a second go through a Dask cluster here"""
-    from rigl.campaign import overhead, where
-
-    where.parse("local:1")
-    found = overhead.measure()
-    rate = found["runs_per_second"]
-    print(f"{rate['median']:.1f} runs a second ({rate['low']:.1f} to {rate['high']:.1f}), ", end="")
-    print(f"{found['workers']} workers, the first after {found['seconds_to_start']:.1f} s, {found['device']}")
-    print(f"stored in {overhead.store(found)}")
-    return 0
 
 
 def _parser() -> Parser:
@@ -171,8 +159,6 @@ def _parser() -> Parser:
     command = commands.add_parser("verify", help=_verify.__doc__, description=_verify.__doc__)
     command.set_defaults(do=_verify)
     add_results(command)
-    command = commands.add_parser("overhead", help=_overhead.__doc__, description=_overhead.__doc__)
-    command.set_defaults(do=_overhead)
     return parser
 
 

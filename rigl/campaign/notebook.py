@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from rigl.campaign import runner, view
-from rigl.campaign.clock import Clock, clock
+from rigl.campaign import runner, status
 from rigl.campaign.request import Request, request, seconds
 from rigl.campaign.runner import Outcome
+from rigl.campaign.status import State
 from rigl.training.config import ConfigError, parameters
+from rigl.training.estimate import Estimator, estimator
 from rigl.training.project import root
 
 ASKED = ("tables", "protocol", "seeds", "densities", "dataset", "model")
@@ -30,20 +31,24 @@ class Campaign:
     workers: int
     time_limit: float | None
     run: bool
-    expect: Clock
+    estimate: Estimator
 
     def plan(self) -> pd.DataFrame:
-        """`rigl.campaign.view.plan_table` of it, now."""
-        return view.plan_table(self.request, view.look(self.request, self.results), self.expect)
+        """`rigl.campaign.status.plan_table` of it, now."""
+        return status.plan_table(self.request, self._look(), self.estimate)
 
     def status(self) -> pd.DataFrame:
-        """`rigl.campaign.view.status_table` of it, now."""
-        return view.status_table(self.request, view.look(self.request, self.results))
+        """`rigl.campaign.status.status_table` of it, now."""
+        return status.status_table(self.request, self._look())
 
     def summary(self) -> str:
         """How much is done and left, now, and each run that is on, was begun, diverged or failed."""
-        states = list(view.look(self.request, self.results).values())
-        return "\n".join(view.headline(states, self.expect, self.workers, self.device) + view.details(states))
+        states = self._look()
+        lines = status.headline(states, self.estimate, self.workers, self.device)
+        return "\n".join(lines + status.details(states))
+
+    def _look(self) -> list[State]:
+        return status.look(self.request.runs(), self.results)
 
     def train(self) -> Outcome | None:
         """Train what is left, where that was asked for."""
@@ -55,7 +60,7 @@ class Campaign:
             device=self.device,
             workers=self.workers,
             time_limit=self.time_limit,
-            expect=self.expect,
+            estimate=self.estimate,
         )
 
 
@@ -79,5 +84,5 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> Campaign:
         workers=workers,
         time_limit=None if limit is None else seconds(str(limit)),
         run=run,
-        expect=clock(device, results),
+        estimate=estimator(device, results),
     )

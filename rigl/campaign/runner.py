@@ -13,17 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rigl.campaign import journal, plan, processes
+from rigl.campaign import journal, processes, status
 from rigl.campaign.bars import Bars
-from rigl.campaign.clock import Clock, epoch_flops
 from rigl.campaign.crew import Crew, Gone, Lane, WorkerError
 from rigl.campaign.experiments import with_sources
 from rigl.campaign.local import Local
-from rigl.campaign.plan import State
-from rigl.campaign.store import tidy
+from rigl.campaign.status import State, tidy
 from rigl.campaign.work import Order, Result, Warned
 from rigl.training.config import RunConfig
 from rigl.training.data import data_root
+from rigl.training.estimate import Estimator, epoch_flops
 
 POLL = 0.5
 # So often may workers die, one after another, over one run without finishing an epoch of it.
@@ -90,7 +89,7 @@ class Campaign:
     crew: Crew
     bars: Bars
     end: float | None = None
-    expect: Clock | None = None
+    estimate: Estimator | None = None
     tracker: str | None = None
     lanes: int = 1
     engine: str = "auto"
@@ -115,7 +114,7 @@ def run(
     time_limit: float | None = None,
     begun: float | None = None,
     progress: bool | None = None,
-    expect: Clock | None = None,
+    estimate: Estimator | None = None,
     cluster: str | None = None,
     tracker: str | None = None,
     engine: str = "auto",
@@ -130,7 +129,7 @@ def run(
                 run stops after an epoch where the next would not be done in time, and goes on next time; at
                 the limit at the latest, when it loses the epoch that it is in
     progress    bars; None shows them in a terminal or a notebook only
-    expect      tells how long a run takes, so that none is begun whose first epoch would not be done in time
+    estimate    tells how long a run takes, so that none is begun whose first epoch would not be done in time
     tracker, engine  as for `rigl.train`
 
     A finished run is not repeated, and one that another process trains is left to it, and waited for. Ctrl-C
@@ -138,7 +137,7 @@ def run(
     others go on; a full disk stops all, since none could go on. Raises WorkerError where no worker is to be
     had.
     """
-    found = plan.look(with_sources(configs), results)
+    found = status.look(with_sources(configs), results)
     (Path(results) / ".checkpoints").mkdir(parents=True, exist_ok=True)
     tidy(results)
     jobs = {state.config.name: _job(state) for state in found}
@@ -158,7 +157,7 @@ def run(
         bars=Bars(*_work(jobs), crew.count, progress),
         # A process also takes a while to start and to end.
         end=None if time_limit is None else begin + time_limit - min(10.0, 0.1 * time_limit),
-        expect=expect,
+        estimate=estimate,
         tracker=tracker,
         lanes=lanes,
         engine=engine,
@@ -260,8 +259,8 @@ def _ready(campaign: Campaign) -> Iterator[Job]:
 
 def _look_again(campaign: Campaign, job: Job) -> None:
     """What is there of a run now: another process may train it, or have done so."""
-    (state,) = plan.look([job.config], campaign.results)
-    if job.masks and plan.running(job.config, campaign.results):
+    (state,) = status.look([job.config], campaign.results)
+    if job.masks and status.running(job.config, campaign.results):
         job.status, job.look = "elsewhere", time.monotonic() + 2 * POLL
     elif job.masks:
         job.status = "left"
@@ -276,7 +275,8 @@ def _look_again(campaign: Campaign, job: Job) -> None:
 
 
 def _order(campaign: Campaign, each: Worker, job: Job) -> None:
-    epoch = campaign.expect(job.config).seconds / job.config.total_epochs if campaign.expect else None
+    whole = campaign.estimate(job.config) if campaign.estimate else None
+    epoch = whole.seconds / job.config.total_epochs if whole else None
     left = None if campaign.end is None else campaign.end - time.monotonic()
     job.status, each.job, each.fresh = "running", job, True
     each.lane.send(
@@ -313,7 +313,7 @@ def _heard_result(campaign: Campaign, each: Worker, result: Result) -> None:
     campaign.bars.idle(each.index)
     if job is None:
         return
-    if result.outcome in plan.DONE:
+    if result.outcome in status.DONE:
         _done(campaign, job, result.outcome, result.accuracy)
     elif result.outcome == "failed":
         _fail(campaign, job, str(result.error))

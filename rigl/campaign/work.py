@@ -21,10 +21,10 @@ from filelock import Timeout
 from tqdm.auto import tqdm
 
 from rigl.campaign import journal
-from rigl.campaign.clock import kind
 from rigl.training import records
 from rigl.training.config import OneLineError, RunConfig
 from rigl.training.devices import use_threads
+from rigl.training.estimate import kind
 from rigl.training.train import Interrupted, Stop, checkpoint_of, train
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)

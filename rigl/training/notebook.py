@@ -12,6 +12,7 @@ from rigl.training import records, tracking
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig, choose_protocol, parameters
 from rigl.training.devices import resolve_device
+from rigl.training.estimate import estimator
 from rigl.training.project import root
 from rigl.training.records import Record
 
@@ -79,14 +80,13 @@ def _announcement(config: RunConfig, device: str, results: Path) -> str:
     )
     if records.path_of(config, results).exists():
         return f"{what}: already trained, its record is read"
-    seconds = training.expected_seconds(config, device)
     if config.source and records.load_masks(config.source, results) is None:
-        what += f", after the {config.source.method} run that it starts from"
-        seconds *= 2
-    expected = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
+        what += f", and before that the {config.source.method} run that it starts from"
     where = resolve_device(device)
     threads = f", threads: {training.threads(config)}" if where.type == "cpu" else ""
-    return f"{what}: about {expected} on {where}{threads}"
+    found = estimator(device, results)(config)
+    time = f"{found}, judged by {found.basis}" if found else "no earlier run here tells how long it takes"
+    return f"{what}, on {where}{threads}: {time}"
 
 
 def _check_writable(folder: Path) -> None:

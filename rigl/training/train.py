@@ -8,9 +8,9 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,64 +39,67 @@ class Interrupted(OneLineError, RuntimeError):
     """A run that was asked to stop: the same call goes on from its checkpoint."""
 
 
-def train(
-    config: RunConfig,
-    *,
-    device: str = "auto",
-    results: str | Path = "results",
-    data: str | Path | None = None,
-    progress: bool | None = None,
-    again: bool = False,
-    masks: bool = False,
-    stop: Stop | None = None,
-    wait: bool = True,
-    tracker: str | None = None,
-    engine: str = "auto",
-    lanes: int = 1,
-) -> Record:
-    """Train as `config` says and keep the record under `results`; a finished run's record is just read.
+@dataclass(frozen=True)
+class Options:
+    """How a run is trained; nothing here decides its result.
 
     device    ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ...
-    data      where the data sets lie: see `rigl.training.data.load`
-    progress  a bar; None shows one in a terminal or a notebook only
+    results   folder of the records
+    data      folder of the data sets: see `rigl.training.data.load`
+    progress  whether to show a bar; None shows one in a terminal or a notebook only
     again     train anew, although there is a record or a checkpoint
     masks     train anew where there is a record, but not its run's final masks
     stop      asked before every epoch, with the epochs done and those in all, whether to stop there
-    wait      for another process that trains this config; else filelock.Timeout is raised
+    wait      wait for another process that trains this config; else filelock.Timeout is raised
     tracker   ``"tensorboard"`` or ``"wandb"``: watch the run live, see `rigl.training.tracking`
     engine    how steps are taken: see `rigl.training.engine.choose`
     lanes     how many runs share the device with this one, for the record to say: see `rigl.train_lanes`
+    """
+
+    device: str = "auto"
+    results: str | Path = "results"
+    data: str | Path | None = None
+    progress: bool | None = None
+    again: bool = False
+    masks: bool = False
+    stop: Stop | None = None
+    wait: bool = True
+    tracker: str | None = None
+    engine: str = "auto"
+    lanes: int = 1
+
+
+def train(config: RunConfig, options: Options | None = None, **changes: Any) -> Record:
+    """Train as `config` says and keep the record under ``options.results``; a finished run's record is read.
+
+    `changes` are fields of `Options`: ``train(config, device="cpu")`` is
+    ``train(config, Options(device="cpu"))``.
 
     After every epoch a checkpoint is written under ``results/.checkpoints``. After a kill the same call
-    goes on from there and ends with the same weights, masks, momentum and metrics, bit for bit, on the
+    resumes from there and ends with the same weights, masks, momentum and metrics, bit for bit, on the
     same device. Of two processes that train one config, the second waits and reads the record. A loss
-    that is not a number ends the run with the status "diverged". The global random state is left as it
-    was.
+    that is not a number ends the run with the status "diverged". The global random state does not change.
 
-    Raises ConfigError for knobs that cannot be and for a device or tracker that is not there, DataError and
-    RecordError; Interrupted where `stop` said so.
+    Raises ConfigError for knobs that cannot be and for a device or tracker that is not available, DataError
+    and RecordError; Interrupted where `stop` said so.
     """
-    tracking.check(tracker)
-    where = resolve_device(device)
+    options = replace(options or Options(), **changes)
+    tracking.check(options.tracker)
+    where, results = resolve_device(options.device), options.results
     path = records.path_of(config, results)
     checkpoint = checkpoint_of(config, results)
-    with _claimed(config, results, wait):
-        if again:
+    with _claimed(config, results, options.wait):
+        if options.again:
             checkpoint.unlink(missing_ok=True)
-        elif found := _finished(config, results, masks):
+        elif found := _finished(config, results, options.masks):
             return found
-        options: dict[str, Any] = {
-            **{"device": device, "results": results, "data": data, "progress": progress, "stop": stop},
-            **{"wait": wait, "tracker": tracker, "engine": engine, "lanes": lanes},
-        }
-        start = _start(config, **options)
-        dataset = shared(config.dataset, data, config.pool, where)
+        start = _start(config, options)
+        dataset = shared(config.dataset, options.data, config.pool, where)
         with isolated(where, threads(config)):
             run = build_run(config, where, start)
-            watch = partial(tracking.watch, tracker, config, results)
-            with choose(run, engine) as chosen:
-                record, final = _train(chosen, dataset, start, checkpoint, progress, stop, lanes, watch)
-        before = records.load(path) if path.exists() and not again else None
+            with choose(run, options.engine) as engine:
+                record, final = _train(engine, dataset, start, options)
+        before = records.load(path) if path.exists() and not options.again else None
         if before is not None and before.state_sha256 != record.state_sha256:
             warnings.warn(
                 f"{config.name} was trained again for its masks, came out different and replaces its "
@@ -146,11 +149,11 @@ def epochs_done(config: RunConfig, results: str | Path = "results") -> int:
         return 0
 
 
-def _start(config: RunConfig, *, results: str | Path, **options: Any) -> Start:
-    """Find what `config` starts from under `results`; the run that it needs is trained where it, or its
-    masks, are missing."""
+def _start(config: RunConfig, options: Options) -> Start:
+    """Find what `config` starts from; a source whose record or masks are missing is trained first."""
+    results = options.results
     if config.source is not None:
-        record = train(config.source, results=results, masks=True, **options)
+        record = train(config.source, options, masks=True, again=False)
         masks = records.load_masks(config.source, results)
         if record.status != "finished" or masks is None:
             raise ConfigError(f"{config.method} needs {record.name}, which diverged")
@@ -164,74 +167,40 @@ def _start(config: RunConfig, *, results: str | Path, **options: Any) -> Start:
     return Start()
 
 
-def expected_seconds(config: RunConfig, device: str = "auto") -> float:
-    """How long `config` would take here, judged by a few steps on noise."""
-    where = resolve_device(device)
-    with isolated(where, threads(config)):
-        if config.source is not None:
-            build_run(
-                _plain(config.source), where
-            )  # what cannot be trained is refused before anything starts
-        run = build_run(_plain(config), where)
-        channels, *image = config.input_shape
-        noise = torch.Generator(where).manual_seed(0)
-        x = torch.randn(config.batch_size, *image, channels, device=where, generator=noise).permute(
-            0, 3, 1, 2
-        )
-        y = torch.zeros(config.batch_size, dtype=torch.int64, device=where)
-        times = []
-        with Engine(run) as engine:
-            for _ in range(4):
-                begin = time.perf_counter()
-                float(engine.step(x, y))
-                times.append(time.perf_counter() - begin)
-    return 1.1 * min(times[1:]) * config.total_steps
-
-
-def _plain(config: RunConfig) -> RunConfig:
-    """`config` for a few steps on noise: without what other runs have to leave first."""
-    given = config.distribution_name not in (None, *DISTRIBUTIONS)
-    if config.source is None and not given:
-        return config
-    return RunConfig(**{**config.model_dump(), "method": "static", "distribution": "erk"})
-
-
 def threads(config: RunConfig) -> int:
     """CPU threads that `config` trains with: torch's own number, or one where a step is small."""
     step = 3 * config.batch_size * forward_flops(full_layers(config))
     return 1 if step < ONE_THREAD_BELOW else torch.get_num_threads()
 
 
-def _train(
-    engine: Engine,
-    dataset: Dataset,
-    start: Start,
-    checkpoint: Path,
-    progress: bool | None,
-    stop: Stop | None,
-    lanes: int,
-    watch: Callable[[int], AbstractContextManager[tracking.Watch]],
-) -> tuple[Record, records.Masks]:
-    """Take `engine`'s run to its end, from `checkpoint` where there is one; its record and final masks."""
-    run = engine.run
+def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> tuple[Record, records.Masks]:
+    """Take `engine`'s run to its end, from its checkpoint where there is one; its record and final masks."""
+    run, stop = engine.run, options.stop
     config = run.config
+    checkpoint = checkpoint_of(config, options.results)
     done: dict[str, Any] = {
-        **{"epoch": 0, "history": {}, "seconds": 0.0, "resumed": 0, "origin": _origin(engine, lanes)},
-        **{"started": datetime.now(UTC).isoformat(timespec="seconds")},
-        **{"density_steps": [], "densities": [], "forward": []},
+        "epoch": 0,
+        "history": {},
+        "seconds": 0.0,
+        "resumed": 0,
+        "origin": _origin(engine, options.lanes),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "density_steps": [],
+        "densities": [],
+        "forward": [],
     }
     _sample(run, done)
     if checkpoint.exists():
-        done = _resume(engine, checkpoint, lanes) or done
+        done = _resume(engine, checkpoint, options.lanes) or done
     training, validation = dataset.split(config.validation)
     history: History = done["history"]
     diverged = _diverged(history)
     with (
-        watch(done["epoch"]) as watched,
+        tracking.watch(options.tracker, config, options.results, done["epoch"]) as watched,
         tqdm(
             total=config.total_steps,
             initial=done["epoch"] * config.steps_per_epoch,
-            disable=None if progress is None else not progress,
+            disable=None if options.progress is None else not options.progress,
             desc=config.label,
             unit="step",
         ) as bar,

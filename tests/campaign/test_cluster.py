@@ -1,6 +1,5 @@
 """Campaigns on Dask: a real scheduler and real workers, each a process, and whatever may happen to them."""
 
-import json
 import os
 import random
 import signal
@@ -15,8 +14,7 @@ from pathlib import Path
 import pytest
 from campaigns import config, events, meanwhile, wait_for
 
-from book.report import cluster as report
-from rigl.campaign import overhead, plan, runner, store, where
+from rigl.campaign import runner, status, where
 from rigl.training import records
 from rigl.training import train as training
 
@@ -182,13 +180,13 @@ def test_a_run_that_is_stopped_brings_its_checkpoint_home(dask, apart, tmp_path)
 
     def interrupt():
         wait_for(lambda: [path for name in ("one", "two") for path in (tmp_path / name).rglob("*.pt")])
-        assert plan.running(long, apart)
+        assert status.running(long, apart)
         os.kill(os.getpid(), signal.SIGINT)
 
     with meanwhile(interrupt):
         outcome = campaign(dask, [long], apart)
     assert (outcome.status, outcome.reason) == (3, "interrupted")
-    assert not plan.running(long, apart)
+    assert not status.running(long, apart)
     begun = training.epochs_done(long, apart)
     assert begun > 0
     assert len(events(apart, "stop", long.name)) == 1
@@ -376,24 +374,11 @@ def test_two_hundred_runs_through_random_kills(dask, tmp_path, root):
     print(dict(kills))
     assert runner_process.returncode == 0, (tmp_path / "runner.log").read_text()
     assert set(kills) == {"one", "two", "runner"}
-    assert store.verify(results) == (200, [])
+    assert status.verify(results) == (200, [])
     assert len(list(results.glob("digits/*"))) == 200
     finished = Counter(each["run"] for each in events(results, "finish"))
     assert set(finished.values()) == {1}
     assert not list(results.rglob("*.part"))
-
-
-@pytest.mark.slow
-def test_the_overhead_is_measured_and_can_be_read(tmp_path, monkeypatch):
-    monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
-    found = overhead.measure(runs=20, workers=1)
-    assert found["runs"] == 20
-    assert 0 < found["runs_per_second"]["low"] <= found["runs_per_second"]["high"]
-    path = overhead.store(found)
-    assert path.name.startswith("dask-")
-    assert report.overheads() == [{**json.loads(path.read_text()), "file": path.name}]
-    assert report.rates().loc[0, "Runs"] == 20
-    assert "RIGL_RESULTS" not in os.environ
 
 
 def test_the_number_of_workers_follows_the_runs_that_can_be_done(tmp_path):

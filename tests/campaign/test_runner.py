@@ -14,12 +14,12 @@ from collections import Counter
 import pytest
 from campaigns import config, events, meanwhile, wait_for
 
-from rigl.campaign import journal, plan, processes, runner, work
-from rigl.campaign.clock import Expected
-from rigl.campaign.store import tidy
+from rigl.campaign import journal, processes, runner, status, work
+from rigl.campaign.status import tidy
 from rigl.training import records
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig
+from rigl.training.estimate import Estimate
 
 
 def campaign(configs, results, **options):
@@ -27,7 +27,7 @@ def campaign(configs, results, **options):
 
 
 def status_of(configs, results):
-    return {state.config.name: state.status for state in plan.look(configs, results)}
+    return {state.config.name: state.status for state in status.look(configs, results)}
 
 
 def gone(pid):
@@ -159,7 +159,7 @@ def test_ctrl_c_stops_after_the_epoch_and_the_same_command_goes_on(tmp_path):
     assert outcome.left == [each.name for each in configs]
     assert len(events(tmp_path, "stop", configs[0].name)) == 1
     assert not events(tmp_path, "died")
-    (state, _) = plan.look(configs, tmp_path)
+    (state, _) = status.look(configs, tmp_path)
     assert (state.status, state.done) == ("begun", False)
     assert state.epochs > 0
     nothing_half_written(tmp_path)
@@ -185,12 +185,12 @@ def test_at_the_time_limit_the_rest_is_left(tmp_path, monkeypatch):
     assert set(outcome.left) == {long.name, config().name}
     assert "2 (the time is up); the same command goes on" in " ".join(outcome.lines())
     assert training.epochs_done(long, tmp_path) >= 1
-    assert not plan.running(long, tmp_path)
+    assert not status.running(long, tmp_path)
     nothing_half_written(tmp_path)
 
 
 def test_a_run_whose_first_epoch_would_come_too_late_is_not_begun(tmp_path):
-    outcome = campaign([config()], tmp_path, time_limit=1000, expect=lambda _: Expected(1e6, 1, "the test"))
+    outcome = campaign([config()], tmp_path, time_limit=1000, estimate=lambda _: Estimate(1e6, 1, "the test"))
     assert (outcome.status, outcome.reason) == (3, "no time for another epoch")
     assert not events(tmp_path, "start")
 
@@ -258,9 +258,9 @@ def test_one_run_says_how_far_it_came(tmp_path, monkeypatch):
     assert training.epochs_done(whole, tmp_path) == 2
     lock = training.FileLock(training.lock_of(whole, tmp_path))
     with lock:
-        assert plan.running(whole, tmp_path)
+        assert status.running(whole, tmp_path)
         assert work.run_one(whole, results=tmp_path, device="cpu").outcome == "busy"
-    assert not plan.running(whole, tmp_path)
+    assert not status.running(whole, tmp_path)
     result = work.run_one(whole, results=tmp_path, device="cpu")
     assert (result.outcome, result.sound) == ("finished", True)
     assert [each["event"] for each in journal.notes(tmp_path)] == ["start", "stop", "start", "finish"]
@@ -280,7 +280,7 @@ def test_masks_that_were_not_kept_are_made_again_before_the_run_that_needs_them(
     (kept,) = tmp_path.glob("*masks/digits/*.npz")
     content = kept.read_bytes()
     kept.unlink()
-    states = plan.look([ticket.source, ticket], tmp_path)
+    states = status.look([ticket.source, ticket], tmp_path)
     assert [(state.status, state.masks) for state in states] == [("left", True), ("left", False)]
     stopped = work.run_one(
         ticket.source, results=tmp_path, device="cpu", masks=True, stop=lambda done, _: done == 1

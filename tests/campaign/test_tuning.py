@@ -351,9 +351,9 @@ def test_a_file_that_is_no_study_is_named(done, tmp_path):
 
 
 def test_records_and_verify_leave_studies_alone(done):
-    from rigl.campaign import store
+    from rigl.campaign import status
 
     folder, study = done
     assert len(records.frame(folder)) == 8
-    assert store.verify(folder) == (8, [])
+    assert status.verify(folder) == (8, [])
     assert list(studies.studies(folder)) == [study]

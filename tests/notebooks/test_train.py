@@ -33,7 +33,7 @@ def test_a_run_leaves_its_record_and_says_so(success):
     record = records.load(records.path_of(config, folder / "results"))
     text = printed(executed)
     assert text.startswith(
-        "protocol smoke: rigl-erk at density 0.2, lenet-300-100 on digits, 2 epochs: about"
+        "protocol smoke: rigl-erk at density 0.2, lenet-300-100 on digits, 2 epochs, on cpu, threads: 1: "
     )
     assert f"test accuracy: {record.test_accuracy:.2f} %" in text
     assert record.config == config

@@ -19,7 +19,7 @@ from rigl.training.data import DataError
 from rigl.training.devices import isolated
 from rigl.training.engine import Engine
 from rigl.training.run import fingerprint
-from rigl.training.train import expected_seconds, threads, train
+from rigl.training.train import threads, train
 
 SMALL = {"model": "lenet-300-100", "epochs": 3, "delta_t": 20}
 
@@ -97,8 +97,6 @@ def test_random_state_and_mode_are_left_as_they_were(tmp_path):
     before = torch.get_rng_state()
     deterministic = torch.backends.cudnn.deterministic
     run(tmp_path, epochs=1)
-    for method in ("rigl", "lottery"):
-        assert expected_seconds(RunConfig(**{**SMALL, "method": method}), "cpu") > 0
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == before_threads
     assert torch.backends.cudnn.deterministic == deterministic
@@ -450,7 +448,6 @@ def test_densities_of_another_runs_end(tmp_path):
     assert (record.config.density, record.source) == (None, None)
     assert record.density == pytest.approx(ended.density, abs=1e-6)
     assert record.name.startswith(f"static-as-{ended.config.run_id}_")
-    assert expected_seconds(record.config, "cpu") > 0
     missing = RunConfig(distribution="rigl_0123abcd")
     with pytest.raises(ConfigError, match="distribution='rigl_0123abcd': no such record under") as caught:
         train(missing, device="cpu", results=tmp_path)

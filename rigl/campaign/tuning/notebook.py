@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rigl.campaign.clock import clock, duration
 from rigl.campaign.request import seconds
 from rigl.campaign.studies import Settings
 from rigl.campaign.tuning.request import ASKED, check_optuna, request
 from rigl.training import records, tracking
 from rigl.training.config import ConfigError, parameters
 from rigl.training.devices import resolve_device
+from rigl.training.estimate import duration, estimator
 from rigl.training.project import root
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ class Tuning:
         left = max(settings.trials - counts.complete, 0)
         lines = [f"study {settings.name}", f"{counts.complete} of {settings.trials} trials complete"]
         if left:
-            each = clock(self.options.device, self.results)(settings.config).seconds
-            lines.append(f"left: {left}, about {duration(left * len(settings.seeds) * each)}")
+            each = estimator(self.options.device, self.results)(settings.config)
+            time = f", about {duration(left * len(settings.seeds) * each.seconds)}" if each else ""
+            lines.append(f"left: {left}{time}")
         return "\n".join(lines)
 
     def run(self) -> Outcome:

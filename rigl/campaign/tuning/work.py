@@ -19,12 +19,12 @@ import optuna
 import torch
 
 from rigl.campaign import processes
-from rigl.campaign.clock import clock, duration
 from rigl.campaign.studies import Settings, Study
 from rigl.campaign.tuning.store import Counts, Store, Taken
 from rigl.campaign.work import Result, run_one
 from rigl.training import records
 from rigl.training.config import OneLineError, RunConfig
+from rigl.training.estimate import duration, estimator
 
 POLL = 0.5
 
@@ -110,15 +110,15 @@ def run(settings: Settings, options: Options) -> Outcome:
 class Stop:
     """Asked before every epoch whether to stop: when told to, or when that epoch would not be done in time.
 
-    All runs of a study take as long, so one's pace tells the next one's; the first is judged by the clock.
+    All runs of a study take as long, so one's pace tells the next one's; the first is judged by earlier ones.
     """
 
     def __init__(self, settings: Settings, options: Options, stopping: Event) -> None:
         self._stopping, self._end = stopping, options.end
         self._epoch, self._last = 0.0, (0, 0.0)
         if self._end is not None:
-            whole = clock(options.device, options.results)(settings.config).seconds
-            self._epoch = whole / settings.config.total_epochs
+            whole = estimator(options.device, options.results)(settings.config)
+            self._epoch = whole.seconds / settings.config.total_epochs if whole else 0.0
 
     def __call__(self, done: int = 0, total: int = 0) -> bool:
         now = time.monotonic()

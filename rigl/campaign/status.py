@@ -1,0 +1,272 @@
+"""What there is of a campaign's runs, on disk and right now: plan, status, verify, export."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+
+from rigl.campaign import journal
+from rigl.campaign.request import Request
+from rigl.training import records
+from rigl.training.config import ConfigError, RunConfig
+from rigl.training.devices import resolve_device
+from rigl.training.estimate import Estimate, Estimator, duration, epoch_flops
+from rigl.training.records import RecordError
+from rigl.training.train import epochs_done, lock_of
+
+DONE = ("finished", "diverged")
+STATUSES = (*DONE, "running", "begun", "failed", "damaged", "left")
+SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class State:
+    """What is there of a run.
+
+    status    "finished" or "diverged" (a record is there), "running" (a process trains it right now),
+              "begun" (it goes on from a checkpoint), "failed" (when last tried), "damaged" (its record or
+              masks), "left"
+    epochs    how many are done
+    accuracy  on the test images, percent
+    masks     whether it is trained again only for its final masks, which another run starts from
+    """
+
+    config: RunConfig
+    status: str
+    epochs: int = 0
+    accuracy: float | None = None
+    error: str | None = None
+    masks: bool = False
+
+    @property
+    def done(self) -> bool:
+        return self.status in DONE
+
+
+def look(configs: Sequence[RunConfig], results: str | Path) -> list[State]:
+    """The state of each of `configs` under `results`."""
+    failed = journal.failures(results)
+    there = {config.name for config in configs if records.path_of(config, results).exists()}
+    needed = {config.source.name for config in configs if config.source and config.name not in there}
+    return [_look(config, results, failed, config.name in needed) for config in configs]
+
+
+def running(config: RunConfig, results: str | Path) -> bool:
+    """Whether some process trains `config` right now."""
+    path = lock_of(config, results)
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _look(config: RunConfig, results: str | Path, failed: dict[str, str], needed: bool) -> State:
+    path = records.path_of(config, results)
+    masks = False
+    if path.exists():
+        try:
+            record = records.load(path)
+            masks = needed and records.load_masks(config, results) is None
+        except RecordError as error:
+            return State(config, "damaged", error=str(error))
+        if not masks:
+            return State(config, record.status, config.total_epochs, record.test_accuracy)
+    epochs = epochs_done(config, results)
+    if running(config, results):
+        return State(config, "running", epochs, masks=masks)
+    if config.name in failed:
+        return State(config, "failed", epochs, error=failed[config.name], masks=masks)
+    return State(config, "begun" if epochs else "left", epochs, masks=masks)
+
+
+def plan_table(request: Request, states: Sequence[State], estimate: Estimator) -> pd.DataFrame:
+    """A row for each row of the tables, with what is done of it, and the FLOPs and time that are left."""
+    lines, named = [], {state.config.name: state for state in states}
+    for name in request.tables:
+        lines += [_line(name, [named[run.name] for run in row], estimate) for row in request.rows(name)]
+    asked = {run.name for name in request.tables for row in request.rows(name) for run in row}
+    extra = [state for state in states if state.config.name not in asked]
+    for config in {_without_seed(state.config): state.config for state in extra}.values():
+        same = [s for s in extra if _without_seed(s.config) == _without_seed(config)]
+        lines.append(_line("for other rows", same, estimate))
+    return pd.DataFrame(lines)
+
+
+def status_table(request: Request, states: Sequence[State]) -> pd.DataFrame:
+    """How many runs of each table are in which state."""
+    lines, named = [], {state.config.name: state for state in states}
+    for name in request.tables:
+        mine = [named[run.name] for row in request.rows(name) for run in row]
+        counts = Counter(state.status for state in mine)
+        lines.append({"Table": name, "Runs": len(mine), **{each: counts[each] for each in STATUSES}})
+    return pd.DataFrame(lines)
+
+
+def details(states: Iterable[State]) -> list[str]:
+    """A line for every run that is on, was begun, diverged or failed."""
+    found = []
+    for state in states:
+        name, epochs = state.config.name, f"{state.epochs} of {state.config.total_epochs} epochs done"
+        if state.status in ("running", "begun"):
+            found.append(f"{state.status}: {name}, {epochs}")
+        elif state.status in ("diverged", "failed", "damaged"):
+            found.append(f"{state.status}: {name}" + (f": {state.error}" if state.error else ""))
+    return found
+
+
+def headline(
+    states: Sequence[State], estimate: Estimator | None, workers: int = 1, device: str = "auto"
+) -> list[str]:
+    """How much there is and how much is left, with the time for it where `estimate` knows it."""
+    counts = Counter(state.status for state in states)
+    words = ", ".join(f"{counts[each]} {each}" for each in STATUSES if counts[each])
+    lines = [f"{len(states)} runs: {words}"]
+    left = [state for state in states if not state.done]
+    if left:
+        flops = f"left: {sum(_flops(state) for state in left):.1e} FLOPs (masks save none here)"
+        found = [(state, estimate(state.config) if estimate else None) for state in left]
+        known = [(state, each) for state, each in found if each]
+        seconds = sum(_share(state) * each.seconds / together(each, workers, device) for state, each in known)
+        by = f" with {workers} workers" if workers > 1 else ""
+        but = f", and {len(left) - len(known)} runs of unknown length" if len(known) < len(left) else ""
+        lines.append(f"{flops}, about {duration(seconds)}{by}{but}" if known else flops)
+        lines += [f"judged by {basis}" for basis in dict.fromkeys(each.basis for _, each in known)]
+    return lines
+
+
+def together(estimate: Estimate, workers: int, device: str) -> float:
+    """How many times as fast `workers` get through such runs as one: those on one GPU share it."""
+    devices = device.split(",")
+    if resolve_device(devices[0]).type != "cpu":
+        return min(workers, len(devices))
+    return min(workers, max(1, torch.get_num_threads() // estimate.threads))
+
+
+def exit_status(states: Iterable[State]) -> int:
+    """0 all done, 1 some failed, 3 some left."""
+    found = {state.status for state in states}
+    return 1 if found & {"failed", "damaged"} else 3 if found - set(DONE) else 0
+
+
+def _line(name: str, states: Sequence[State], estimate: Estimator) -> dict[str, Any]:
+    config = states[0].config
+    left = [state for state in states if not state.done]
+    known = [(state, each) for state in left if (each := estimate(state.config))]
+    seconds = sum(_share(state) * each.seconds for state, each in known)
+    return {
+        "Table": name,
+        "Data": config.dataset,
+        "Model": config.model,
+        "Method": config.method,
+        "Masks": config.distribution_name or "-",
+        "Size": "-" if config.method == "dense" else config.size,
+        "Length": f"{config.multiplier}x",
+        "Changed": config.changes("flops") or "-",
+        "Done": f"{len(states) - len(left)}/{len(states)}",
+        "FLOPs left": f"{sum(_flops(state) for state in left):.1e}" if left else "-",
+        "Time left": duration(seconds) if known and len(known) == len(left) else "?" if left else "-",
+    }
+
+
+def _share(state: State) -> float:
+    """How much of a run is left."""
+    return 0.0 if state.done else 1 - state.epochs / state.config.total_epochs
+
+
+def _flops(state: State) -> float:
+    return _share(state) * state.config.total_epochs * epoch_flops(state.config)
+
+
+def _without_seed(config: RunConfig) -> str:
+    return RunConfig(**{**config.model_dump(), "seed": 0}).name
+
+
+def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:
+    """Read every record under `results`, and the masks of its run where they were kept.
+
+    A record must be valid, its config must hash to its name, and it must lie where its config says. What is
+    damaged is moved to ``.damaged`` in the same folder. Returns how many records are sound, and where each
+    damaged file now lies and why.
+    """
+    root, sound, damaged = Path(results), 0, []
+    for path in records.paths(root):
+        try:
+            record = records.load(path)
+            if path != records.path_of(record.config, root):
+                raise RecordError(f"{path}: belongs into the folder {record.config.dataset}")
+        except RecordError as error:
+            damaged.append((_set_aside(path, root), str(error)))
+            continue
+        sound += 1
+        try:
+            records.load_masks(record.config, root)
+        except RecordError as error:
+            tail = Path(record.config.dataset, f"{record.name}.npz")
+            path = next(path for folder in ("masks", ".masks") if (path := root / folder / tail).exists())
+            damaged.append((_set_aside(path, root), str(error)))
+    return sound, damaged
+
+
+def export(results: str | Path, names: Collection[str] | None = None) -> pd.DataFrame:
+    """The records under `results`, those called `names` or all: `records.frame`, and every knob of a run
+    that is no column of it. Raises RecordError for a damaged file."""
+    found = list(records.records(results))
+    table = records.tabulate(found)
+    for knob in [key for key in RunConfig.model_fields if key not in table.columns]:
+        table[knob] = [record.config.model_dump()[knob] for _, record in found]
+    return table if names is None else table[table["name"].isin(list(names))].reset_index(drop=True)
+
+
+def check_format(path: str | Path) -> None:
+    """Raise ConfigError where a table cannot be written to `path`."""
+    if Path(path).suffix not in SUFFIXES:
+        raise ConfigError(f"{path}: a table is written as {' or '.join(SUFFIXES)}")
+    if Path(path).suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise ConfigError(f"{path}: this needs pyarrow: pip install pyarrow, or write .csv")
+
+
+def write(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table whole or not at all, in the format that its suffix names. Raises ConfigError."""
+    check_format(path)
+    if Path(path).suffix == ".csv":
+        content = table.to_csv(index=False).encode()
+    else:
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, engine="pyarrow", index=False)
+        content = buffer.getvalue()
+    records.write_whole(Path(path), content)
+
+
+def tidy(results: str | Path) -> None:
+    """Remove the partial files of processes that were killed while they wrote, but of no run that is on."""
+    root = Path(results)
+    for partial in root.rglob(".*.part"):
+        run = partial.name.removeprefix(".").rsplit(".", 3)[0]
+        lock = root / ".checkpoints" / f"{run}.lock"
+        with suppress(Timeout, OSError):
+            if lock.exists():
+                with FileLock(lock, timeout=0):
+                    partial.unlink(missing_ok=True)
+
+
+def _set_aside(path: Path, root: Path) -> Path:
+    place = root / ".damaged" / path.relative_to(root)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    while place.exists():
+        count += 1
+        place = place.with_name(f"{path.name}.{count}")
+    return path.rename(place)

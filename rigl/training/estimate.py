@@ -1,0 +1,119 @@
+"""How long a run takes, judged by runs and benchmarks that were measured before.
+
+A mask saves no time here: a sparse step takes as long as a dense one. Only a small dense network is smaller.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rigl.sparsity.flops import forward_flops
+from rigl.training import records
+from rigl.training.config import DATASETS, RunConfig
+from rigl.training.devices import device_name, resolve_device
+from rigl.training.models import layers_of
+from rigl.training.project import root
+from rigl.training.records import Record, RecordError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The `seconds` of a whole run with `threads` CPU threads, and in words what they are judged by."""
+
+    seconds: float
+    threads: int
+    basis: str
+
+    def __str__(self) -> str:
+        return f"about {duration(self.seconds)}"
+
+
+Estimator = Callable[[RunConfig], Estimate | None]
+
+
+def estimator(device: str = "auto", results: str | Path = "results") -> Estimator:
+    """A function that estimates how long a run takes alone on `device`; None where nothing is known.
+
+    It goes by records of the same network and data on this device, in `results` or in the project's own
+    folder; without any, by this device's benchmark (``bench/*.json`` there), scaled by FLOPs. Of several
+    devices, joined by commas, the first counts. Raises ConfigError for a device that is not available.
+    """
+    name = device_name(resolve_device(device.split(",")[0]))
+    folders = [Path(results)]
+    with suppress(FileNotFoundError):
+        folders.append(root() / "results")
+    known = [record for record in _records(folders) if record.provenance.device == name and _alone(record)]
+    measured = _benchmark(name, folders)
+
+    def estimate(config: RunConfig) -> Estimate | None:
+        if alike := [record for record in known if kind(record.config) == kind(config)]:
+            same = [record for record in alike if record.config.method == config.method] or alike
+            step = median(record.provenance.wall_seconds / _steps(record) for record in same)
+            threads = max(record.provenance.threads for record in same)
+            basis = f"{len(alike)} runs of {config.model} on {name}"
+            return Estimate(step * config.total_steps, threads, basis)
+        if measured:
+            benched = RunConfig(protocol="paper", dataset="cifar10", model=measured["model"], method="dense")
+            rate = measured["images_per_second"]["dense"] * step_flops(benched)
+            seconds = epoch_flops(config) * config.total_epochs / rate
+            return Estimate(seconds, measured["threads"], f"the benchmark of {measured['model']} on {name}")
+        return None
+
+    return estimate
+
+
+def kind(config: RunConfig) -> tuple[Any, ...]:
+    """What makes a step of one run take as long as another's."""
+    small = config.density if config.method == "small-dense" else None
+    return config.model, config.dataset, config.pool, config.batch_size, config.precision, small
+
+
+def step_flops(config: RunConfig) -> float:
+    """FLOPs that a device takes for one training step on one image."""
+    classes = DATASETS[config.dataset].classes
+    return 3 * forward_flops(layers_of(config.model, classes, config.width_factor, config.input_shape))
+
+
+def epoch_flops(config: RunConfig) -> float:
+    """FLOPs that a device takes for one epoch."""
+    return step_flops(config) * (DATASETS[config.dataset].train - config.validation)
+
+
+def duration(seconds: float) -> str:
+    """A time in words: ``"40 s"``, ``"12 min"``, ``"3.5 h"``, ``"2.1 days"``."""
+    for unit, size, limit in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
+        if seconds < limit * size:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _records(folders: list[Path]) -> Iterator[Record]:
+    paths = {path.name: path for folder in folders for path in records.paths(folder)}
+    for path in paths.values():
+        with suppress(RecordError):  # `verify` is there to name these
+            yield records.load(path)
+
+
+def _benchmark(name: str, folders: list[Path]) -> dict[str, Any] | None:
+    for folder in folders:
+        for path in sorted(folder.glob("bench/*.json")):
+            found: dict[str, Any] = json.loads(path.read_text())
+            if found.get("device") == name and "images_per_second" in found:
+                return found
+    return None
+
+
+def _alone(record: Record) -> bool:
+    """Whether a run's time is its own."""
+    return record.provenance.lanes == record.provenance.processes == 1
+
+
+def _steps(record: Record) -> int:
+    """Steps that a run took, also where it diverged early."""
+    return record.config.steps_per_epoch * max(len(record.history["train_loss"]), 1)
