@@ -14,45 +14,41 @@
 # %% [markdown]
 # # On a cluster
 #
-# `python -m rigl.campaign` gets through the report on one machine. With `--cluster` it does so on as many as there
-# are, on [Dask](https://distributed.dask.org), which this needs beside the rest:
+# `python -m rigl.campaign` gets through the report's runs, each of which is a task of
+# [Dask](https://distributed.dask.org): on one machine with `--workers`, on many with `--cluster`.
 #
 # ```bash
-# pip install -e ".[cluster]"
+# pip install -e ".[campaign]"
 # ```
 #
-# A task is one run. Order, bars, journal, exit status and `--time-limit` are those of a campaign on one machine, and
-# campaigns on one folder of results share the work. A run whose worker is lost begins on another: from its last
-# checkpoint where the workers share a file system with the campaign, else anew. So does one whose campaign was
-# killed, by the same command.
+# Order, bars, exit status and `--time-limit` are the same everywhere, and campaigns on one folder of results share
+# the work. If a worker is lost, its run resumes on another from its last checkpoint; if the campaign is killed, rerun
+# the same command. **All machines need one folder of results**, under the same path: a run on a worker that does not
+# see it fails with a line that says so, and ends the campaign.
 #
 # ## Several GPUs of one machine
 #
 # ```bash
-# python -m rigl.campaign run table2 --protocol paper --cluster local:4 --device cuda
+# python -m rigl.campaign run table2 --protocol paper --workers 4 --device cuda
 # ```
 #
-# starts four processes, each with a GPU of its own; `--device cuda:0,cuda:2` names which. On CPUs, `local:4` shares
-# the cores out.
+# starts four processes, each with a GPU of its own; `--device cuda:0,cuda:2` names which. With `--lanes 3` each trains
+# three runs at a time, as threads that share its GPU: a WRN-22-2 leaves most of a large one idle. On CPUs, workers and
+# lanes share the cores out.
 #
-# ## A scheduler that is there
+# ## A scheduler
 #
 # Start it and its workers with Dask's own commands, where this package is installed, and name its address:
 #
 # ```bash
 # dask scheduler                                                                      # on one machine
-# CUDA_VISIBLE_DEVICES=0 dask worker tcp://HOST:8786 --nthreads 4 --resources GPU=1   # for each GPU of each
+# CUDA_VISIBLE_DEVICES=0 dask worker tcp://HOST:8786 --nthreads 1 --resources GPU=1   # for each GPU of each
 # python -m rigl.campaign run table2 --protocol paper --device cuda --cluster tcp://HOST:8786
 # ```
 #
-# A run on the device `cuda` goes only to workers that say they have a GPU, one at a time to each. A worker trains
-# with as many CPU threads as its `--nthreads`. Data sets are looked for in each worker's `RIGL_DATA`.
-#
-# A worker that sees the campaign's folder of results under the same path, or under the one that its `RIGL_RESULTS`
-# names, writes there itself. Any other keeps what it is at in a folder of its own: records and masks are sent to the
-# campaign as a run ends, masks that a run starts from are sent along with it, and checkpoints come back from runs
-# that are stopped. At the time limit, or at a second Ctrl-C, the campaign ends at once, and a run on such a worker
-# after the epoch that it is in.
+# A run on the device `cuda` goes only to workers that say they have a GPU, one at a time to each; with
+# `--nthreads 3`, and `--lanes 3` for the campaign, three at a time. On CPUs, a worker trains as many runs at a time as
+# it has threads. Data sets are looked for in each worker's `RIGL_DATA`.
 #
 # ## Slurm
 #
@@ -78,8 +74,7 @@
 # ```
 #
 # on a machine that may send jobs. A job at the end of its `walltime` is a lost worker like any other: another job is
-# sent, and its run goes on. The campaign itself has to stay up, in `tmux`, say; if it does not, the same command
-# goes on.
+# sent, and its run resumes. The campaign itself has to stay up, in `tmux`, say; if it does not, rerun the command.
 #
 # ## What the report takes, on paper
 #
@@ -121,12 +116,3 @@ for benchmark in measured:
         f"({benchmark['images_per_second']['dense']:,.0f} images a second). Three seeds.",
     )
     results.show_text(cluster.verdict(benchmark))
-
-# %% [markdown]
-# What a task costs by itself was measured with runs that do nothing, whose records lie at the worker already:
-# each is read there, sent, checked and written here (`python -m rigl.campaign overhead`).
-
-# %% tags=["remove-input"]
-results.show_table(
-    cluster.rates(), "Runs that do nothing, through a scheduler and workers that are processes here."
-)

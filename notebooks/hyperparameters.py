@@ -60,7 +60,7 @@ page.show(plots.learning_rates)
 # %% [markdown]
 # ## Searches
 #
-# Every study in `results/studies`, whatever its protocol. `python -m rigl.campaign.tuning run` does one, and so does
+# Every study in `results/studies`, whatever its protocol. `python -m rigl.campaign tune` does one, and so does
 # `notebooks/tune.ipynb`. The best of several trials owes part of its validation accuracy to luck, since that is what it
 # was picked by; it is held against the recommended setting in test accuracy, which played no part in the search. The
 # map of each study's space is as in the study's supplement, with every trial marked; its colours between trials are

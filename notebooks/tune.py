@@ -25,13 +25,13 @@
 # ```
 #
 # A trial's runs are records like any other. A finished trial is never repeated, and whatever stopped a study, the
-# same command goes on. In a shell, `python -m rigl.campaign.tuning` does the same, for several studies. As it stands, the
+# same command goes on. In a shell, `python -m rigl.campaign tune` does the same, for several studies. As it stands, the
 # notebook does a few trials on digits, to be tried out in seconds: they tell nothing about RigL.
 
 # %% tags=["remove-cell"]
 from book.report import figures, studies
 from book.report import results as pages
-from rigl.campaign.tuning import notebook
+from rigl.campaign import notebook
 
 before = set(globals())
 
@@ -54,7 +54,7 @@ results: str = "results"  # folder of the run records, from the project's own fo
 tracker: str = None  # tensorboard or wandb: watch the runs live
 
 # %% tags=["remove-input"]
-tuning = notebook.configure(globals(), before)
+tuning = notebook.configure_tuning(globals(), before)
 print(tuning.summary())
 
 # %% tags=["remove-output"]

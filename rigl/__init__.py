@@ -34,4 +34,10 @@ __all__ = [*_HOMES, "__version__"]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'rigl' has no attribute {name!r}")
-    return getattr(import_module(f"rigl.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"rigl.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "rigl").partition(".")[0] == "rigl":
+            raise
+        hint = f'rigl.{name} needs {error.name}: pip install -e ".[train]"'
+        raise ImportError(hint, name=error.name) from None

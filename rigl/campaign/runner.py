@@ -1,32 +1,71 @@
-"""Gives runs to workers until all are done, the time is up, or somebody says stop.
+"""Gets through runs until all are done, the time is up, or somebody says stop.
 
-All that must survive is in the results themselves: records, checkpoints, and the lock that whoever trains a
-run holds, which the system takes from a process that dies. A runner only remembers what it has tried.
+One run at a time is a plain loop in this process. Several are tasks of Dask's, on this machine or on a
+cluster; what a run starts from is the future of another one. All that must survive is in the results
+themselves: records, checkpoints, and the lock that whoever trains a run holds, which the system takes from a
+process that dies. A runner only remembers what it has tried.
 """
 
 from __future__ import annotations
 
-import itertools
+import errno
+import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
 
-from rigl.campaign import journal, processes, status
+import torch
+from filelock import Timeout
+
+from rigl.campaign import status
 from rigl.campaign.bars import Bars
-from rigl.campaign.crew import Crew, Gone, Lane, WorkerError
+from rigl.campaign.cluster import DEATHS, GPU, WorkerError, check, connect
 from rigl.campaign.experiments import with_sources
-from rigl.campaign.local import Local
-from rigl.campaign.status import State, tidy
-from rigl.campaign.work import Order, Result, Warned
-from rigl.training.config import RunConfig
+from rigl.campaign.signals import heard
+from rigl.campaign.status import State
+from rigl.training import provenance
+from rigl.training.config import ConfigError, OneLineError, RunConfig
 from rigl.training.data import data_root
-from rigl.training.estimate import Estimator, epoch_flops
+from rigl.training.devices import use_threads
+from rigl.training.estimate import Estimator, epoch_flops, kind
+from rigl.training.train import Interrupted, Options, Stop, train
 
-POLL = 0.5
-# So often may workers die, one after another, over one run without finishing an epoch of it.
-DEATHS = 5
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+POLL = 0.5  # seconds between two looks at the time
+LOOK = 2.0  # seconds between two looks at a run that another process trains
+
+# Of this process, when it is a worker: who told its runs to stop, how long a step of each kind of run takes,
+# and whether its GPU cannot be used any more.
+STOPPED: set[str] = set()
+_PACES: dict[Any, float] = {}
+_BROKEN = threading.Event()
+_MINE = threading.local()
+
+
+@dataclass(frozen=True)
+class Result:
+    """How far a run came.
+
+    outcome   "finished" or "diverged" (its record is there), "stopped" (it was told to), "busy" (another
+              process trains it) or "failed"
+    accuracy  on the test images, percent
+    closes    why the whole campaign has to end: any other run would fail just so
+    """
+
+    outcome: Literal["finished", "diverged", "stopped", "busy", "failed"]
+    accuracy: float | None = None
+    error: str | None = None
+    closes: str | None = None
 
 
 @dataclass
@@ -47,37 +86,89 @@ class Outcome:
         """What there is to say."""
         found = [f"done: {len(self.done)} of {len(self.done) + len(self.left) + len(self.failed)} runs"]
         if self.left:
-            found.append(f"left: {len(self.left)} ({self.reason}); the same command goes on")
+            found.append(f"left: {len(self.left)} ({self.reason}); rerun the same command to resume")
         if self.failed:
             found += [f"failed: {len(self.failed)}", *(f"  {n}: {error}" for n, error in self.failed.items())]
         return found
 
 
+def run_one(config: RunConfig, options: Options) -> Result:
+    """Train `config` as `rigl.train` does, unless another process does, and say how far it came.
+
+    Nothing that a run dies of is raised: it is in the result, and kept for `rigl.campaign.status`.
+    """
+    try:
+        record = train(config, options, progress=False, wait=False)
+    except Timeout:
+        return Result("busy")
+    except Interrupted:
+        return Result("stopped")
+    except Exception as error:  # whatever a run dies of, the others go on
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        status.note_failure(config, options.results, text)
+        closes = None
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            closes = "no room is left to write"
+        elif not isinstance(error, OneLineError) and "CUDA error" in text:
+            closes = "the GPU cannot be used any more in this process"
+        return Result("failed", error=text, closes=closes)
+    status.failure_path(config, options.results).unlink(missing_ok=True)
+    return Result(record.status, accuracy=record.test_accuracy)
+
+
+def until(
+    config: RunConfig,
+    told: Callable[[], bool],
+    tell: Callable[[int, int], None],
+    *,
+    epoch: float | None = None,
+    end: float | None = None,
+) -> Stop:
+    """Whether to stop before the next epoch: when told to, or when it would not be done by `end`.
+
+    `end` is a time of `time.time`; `epoch`, in seconds, is the first guess at how long one takes. `tell` gets
+    the epochs done and those in all.
+    """
+    key, steps = kind(config), config.steps_per_epoch
+    last: list[float] = []
+
+    def stop(done: int, total: int) -> bool:
+        now = time.time()
+        if last:
+            _PACES[key] = (now - last[-1]) / steps
+        last.append(now)
+        takes = _PACES[key] * steps if key in _PACES else epoch or 0.0
+        if told() or (end is not None and now + 1.1 * takes > end):
+            return True
+        tell(done, total)
+        return False
+
+    return stop
+
+
 @dataclass
 class Job:
-    """A run as this campaign sees it; `status` is "left", "running", "elsewhere" (another process trains it),
-    "done" or "failed"; `furthest` is the most epochs that it has come to, also if these were lost."""
+    """A run as this campaign sees it.
+
+    status    "left", "sent" (to a worker), "elsewhere" (another process trains it), "done" or "failed"
+    masks     whether it is trained again only for its final masks
+    place     its bar, while a worker is at it
+    furthest  the most epochs that it has come to, and `before` those when it was sent
+    starts    how often a worker took it up since it was sent
+    begun     how often one came to begin an epoch of it
+    """
 
     config: RunConfig
     status: str
     epochs: int = 0
     masks: bool = False
     error: str | None = None
+    place: int | None = None
     furthest: int = 0
-    deaths: int = 0
+    before: int = 0
+    starts: int = 0
+    begun: int = 0
     look: float = 0.0
-
-
-@dataclass
-class Worker:
-    """A lane, and the run that it does."""
-
-    index: int
-    lane: Lane
-    ready: bool = False
-    job: Job | None = None
-    told: bool = False
-    fresh: bool = False
 
 
 @dataclass
@@ -85,22 +176,113 @@ class Campaign:
     """What a runner remembers while it runs."""
 
     jobs: dict[str, Job]
-    results: Path
-    crew: Crew
+    options: Options
     bars: Bars
     end: float | None = None
     estimate: Estimator | None = None
-    tracker: str | None = None
-    lanes: int = 1
-    engine: str = "auto"
-    workers: list[Worker] = field(default_factory=list)
     closing: str | None = None
-    interrupts: int = 0
-    stillborn: int = 0
-    waited: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)
 
-    def interrupt(self) -> None:
-        self.interrupts += 1
+    @property
+    def over(self) -> bool:
+        return all(job.status in ("done", "failed") for job in self.jobs.values())
+
+    @property
+    def late(self) -> bool:
+        return self.end is not None and time.time() >= self.end
+
+    def ask(self) -> None:
+        """Stop after the epochs that are on."""
+        self.closing = self.closing or "interrupted"
+        self.bars.say("stopping after the epochs that are on: once more to stop at once")
+
+    def once(self, text: str) -> None:
+        """Say something once."""
+        if text not in self.said:
+            self.said.add(text)
+            self.bars.say(text)
+
+    def epoch(self, config: RunConfig) -> float | None:
+        """How long an epoch of `config` should take, in seconds."""
+        whole = self.estimate(config) if self.estimate else None
+        return whole.seconds / config.total_epochs if whole else None
+
+    def look(self, job: Job) -> None:
+        """What is there of a run now: another process may train it, or have done so."""
+        (state,) = status.look([job.config], self.options.results)
+        on = status.running(job.config, self.options.results)
+        job.epochs = state.epochs
+        if state.status == "damaged":
+            self.fail(job, str(state.error))
+        elif on:
+            job.status, job.look = "elsewhere", time.monotonic() + LOOK
+        elif state.done and not job.masks:
+            self.done(job, Result(state.status, state.accuracy), "trained elsewhere")  # type: ignore[arg-type]
+        else:
+            job.status = "left"
+
+    def ready(self) -> Iterator[Job]:
+        """The runs that can be begun or sent, in their order; those whose source failed fail here."""
+        for job in self.jobs.values():
+            if job.status == "elsewhere" and time.monotonic() >= job.look:
+                self.look(job)
+            source = self.jobs[job.config.source.name] if job.config.source else None
+            if job.status == "left" and source and source.status == "failed":
+                error = f"needs {source.config.name}, which failed"
+                status.note_failure(job.config, self.options.results, error)
+                self.fail(job, error)
+            elif job.status == "left" and (not source or source.status in ("done", "sent")):
+                yield job
+
+    def begin(self, job: Job, epochs: int) -> None:
+        """A worker has taken up a run, of which so many epochs are done."""
+        taken = {other.place for other in self.jobs.values()}
+        job.place = next(place for place in range(len(taken) + 1) if place not in taken)
+        job.begun += 1
+        self.bars.begin(job.place, _short(job.config), job.config.total_epochs)
+        self.bars.epoch(job.place, epochs, True)
+
+    def progress(self, job: Job, epochs: int) -> None:
+        job.epochs, job.furthest = epochs, max(epochs, job.furthest)
+        if job.place is not None:
+            self.bars.epoch(job.place, epochs, False)
+        self.show()
+
+    def end_of(self, job: Job, result: Result) -> None:
+        """Take what became of a run."""
+        if job.place is not None:
+            self.bars.idle(job.place)
+            job.place = None
+        if result.outcome in ("finished", "diverged"):
+            self.done(job, result, "" if job.begun else "trained elsewhere")
+        elif result.outcome == "failed":
+            self.fail(job, str(result.error))
+        elif result.outcome == "busy":
+            job.status, job.look = "elsewhere", time.monotonic() + LOOK
+        else:
+            job.status = "left"
+            self.closing = self.closing or "no time for another epoch"
+        self.closing = self.closing or result.closes
+
+    def done(self, job: Job, result: Result, note: str = "") -> None:
+        job.status, job.epochs, job.masks = "done", job.config.total_epochs, False
+        self.show()
+        what = result.outcome if result.accuracy is None else f"{result.accuracy:.2f} %"
+        text = ", ".join(filter(None, (what, note, self.bars.left())))
+        self.bars.say(f"[{self.count}] {job.config.name}: {text}")
+
+    def fail(self, job: Job, error: str) -> None:
+        job.status, job.error = "failed", error
+        self.show()
+        self.bars.say(f"[{self.count}] {job.config.name} FAILED: {error}")
+
+    def show(self) -> None:
+        self.bars.total, done = _work(self.jobs)
+        self.bars.work(done, f"{self.count} runs")
+
+    @property
+    def count(self) -> str:
+        return f"{sum(job.status == 'done' for job in self.jobs.values())}/{len(self.jobs)}"
 
 
 def run(
@@ -123,10 +305,10 @@ def run(
 
     device      as for `rigl.train`; several, joined by commas, are given to the workers in turn
     workers     processes, each with its share of the CPU threads
-    lanes       runs at a time in each of these
-    cluster     in place of those: workers of a Dask cluster, as `rigl.campaign.cluster.join` has them
+    lanes       runs at a time in each of these, as threads: several share a GPU
+    cluster     in place of workers: those of a Dask cluster, as `rigl.campaign.cluster.connect` has it
     time_limit  seconds from `begun` (a time of `time.monotonic`; None is now) after which all has stopped. A
-                run stops after an epoch where the next would not be done in time, and goes on next time; at
+                run stops after an epoch where the next would not be done in time, and resumes next time; at
                 the limit at the latest, when it loses the epoch that it is in
     progress    bars; None shows them in a terminal or a notebook only
     estimate    tells how long a run takes, so that none is begun whose first epoch would not be done in time
@@ -134,40 +316,34 @@ def run(
 
     A finished run is not repeated, and one that another process trains is left to it, and waited for. Ctrl-C
     or SIGTERM stop every run after its epoch, a second one at once. Failed runs are in the outcome, and the
-    others go on; a full disk stops all, since none could go on. Raises WorkerError where no worker is to be
-    had.
+    others go on; a full disk stops all, since none could go on. Raises ConfigError for what does not fit
+    together, WorkerError where no worker is available.
     """
-    found = status.look(with_sources(configs), results)
-    (Path(results) / ".checkpoints").mkdir(parents=True, exist_ok=True)
-    tidy(results)
-    jobs = {state.config.name: _job(state) for state in found}
-    begin = time.monotonic() if begun is None else begun
-    crew: Crew
-    if cluster is None:
-        processes.warm()
-        crew = Local(workers, str(results), device.split(","), str(data_root(data)), lanes)
-    else:
-        from rigl.campaign.cluster import join  # Dask is there only where it was asked for
-
-        crew = join(cluster, results=results, devices=device.split(","), data=data)
+    begin = time.time() if begun is None else time.time() - (time.monotonic() - begun)
+    here = cluster is None and workers * lanes == 1
+    if not here:
+        check(cluster)
+    if cluster is not None and "," in device:
+        raise ConfigError(f"device={device!r}: with a cluster, give one, which every worker uses")
+    folder = Path(results).resolve()
+    (folder / ".checkpoints").mkdir(parents=True, exist_ok=True)
+    status.tidy(folder)
+    jobs = {state.config.name: _job(state) for state in status.look(with_sources(configs), folder)}
+    where = str(data_root(data)) if cluster is None else data and str(Path(data).resolve())
     campaign = Campaign(
         jobs=jobs,
-        results=Path(results),
-        crew=crew,
-        bars=Bars(*_work(jobs), crew.count, progress),
-        # A process also takes a while to start and to end.
+        options=Options(device=device, results=folder, data=where, tracker=tracker, engine=engine),
+        bars=Bars(*_work(jobs), 0 if cluster else workers * lanes, progress),
+        # A process also takes a while to end.
         end=None if time_limit is None else begin + time_limit - min(10.0, 0.1 * time_limit),
         estimate=estimate,
-        tracker=tracker,
-        lanes=lanes,
-        engine=engine,
     )
     try:
-        with processes.heard(campaign.interrupt):
-            while _go_on(campaign):
-                pass
+        if here:
+            _alone(campaign)
+        else:
+            _together(campaign, cluster, workers, lanes)
     finally:
-        crew.close()
         campaign.bars.close()
     return Outcome(
         done=[name for name, job in jobs.items() if job.status == "done"],
@@ -177,229 +353,306 @@ def run(
     )
 
 
-def _go_on(campaign: Campaign) -> bool:
-    """Hand out what there is, hear what workers say; False when there is nothing more to do."""
-    _look_at_time(campaign)
-    if campaign.closing:
-        for each in campaign.workers:
-            _tell_to_stop(each)
-    else:
-        _hand_out(campaign)
-    busy = any(each.job for each in campaign.workers)
-    if not busy and (campaign.closing or all(j.status in ("done", "failed") for j in campaign.jobs.values())):
-        return False
-    if not busy:
-        _say_why_waiting(campaign)
-    for lane, said in campaign.crew.hear(POLL):
-        _hear(campaign, lane, said)
-    campaign.bars.refresh()
-    return True
-
-
-def _say_why_waiting(campaign: Campaign) -> None:
-    """Once each."""
-    why = ""
-    if all(job.status != "left" for job in campaign.jobs.values()):
-        why = "waiting for runs that other processes train"
-    elif campaign.crew.count == 0:
-        why = "waiting for workers of the cluster"
-    if why and why not in campaign.waited:
-        campaign.waited.add(why)
-        campaign.bars.say(why)
-
-
-def _look_at_time(campaign: Campaign) -> None:
-    if campaign.interrupts and not campaign.closing:
-        campaign.closing = "interrupted"
-        campaign.bars.say("stopping after the epochs that are on: once more to stop at once")
-    out_of_time = campaign.end is not None and time.monotonic() >= campaign.end
-    if out_of_time and not campaign.closing:
-        campaign.closing = "the time is up"
-    if out_of_time or campaign.interrupts > 1:
-        for each in [each for each in campaign.workers if each.job]:
-            each.lane.kill()
-
-
-def _hand_out(campaign: Campaign) -> None:
-    """Give a run to every worker that has none, and have as many workers as there are runs for."""
-    for job in campaign.jobs.values():
-        if job.status == "elsewhere" and time.monotonic() >= job.look:
-            _look_again(campaign, job)
-    free = [each for each in campaign.workers if each.job is None]
-    ready = [each for each in free if each.ready]
-    can = list(_ready(campaign))
-    campaign.crew.want(len(can) + len(campaign.workers) - len(free))
-    for job in can:
-        if ready:
-            _look_again(campaign, job)
-            if job.status == "left":
-                free.remove(ready[0])
-                _order(campaign, ready.pop(0), job)
-        elif free:
-            free.pop()  # it takes this run when it has started
-        elif len(campaign.workers) < campaign.crew.count:
-            _start(campaign)
-        else:
-            return
-
-
-def _ready(campaign: Campaign) -> Iterator[Job]:
-    """The runs that can be begun, in their order."""
-    for name, job in campaign.jobs.items():
-        if job.status != "left":
-            continue
-        source = campaign.jobs[job.config.source.name] if job.config.source else None
-        if source and source.status == "failed":
-            error = f"needs {source.config.name}, which failed"
-            journal.note(campaign.results, "fail", name, error=error)
-            _fail(campaign, job, error)
-        elif not source or source.status == "done":
-            yield campaign.jobs[name]
-
-
-def _look_again(campaign: Campaign, job: Job) -> None:
-    """What is there of a run now: another process may train it, or have done so."""
-    (state,) = status.look([job.config], campaign.results)
-    if job.masks and status.running(job.config, campaign.results):
-        job.status, job.look = "elsewhere", time.monotonic() + 2 * POLL
-    elif job.masks:
-        job.status = "left"
-    elif state.status == "damaged":
-        _fail(campaign, job, str(state.error))
-    elif state.done:
-        _done(campaign, job, state.status, state.accuracy, "elsewhere")
-    elif state.status == "running":
-        job.status, job.look, job.epochs = "elsewhere", time.monotonic() + 2 * POLL, state.epochs
-    else:
-        job.status, job.epochs = "left", state.epochs
-
-
-def _order(campaign: Campaign, each: Worker, job: Job) -> None:
-    whole = campaign.estimate(job.config) if campaign.estimate else None
-    epoch = whole.seconds / job.config.total_epochs if whole else None
-    left = None if campaign.end is None else campaign.end - time.monotonic()
-    job.status, each.job, each.fresh = "running", job, True
-    each.lane.send(
-        Order(job.config, job.masks, epoch, left, campaign.tracker, campaign.lanes, campaign.engine)
-    )
-    campaign.bars.begin(each.index, _short(job.config), job.config.total_epochs)
-
-
-def _hear(campaign: Campaign, lane: Lane | None, said: Any) -> None:
-    """Take what a worker sends, or that it is gone."""
-    if isinstance(said, Warned):
-        campaign.bars.say(said.text)
-    each = next((each for each in campaign.workers if each.lane is lane), None)
-    if each is None:
-        return
-    if isinstance(said, Gone):
-        _lost(campaign, each, said)
-    elif said == "ready":
-        each.ready, campaign.stillborn = True, 0
-    elif isinstance(said, Result):
-        _heard_result(campaign, each, said)
-    elif each.job and not isinstance(said, Warned):
-        done, _ = said
-        if done > max(each.job.epochs, each.job.furthest):
-            each.job.deaths = 0
-        each.job.epochs, each.job.furthest = done, max(done, each.job.furthest)
-        campaign.bars.epoch(each.index, done, each.fresh)
-        each.fresh = False
-        _show(campaign)
-
-
-def _heard_result(campaign: Campaign, each: Worker, result: Result) -> None:
-    job, each.job = each.job, None
-    campaign.bars.idle(each.index)
-    if job is None:
-        return
-    if result.outcome in status.DONE:
-        _done(campaign, job, result.outcome, result.accuracy)
-    elif result.outcome == "failed":
-        _fail(campaign, job, str(result.error))
-        if result.no_room and not campaign.closing:
-            campaign.closing = "no room is left to write"
-    elif result.outcome == "busy":
-        job.status, job.look = "elsewhere", time.monotonic() + 2 * POLL
-    else:
-        job.status = "left"
-        if not campaign.closing:
-            campaign.closing = "no time for another epoch"
-    if not result.sound:
-        each.lane.close()
-        campaign.workers.remove(each)
-
-
-def _lost(campaign: Campaign, each: Worker, gone: Gone) -> None:
-    """A worker died: another one goes on with its run, unless that seems to be what kills them."""
-    each.lane.close()
-    campaign.workers.remove(each)
-    if not each.ready:
-        _stillborn(campaign, gone.how)
-    job = each.job
-    if job is None:
-        return
-    campaign.bars.idle(each.index)
-    tidy(campaign.results)
-    job.deaths += 1
-    job.status = "left"
-    if campaign.closing:
-        return
-    journal.note(campaign.results, "died", job.config.name, error=gone.how)
-    if job.deaths >= DEATHS:
-        error = f"its worker died {gone.how}, {job.deaths} times without an epoch in between"
-        journal.note(campaign.results, "fail", job.config.name, error=error)
-        _fail(campaign, job, error)
-    else:
-        then = "begins anew" if gone.anew else "goes on from its last epoch"
-        campaign.bars.say(f"the worker of {job.config.name} died {gone.how}: its run {then}")
-
-
-def _start(campaign: Campaign) -> None:
-    taken = {each.index for each in campaign.workers}
-    index = next(i for i in itertools.count() if i not in taken)
+def _alone(campaign: Campaign) -> None:
+    """One run after another in this process."""
+    options = replace(campaign.options, device=campaign.options.device.split(",")[0])
+    after = None if campaign.end is None else campaign.end - time.time()
     try:
-        campaign.workers.append(Worker(index, campaign.crew.start(index)))
-    except (OSError, EOFError) as error:
-        _stillborn(campaign, f"with {type(error).__name__}: {error}")
+        with _warnings_to(campaign.bars.say), heard(campaign.ask, after):
+            while not (campaign.closing or campaign.over):
+                job = next(campaign.ready(), None)
+                if job is None:
+                    campaign.once("waiting for runs that other processes train")
+                    time.sleep(POLL)
+                    continue
+
+                def tell(done: int, _: int, job: Job = job) -> None:
+                    if job.place is None:
+                        campaign.begin(job, done)
+                    campaign.progress(job, done)
+                    campaign.bars.refresh()
+
+                stop = until(
+                    job.config,
+                    lambda: campaign.closing is not None,
+                    tell,
+                    epoch=campaign.epoch(job.config),
+                    end=campaign.end,
+                )
+                campaign.end_of(job, run_one(job.config, replace(options, masks=job.masks, stop=stop)))
+    except KeyboardInterrupt:
+        campaign.closing = "the time is up" if campaign.late else campaign.closing or "interrupted"
+    if campaign.late and not campaign.over:
+        campaign.closing = campaign.closing or "the time is up"
 
 
-def _stillborn(campaign: Campaign, how: str) -> None:
-    """A worker died before it was ready."""
-    campaign.stillborn += 1
-    if campaign.stillborn >= DEATHS:
-        raise WorkerError(f"worker processes die as they start, the last one {how}")
+@dataclass(frozen=True)
+class Task:
+    """A run for a worker, which tells of it under `topic`.
+
+    epoch, end  as for `until`
+    devices     of which a worker of this machine takes that of its number
+    threads     CPU threads; None shares out those of the worker
+    """
+
+    name: str
+    topic: str
+    config: RunConfig
+    options: Options
+    epoch: float | None
+    end: float | None
+    devices: tuple[str, ...]
+    threads: int | None
 
 
-def _tell_to_stop(each: Worker) -> None:
-    if not each.told:
-        each.told = True
-        each.lane.stop()
+def _together(campaign: Campaign, cluster: str | None, workers: int, lanes: int) -> None:
+    """Runs as Dask's tasks."""
+    device = campaign.options.device
+    devices = tuple(device.split(","))
+    if cluster is None and devices in (("auto",), ("cuda",)) and torch.cuda.device_count() > 1:
+        devices = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    threads = max(1, torch.get_num_threads() // (workers * lanes)) if cluster is None else None
+    topic = f"rigl-{uuid4().hex}"
+    token = _token(campaign.options.results, topic)
+    token.touch()
+    try:
+        with (
+            heard(campaign.ask),
+            connect(cluster, workers=workers, lanes=lanes, device=device) as client,
+        ):
+            sender = Sender(campaign, client, topic, devices, threads, cluster, 1 / lanes)
+            with suppress(KeyboardInterrupt):
+                while sender.go_on():
+                    pass
+            sender.end()
+    finally:
+        token.unlink(missing_ok=True)
 
 
-def _done(campaign: Campaign, job: Job, status: str, accuracy: float | None, where: str = "") -> None:
-    job.status, job.epochs, job.masks = "done", job.config.total_epochs, False
-    _show(campaign)
-    result = status if accuracy is None else f"{accuracy:.2f} %"
-    note = ", ".join(filter(None, [result, f"trained {where}" if where else "", campaign.bars.left()]))
-    campaign.bars.say(f"[{_count(campaign)}] {job.config.name}: {note}")
+class Sender:
+    """Sends a campaign's runs to Dask's workers, and hears from them."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        client: Client,
+        topic: str,
+        devices: tuple[str, ...],
+        threads: int | None,
+        cluster: str | None,
+        share: float,
+    ) -> None:
+        self.campaign, self.client, self.topic = campaign, client, topic
+        self.devices, self.threads, self.cluster = devices, threads, cluster
+        on_gpu = cluster is not None and devices[0].startswith("cuda")
+        self.resources = {GPU: share} if on_gpu else None
+        self.futures: dict[str, Future[Result]] = {}
+        self.heard: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self.versions = provenance.versions()
+        self.sent, self.stopped = time.monotonic(), False
+        client.subscribe_topic(topic, lambda event: self.heard.put(("event", event[1])))
+
+    def go_on(self) -> bool:
+        """Send what there is, hear what workers say; False when there is nothing more to do."""
+        campaign = self.campaign
+        if self.client.status != "running":
+            raise WorkerError(f"the Dask scheduler at {self.cluster or 'this machine'} is gone")
+        if campaign.late:
+            campaign.closing = campaign.closing or "the time is up"
+            return False
+        if campaign.closing:
+            self._stop()
+        else:
+            for job in campaign.ready():
+                self._send(job)
+        if campaign.over or (campaign.closing and not self.futures):
+            return False
+        self._say_why_waiting()
+        try:
+            kind_of, said = self.heard.get(timeout=POLL)
+            while True:
+                self._event(said) if kind_of == "event" else self._end(*said)
+                kind_of, said = self.heard.get_nowait()
+        except Empty:
+            pass
+        campaign.bars.refresh()
+        return True
+
+    def end(self) -> None:
+        """Let go of what has not ended; on this machine the processes end at once."""
+        if self.futures:
+            with suppress(Exception):
+                self.client.cancel(list(self.futures.values()), force=True)
+            for nanny in getattr(self.client.cluster, "workers", {}).values():
+                if pid := getattr(nanny, "pid", None):
+                    nanny.auto_restart = False
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, 9)
+
+    def _send(self, job: Job) -> None:
+        name = job.config.name
+        source = self.futures.get(job.config.source.name) if job.config.source else None
+        task = Task(
+            name=name,
+            topic=self.topic,
+            config=job.config,
+            options=replace(self.campaign.options, masks=job.masks),
+            epoch=self.campaign.epoch(job.config),
+            end=self.campaign.end,
+            devices=self.devices,
+            threads=self.threads,
+        )
+        future = self.client.submit(
+            work,
+            task,
+            source,
+            key=f"{name}-{uuid4().hex}",
+            priority=-list(self.campaign.jobs).index(name),
+            resources=self.resources,
+            pure=False,
+        )
+        job.status, job.before, job.starts = "sent", job.furthest, 0
+        self.sent = time.monotonic()
+        self.futures[name] = future
+        future.add_done_callback(lambda done: self.heard.put(("end", (name, done))))
+
+    def _stop(self) -> None:
+        """End the runs that are on after their epoch, and let go of the others."""
+        if self.stopped:
+            return
+        self.stopped = True
+        waiting = [name for name in self.futures if self.campaign.jobs[name].place is None]
+        self.client.cancel([self.futures.pop(name) for name in waiting], force=True)
+        for name in waiting:
+            self.campaign.jobs[name].status = "left"
+        self.client.run(tell_to_stop, self.topic, wait=False)
+
+    def _event(self, said: dict[str, Any]) -> None:
+        job = self.campaign.jobs[said["name"]]
+        if "warned" in said:
+            self.campaign.bars.say(said["warned"])
+        elif "epochs" not in said:
+            job.starts += 1
+        elif said.get("versions", self.versions) != self.versions:
+            theirs = ", ".join(f"{k} {v}" for k, v in said["versions"].items() if v != self.versions.get(k))
+            self.campaign.once(f"the worker {said['worker']} has other versions: {theirs}")
+        if "epochs" not in said or job.config.name not in self.futures:
+            return
+        epochs = int(said["epochs"])
+        if said["first"]:
+            again, job.place = job.place, None
+            if again is not None:
+                self.campaign.bars.idle(again)
+            if job.begun:
+                now = f"resumes after epoch {epochs}" if epochs else "begins anew"
+                self.campaign.bars.say(f"the worker of {job.config.name} died: its run {now}")
+            self.campaign.begin(job, epochs)
+        self.campaign.progress(job, epochs)
+
+    def _end(self, name: str, future: Future[Result]) -> None:
+        if self.futures.get(name) is not future:
+            return
+        from distributed import KilledWorker
+
+        job = self.campaign.jobs[name]
+        del self.futures[name]
+        try:
+            result: Result = future.result(timeout=60)
+        except KilledWorker:
+            status.tidy(self.campaign.options.results)
+            if not job.starts or job.furthest > job.before:  # it only waited there, or it does go on
+                job.status, place, job.place = "left", job.place, None
+                if place is not None:
+                    self.campaign.bars.idle(place)
+                return
+            result = Result("failed", error=f"its worker died, {DEATHS} times without an epoch in between")
+            status.note_failure(job.config, self.campaign.options.results, str(result.error))
+        except BaseException as error:  # a worker that cannot load this code, say
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            result = Result("failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+        self.campaign.end_of(job, result)
+
+    def _say_why_waiting(self) -> None:
+        jobs = self.campaign.jobs.values()
+        if all(job.status in ("done", "failed", "elsewhere") for job in jobs):
+            self.campaign.once("waiting for runs that other processes train")
+        elif self.futures and time.monotonic() > self.sent + LOOK and not any(job.starts for job in jobs):
+            self.campaign.once("waiting for workers of the cluster")
 
 
-def _fail(campaign: Campaign, job: Job, error: str) -> None:
-    job.status, job.error = "failed", error
-    _show(campaign)
-    campaign.bars.say(f"[{_count(campaign)}] {job.config.name} FAILED: {error}")
+def work(task: Task, source: Result | None = None) -> Result:
+    """A task of Dask's: one run, after the one that it starts from. Nothing that it dies of is raised."""
+    from distributed import get_worker
+
+    if source is not None and source.outcome not in ("finished", "diverged"):
+        name = task.config.source.name if task.config.source else ""
+        if source.outcome != "failed":
+            return Result(source.outcome)
+        error = f"needs {name}, which failed"
+        status.note_failure(task.config, task.options.results, error)
+        return Result("failed", error=error)
+    if _BROKEN.is_set():
+        os._exit(1)  # the nanny begins a new process
+    worker = get_worker()
+    if not _token(task.options.results, task.topic).exists():
+        text = f"{worker.address} does not see {task.options.results}: workers need one folder of results"
+        return Result("failed", error=text, closes="the workers share no folder of results")
+    key = worker.get_current_task()
+    first = True
+
+    def say(**what: Any) -> None:
+        worker.log_event(task.topic, {"name": task.name, "worker": worker.address, **what})
+
+    def tell(done: int, _: int) -> None:
+        nonlocal first
+        say(epochs=done, first=first, **({"versions": provenance.versions()} if first else {}))
+        first = False
+
+    def told() -> bool:
+        mine = worker.state.tasks.get(key)  # nobody waits for it any more when the runner is gone
+        return task.topic in STOPPED or mine is None or mine.state in ("cancelled", "released", "forgotten")
+
+    say()
+    nthreads = worker.state.nthreads
+    use_threads(task.threads or max(1, (os.cpu_count() or 1) // nthreads))
+    own = task.devices[int(worker.name) % len(task.devices)] if len(task.devices) > 1 else task.devices[0]
+    stop = until(task.config, told, tell, epoch=task.epoch, end=task.end)
+    with _warnings_to(lambda text: say(warned=text)):
+        result = run_one(task.config, replace(task.options, device=own, stop=stop, lanes=nthreads))
+    if result.closes and result.closes != "no room is left to write":
+        _BROKEN.set()
+        return replace(result, closes=None)
+    return result
 
 
-def _show(campaign: Campaign) -> None:
-    total, done = _work(campaign.jobs)
-    campaign.bars.total = total
-    campaign.bars.work(done, f"{_count(campaign)} runs")
+async def tell_to_stop(topic: str) -> None:
+    """End this worker's runs after their epoch. Dask lets nobody wait for what is async only."""
+    STOPPED.add(topic)
 
 
-def _count(campaign: Campaign) -> str:
-    done = sum(job.status == "done" for job in campaign.jobs.values())
-    return f"{done}/{len(campaign.jobs)}"
+def _token(results: str | Path, topic: str) -> Path:
+    """A file by which a worker knows that it sees the campaign's own folder."""
+    return Path(results) / ".checkpoints" / f"{topic}.campaign"
+
+
+@contextmanager
+def _warnings_to(say: Callable[[str], None]) -> Iterator[None]:
+    """Hand this thread's warnings to `say`."""
+    if not getattr(warnings.showwarning, "of_campaign", False):
+        before = warnings.showwarning
+
+        def show(message: Warning | str, *more: Any, **named: Any) -> None:
+            mine = getattr(_MINE, "say", None)
+            mine(str(message)) if mine else before(message, *more, **named)
+
+        show.of_campaign = True  # type: ignore[attr-defined]
+        warnings.showwarning = show
+    outer, _MINE.say = getattr(_MINE, "say", None), say
+    try:
+        yield
+    finally:
+        _MINE.say = outer
 
 
 def _work(jobs: dict[str, Job]) -> tuple[float, float]:
@@ -410,8 +663,8 @@ def _work(jobs: dict[str, Job]) -> tuple[float, float]:
 
 def _job(state: State) -> Job:
     """Runs that failed before are tried again."""
-    status = "done" if state.done else "failed" if state.status == "damaged" else "left"
-    return Job(state.config, status, state.epochs, state.masks, state.error)
+    what = "done" if state.done else "failed" if state.status == "damaged" else "left"
+    return Job(state.config, what, state.epochs, state.masks, state.error)
 
 
 def _short(config: RunConfig) -> str:

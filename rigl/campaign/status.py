@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
-from rigl.campaign import journal
 from rigl.campaign.request import Request
 from rigl.training import records
 from rigl.training.config import ConfigError, RunConfig
@@ -55,10 +54,9 @@ class State:
 
 def look(configs: Sequence[RunConfig], results: str | Path) -> list[State]:
     """The state of each of `configs` under `results`."""
-    failed = journal.failures(results)
     there = {config.name for config in configs if records.path_of(config, results).exists()}
     needed = {config.source.name for config in configs if config.source and config.name not in there}
-    return [_look(config, results, failed, config.name in needed) for config in configs]
+    return [_look(config, results, config.name in needed) for config in configs]
 
 
 def running(config: RunConfig, results: str | Path) -> bool:
@@ -73,7 +71,18 @@ def running(config: RunConfig, results: str | Path) -> bool:
         return True
 
 
-def _look(config: RunConfig, results: str | Path, failed: dict[str, str], needed: bool) -> State:
+def failure_path(config: RunConfig, results: str | Path) -> Path:
+    """Where the error that a run failed with is kept until it is tried again."""
+    return Path(results) / ".checkpoints" / f"{config.name}.failed"
+
+
+def note_failure(config: RunConfig, results: str | Path, error: str) -> None:
+    """Keep the error that a run failed with; a disk that is full keeps no run from going on."""
+    with suppress(OSError):
+        records.write_whole(failure_path(config, results), error.encode())
+
+
+def _look(config: RunConfig, results: str | Path, needed: bool) -> State:
     path = records.path_of(config, results)
     masks = False
     if path.exists():
@@ -87,8 +96,9 @@ def _look(config: RunConfig, results: str | Path, failed: dict[str, str], needed
     epochs = epochs_done(config, results)
     if running(config, results):
         return State(config, "running", epochs, masks=masks)
-    if config.name in failed:
-        return State(config, "failed", epochs, error=failed[config.name], masks=masks)
+    with suppress(FileNotFoundError):
+        why = failure_path(config, results).read_text()
+        return State(config, "failed", epochs, error=why, masks=masks)
     return State(config, "begun" if epochs else "left", epochs, masks=masks)
 
 

@@ -1,4 +1,4 @@
-"""Campaigns on Dask: a real scheduler and real workers, each a process, and whatever may happen to them."""
+"""Campaigns on a Dask cluster: a real scheduler and real workers, each a process, and whatever may happen."""
 
 import os
 import random
@@ -9,31 +9,32 @@ import time
 from collections import Counter
 from contextlib import suppress
 from itertools import chain, count
-from pathlib import Path
 
 import pytest
-from campaigns import config, events, meanwhile, wait_for
+from campaigns import config, meanwhile, mid_run, wait_for
 
-from rigl.campaign import runner, status, where
+from rigl.campaign import cluster, runner, status
+from rigl.campaign.__main__ import main
 from rigl.training import records
 from rigl.training import train as training
+from rigl.training.config import ConfigError
+from rigl.training.train import Options
 
-
-def alive(group):
-    """Processes of a group that are more than an entry in a table."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, _, its, *_ = path.read_text().rpartition(")")[2].split()
-            found += [path] if int(its) == group and state != "Z" else []
-    return found
+SLURM = """\
+jobs: 8
+queue: gpu
+cores: 4
+processes: 1
+memory: 16GB
+walltime: "12:00:00"
+interface: lo
+job_extra_directives: ["--gres=gpu:1"]
+worker_extra_args: ["--resources", "GPU=1"]
+"""
 
 
 class Dask:
-    """A scheduler and two workers, of which the first has a GPU, by its own account.
-
-    The folder of results that a worker sees is a link, which stands for what is mounted on its machine.
-    """
+    """A scheduler and two workers, of which the first has a GPU, by its own account."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -51,10 +52,10 @@ class Dask:
             wait_for(where_to.exists)
             self.client = Client(scheduler_file=where_to, set_as_default=False)
             self.address = self.client.scheduler.address
-        for name, threads, more in (("one", 2, ["--resources", "GPU=1"]), ("two", 1, [])):
+        for name, more in (("one", ["--resources", "GPU=1"]), ("two", [])):
             if name in names and not self._alive(name):
                 options = [self.address, "--no-nanny", "--no-dashboard", "--name", name, *more]
-                self._begin(name, [*options, "--nthreads", threads, "--preload", "rigl.campaign.remote"])
+                self._begin(name, [*options, "--nthreads", 1, "--preload", "rigl.campaign.runner"])
         wait_for(lambda: set(names) <= set(self.workers()))
 
     def workers(self):
@@ -64,14 +65,6 @@ class Dask:
 
     def pid(self, name):
         return self.processes[name].pid
-
-    def mount(self, **folders):
-        """Which folder each worker sees as its results."""
-        for name, folder in folders.items():
-            folder.mkdir(exist_ok=True)
-            new = self.folder / f".{name}"
-            new.symlink_to(folder, target_is_directory=True)
-            new.rename(self.folder / name)
 
     def end(self):
         if self.client:
@@ -87,7 +80,6 @@ class Dask:
         part = "scheduler" if name == "scheduler" else "worker"
         self.processes[name] = subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.dask_{part}", *map(str, options)],
-            env={**os.environ, "RIGL_RESULTS": str(self.folder / name)},
             cwd=self.folder,
             stderr=(self.folder / f"{name}.log").open("ab"),
         )
@@ -106,99 +98,42 @@ def dask(processes):
     return processes
 
 
-@pytest.fixture
-def shared(dask, tmp_path):
-    """The workers see the campaign's own folder, which is this."""
-    results = tmp_path / "results"
-    dask.mount(one=results, two=results)
-    return results
-
-
-@pytest.fixture
-def apart(dask, tmp_path):
-    """Each worker has a file system of its own; the campaign's folder is this."""
-    dask.mount(one=tmp_path / "one", two=tmp_path / "two")
-    return tmp_path / "results"
-
-
 def campaign(dask, configs, results, device="cpu", **options):
     return runner.run(configs, results=results, device=device, cluster=dask.address, **options)
 
 
-def state(each, results):
-    return records.load(records.path_of(each, results)).state_sha256
+def record_of(run, results):
+    return records.load(records.path_of(run, results))
 
 
-def files(folder):
-    return [path for path in folder.rglob("*") if path.suffix in (".json", ".npz", ".pt", ".part")]
-
-
-def test_all_runs_are_done_in_order_and_none_twice(dask, shared, capsys):
-    good = [config(seed=0), config("lottery"), config(seed=1)]
+def test_all_runs_are_done_and_none_twice(dask, tmp_path, capsys):
+    good = [config(seed=0, epochs=20), config(seed=1, epochs=20), config("lottery")]
     bad = config("lottery", epochs=2, delta_t=500)  # its source has no update
-    outcome = campaign(dask, [*good, bad], shared)
+    pids = set()
+
+    def watch():
+        for each in good[:2]:
+            pids.add(mid_run(each, tmp_path))
+
+    with meanwhile(watch):
+        outcome = campaign(dask, [*good, bad], tmp_path)
     assert outcome.status == 1
-    assert set(outcome.done) == {each.name for each in (*good, good[1].source)}
+    assert set(outcome.done) == {each.name for each in (*good, good[2].source)}
     assert outcome.failed.keys() == {bad.name, bad.source.name}
     assert outcome.failed[bad.name] == f"needs {bad.source.name}, which failed"
     said = capsys.readouterr().out
-    assert all(name in said for name in (*outcome.done, *outcome.failed))
-    finished = [each["run"] for each in events(shared, "finish")]
-    assert Counter(finished) == dict.fromkeys(outcome.done, 1)
-    assert finished.index(good[1].source.name) < finished.index(good[1].name)
-    assert {each["pid"] for each in events(shared, "start")} == {dask.pid("one"), dask.pid("two")}
-    alone = training.train(good[1], device="cpu", results=shared / "alone")
-    assert state(good[1], shared) == alone.state_sha256
+    assert all(f" {name}" in said for name in (*outcome.done, *outcome.failed))
+    assert pids == {dask.pid("one"), dask.pid("two")}
+    alone = training.train(good[2], device="cpu", results=tmp_path / "alone")
+    assert record_of(good[2], tmp_path).state_sha256 == alone.state_sha256
 
-    before = len(events(shared, "start"))
-    assert campaign(dask, good, shared).status == 0
-    assert len(events(shared, "start")) == before
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("digits/*.json")}
+    assert campaign(dask, good, tmp_path).status == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("digits/*.json")} == before
 
 
-def test_records_and_masks_travel_where_no_file_system_is_shared(dask, apart, tmp_path):
-    configs = [config("lottery"), config("rigl-reinit"), config("static", seed=1)]
-    for each in configs[:2]:
-        training.train(each, device="cpu", results=tmp_path / "alone")
-    outcome = campaign(dask, configs, apart)
-    assert outcome.status == 0
-    for each in (*configs[:2], configs[0].source, configs[1].source):
-        assert state(each, apart) == state(each, tmp_path / "alone")
-        ours, alone = (records.load_masks(each, folder) for folder in (apart, tmp_path / "alone"))
-        assert ours.keys() == alone.keys()
-        assert all((ours[name] == alone[name]).all() for name in ours)
-    assert Counter(each["run"] for each in events(apart, "finish")) == dict.fromkeys(outcome.done, 1)
-    assert {each["worker"] for each in events(apart, "start")} == set(dask.workers().values())
-    for name in ("one", "two"):  # what a worker leaves there is only what the next run starts from
-        left = {path.stem for path in files(tmp_path / name)}
-        assert left <= {configs[0].source.name, configs[1].source.name}
-    assert not list(apart.rglob("*.part"))
-
-
-def test_a_run_that_is_stopped_brings_its_checkpoint_home(dask, apart, tmp_path):
-    """By Ctrl-C; meanwhile its lock is held here, for other campaigns on this folder."""
-    long = config(epochs=30)
-
-    def interrupt():
-        wait_for(lambda: [path for name in ("one", "two") for path in (tmp_path / name).rglob("*.pt")])
-        assert status.running(long, apart)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    with meanwhile(interrupt):
-        outcome = campaign(dask, [long], apart)
-    assert (outcome.status, outcome.reason) == (3, "interrupted")
-    assert not status.running(long, apart)
-    begun = training.epochs_done(long, apart)
-    assert begun > 0
-    assert len(events(apart, "stop", long.name)) == 1
-    dask.mount(one=tmp_path / "new", two=tmp_path / "newer")
-    assert campaign(dask, [long], apart).status == 0
-    assert [each["epoch"] for each in events(apart, "start", long.name)] == [0, begun]
-    assert records.load(records.path_of(long, apart)).provenance.resumed == 1
-    assert not training.checkpoint_of(long, apart).exists()
-
-
-def test_a_gpu_is_given_to_one_task_at_a_time(dask, shared, capsys):
-    """Worker "one" has two threads and one GPU: while that is taken, no run goes there."""
+def test_a_gpu_is_given_to_one_run_at_a_time(dask, tmp_path, capsys):
+    """While that of worker "one" is taken, a run on a GPU waits."""
     from distributed import Event
 
     def hold():
@@ -209,20 +144,43 @@ def test_a_gpu_is_given_to_one_task_at_a_time(dask, shared, capsys):
     holder = dask.client.submit(hold, workers=[dask.workers()["one"]], resources={"GPU": 1})
     taken.wait(timeout=60)
     try:
-        configs = [config("static", seed=seed) for seed in range(3)]
-        assert campaign(dask, configs, shared, device="auto").status == 0
-        assert {each["pid"] for each in events(shared, "start")} == {dask.pid("two")}
-        ends = campaign(dask, [config()], shared, device="cuda", time_limit=3)
+        assert campaign(dask, [config("static")], tmp_path).status == 0  # on a CPU, there is "two"
+        ends = campaign(dask, [config()], tmp_path, device="cuda", time_limit=5)
         assert (ends.status, ends.reason) == (3, "the time is up")
         assert "waiting for workers of the cluster" in capsys.readouterr().out
     finally:
         done.set()
     holder.result()
-    ends = campaign(dask, [config()], shared, device="cuda")  # goes to "one" alone, which in truth has none
+    ends = campaign(dask, [config()], tmp_path, device="cuda")  # goes to "one", which in truth has none
     if ends.failed:
         assert "device='cuda' is not to be had here" in ends.failed[config().name]
-    assert {each["pid"] for each in events(shared, "fail")} <= {dask.pid("one")}
-    assert {each["pid"] for each in events(shared, "start", config().name)} <= {dask.pid("one")}
+
+
+def test_workers_need_the_folder_of_results(tmp_path):
+    from distributed import Client
+
+    task = runner.Task(
+        name=config().name,
+        topic="of a runner in another folder",
+        config=config(),
+        options=Options(device="cpu", results=tmp_path),
+        epoch=None,
+        end=None,
+        devices=("cpu",),
+        threads=1,
+    )
+    with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
+        result = client.submit(runner.work, task).result(timeout=60)
+    assert result.closes == "the workers share no folder of results"
+    assert result.error.endswith(f"does not see {tmp_path}: workers need one folder of results")
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_worker_of_other_versions_is_named_once(dask, tmp_path, capsys, monkeypatch):
+    mine = {**runner.provenance.versions(), "torch": "2.0"}
+    monkeypatch.setattr(runner.provenance, "versions", lambda: mine)
+    assert campaign(dask, [config()], tmp_path).status == 0
+    assert "has other versions: torch " in capsys.readouterr().out
 
 
 RUNNER = """
@@ -235,91 +193,44 @@ if __name__ == "__main__":
 """
 
 
-def test_a_run_whose_runner_is_killed_stops_and_goes_on_by_the_same_command(dask, shared, root):
+def test_a_run_whose_runner_is_killed_stops_and_resumes_by_the_same_command(dask, tmp_path, root):
     long = config(epochs=60)
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    other = subprocess.Popen([sys.executable, "-c", RUNNER, shared, dask.address], env=environment)
-    wait_for(training.checkpoint_of(long, shared).exists)
+    other = subprocess.Popen([sys.executable, "-c", RUNNER, tmp_path, dask.address], env=environment)
+    mid_run(long, tmp_path)
     other.kill()
     other.wait()
-    wait_for(lambda: events(shared, "stop", long.name) or records.path_of(long, shared).exists())
-    assert campaign(dask, [long], shared).status == 0
-    first, second = events(shared, "start", long.name)
-    assert first["epoch"] == 0 < second["epoch"]
-    assert records.load(records.path_of(long, shared)).provenance.resumed == 1
+    wait_for(lambda: not status.running(long, tmp_path))
+    assert not records.path_of(long, tmp_path).exists()
+    assert campaign(dask, [long], tmp_path).status == 0
+    assert record_of(long, tmp_path).provenance.resumed == 1
 
 
-def kill_the_worker_of(dask, run, results, *places):
-    wait_for(lambda: any(training.checkpoint_of(run, place).exists() for place in places))
-    (start,) = events(results, "start", run.name)
-    there = dask.workers()
-    (name,) = [n for n in there if start.get("worker") == there[n] or start["pid"] == dask.pid(n)]
-    os.kill(dask.pid(name), signal.SIGKILL)
-
-
-def test_a_worker_killed_in_mid_run_and_its_run_goes_on_elsewhere(dask, shared, capsys):
+def test_a_worker_killed_in_mid_run_and_its_run_resumes_elsewhere(dask, tmp_path, capsys):
     long, ticket = config("pruning", epochs=20), config("lottery", epochs=20)
-    with meanwhile(lambda: kill_the_worker_of(dask, long, shared, shared)):
-        outcome = campaign(dask, [ticket, config("static")], shared)
+    with meanwhile(lambda: os.kill(mid_run(long, tmp_path), signal.SIGKILL)):
+        outcome = campaign(dask, [ticket, config("static")], tmp_path)
     assert outcome.status == 0
-    first, second = events(shared, "start", long.name)
-    assert first["epoch"] == 0 < second["epoch"]
-    assert first["pid"] != second["pid"]
-    assert "its run goes on from its last epoch" in capsys.readouterr().out
-    assert len(events(shared, "died", long.name)) == 1
-    alone = training.train(ticket, device="cpu", results=shared / "alone")
-    assert state(ticket, shared) == alone.state_sha256
-    assert records.load(records.path_of(long, shared)).provenance.resumed == 1
-    assert not list(shared.rglob("*.part"))
-
-
-def test_a_worker_killed_with_its_file_system_and_its_run_begins_anew(dask, apart, tmp_path, capsys):
-    """Whichever worker it is, the other one sees nothing of what it did."""
-    long, short = config(epochs=20), config("static")
-    with meanwhile(lambda: kill_the_worker_of(dask, long, apart, tmp_path / "one", tmp_path / "two")):
-        outcome = campaign(dask, [long, short], apart)
-    assert outcome.status == 0
-    assert "its run begins anew" in capsys.readouterr().out
-    alone = training.train(long, device="cpu", results=tmp_path / "alone")
-    assert state(long, apart) == alone.state_sha256
+    assert f"the worker of {long.name} died: its run resumes after epoch" in capsys.readouterr().out
+    alone = training.train(ticket, device="cpu", results=tmp_path / "alone")
+    assert record_of(ticket, tmp_path).state_sha256 == alone.state_sha256
+    assert record_of(long, tmp_path).provenance.resumed == 1
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_scheduler_that_dies_ends_the_campaign(processes, tmp_path):
     processes.ensure("two")
-    processes.mount(two=tmp_path)
+    long = config(epochs=200)
 
     def kill():
-        wait_for(lambda: events(tmp_path, "start"))
+        mid_run(long, tmp_path)
         processes.processes["scheduler"].kill()
 
-    with meanwhile(kill), pytest.raises(runner.WorkerError, match="is gone"):
-        campaign(processes, [config(epochs=200)], tmp_path)
-
-
-def test_workers_of_this_machine_and_ctrl_c(tmp_path, root):
-    """A terminal's Ctrl-C reaches every process: only the runner heeds it, and nothing is left behind."""
-    results = tmp_path / "results"
-    arguments = ["run", "table2", "--protocol", "smoke", "--seeds", "0", "--densities", "0.2"]
-    arguments += ["--cluster", "local:1", "--device", "cpu", "--results", str(results)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rigl.campaign", *arguments],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_for(lambda: list(results.rglob("*.pt")))
-    os.killpg(process.pid, signal.SIGINT)
-    out, errors = process.communicate(timeout=120)
-    assert process.returncode == 3, errors
-    assert "stopping after the epochs that are on" in out
-    assert "(interrupted); the same command goes on" in out
-    assert "Traceback" not in errors
-    (stopped,) = events(results, "stop")
-    assert not events(results, "died")
-    wait_for(lambda: not alive(process.pid))
-    assert [path.stem for path in results.rglob("*.pt")] == [stopped["run"]]
+    with meanwhile(kill), pytest.raises(cluster.WorkerError, match="is gone"):
+        campaign(processes, [long], tmp_path)
+    for process in processes.processes.values():  # else the worker goes on with it
+        process.kill()
+        process.wait()
 
 
 MANY = """
@@ -336,9 +247,8 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_two_hundred_runs_through_random_kills(dask, tmp_path, root):
-    """Of workers, of which one sees the campaign's folder and one does not, and of the runner."""
+    """Of workers and of the runner."""
     results, chance = tmp_path / "results", random.Random(0)
-    dask.mount(one=results, two=tmp_path / "two")
     methods = ("rigl", "static", "pruning", "lottery")
     kills = Counter()
     # Each once, in any order, before one for the second time: all are killed on a fast machine too.
@@ -351,48 +261,112 @@ def test_two_hundred_runs_through_random_kills(dask, tmp_path, root):
         program = [sys.executable, "-c", MANY, results, dask.address, *methods]
         return subprocess.Popen(program, env=environment, stdout=log, stderr=log)
 
-    runner_process = begin()
+    process = begin()
     # By what is done, not by the clock: a fast machine would be through before all were killed.
     after = chance.randint(5, 40)
     while True:
         with suppress(subprocess.TimeoutExpired):
-            runner_process.wait(timeout=0.2)
+            process.wait(timeout=0.2)
             break
-        if len(events(results, "finish")) < after:
+        if len(list(results.glob("digits/*.json"))) < after:
             continue
         after += chance.randint(5, 40)
         victim = next(victims)
         kills[victim] += 1
         if victim == "runner":
-            runner_process.kill()
-            runner_process.wait()
-            runner_process = begin()
+            process.kill()
+            process.wait()
+            process = begin()
         else:
             dask.processes[victim].kill()
             dask.processes[victim].wait()
             dask.ensure("one", "two")
     print(dict(kills))
-    assert runner_process.returncode == 0, (tmp_path / "runner.log").read_text()
+    assert process.returncode == 0, (tmp_path / "runner.log").read_text()
     assert set(kills) == {"one", "two", "runner"}
     assert status.verify(results) == (200, [])
     assert len(list(results.glob("digits/*"))) == 200
-    finished = Counter(each["run"] for each in events(results, "finish"))
-    assert set(finished.values()) == {1}
     assert not list(results.rglob("*.part"))
 
 
-def test_the_number_of_workers_follows_the_runs_that_can_be_done(tmp_path):
-    from distributed import Client, LocalCluster
+def test_the_job_that_slurm_would_get(tmp_path):
+    path = tmp_path / "slurm.yaml"
+    path.write_text(SLURM)
+    found = cluster.check(str(path))
+    with cluster.begin_slurm(str(path), found.model_copy(update={"jobs": 0}), "cuda") as begun:
+        script = begun.job_script().splitlines()
+        command = script[-2] if not script[-1] else script[-1]
+        assert f"distributed.cli.dask_worker {begun.scheduler_address} " in command
+    for line in ("-p gpu", "--cpus-per-task=4", "--mem=15G", "-t 12:00:00", "--gres=gpu:1"):
+        assert f"#SBATCH {line}" in script
+    assert command.startswith(sys.executable)
+    assert "--resources GPU=1" in command
+    assert "--nthreads 4" in command
+    path.write_text(SLURM.replace("jobs: 8", "adapt: {minimum_jobs: 0, maximum_jobs: 64}"))
+    assert cluster.check(str(path)).adapt.maximum_jobs == 64
+    path.write_text(SLURM.replace("worker_extra_args", "# "))
+    with pytest.raises(ConfigError, match="device cuda needs worker_extra_args"):
+        cluster.begin_slurm(str(path), cluster.check(str(path)), "cuda")
+    path.write_text(SLURM.replace("cores: 4\n", ""))
+    with pytest.raises(ConfigError, match=r"slurm\.yaml: You must specify how much cores"):
+        cluster.begin_slurm(str(path), cluster.check(str(path)), "cpu")
+    path.write_text(SLURM.replace("queue", "queeu"))
+    with pytest.raises(ConfigError, match=r"slurm\.yaml: .*queeu"):
+        cluster.begin_slurm(str(path), cluster.check(str(path)), "cpu")
 
-    from rigl.campaign.cluster import Cluster, _adaptive
 
-    with (
-        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as local,
-        Client(local, set_as_default=False) as client,
-    ):
-        cluster = Cluster(client, where.parse("local:3"), tmp_path, ["cpu"], None)
-        cluster.want(5)
-        local.adapt(Adaptive=_adaptive(cluster), minimum=1, maximum=3, interval="20ms")
-        wait_for(lambda: len(local.scheduler.workers) == 3)
-        cluster.want(0)
-        wait_for(lambda: len(local.scheduler.workers) == 1)
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("jobs: 8", ""), "say either 'jobs: N' or 'adapt:"),
+        (("jobs: 8", "jobs: 8\nadapt: {minimum_jobs: 1, maximum_jobs: 2}"), "say either"),
+        (("jobs: 8", "jobs: eight"), "jobs='eight': Input should be a valid integer"),
+        (("jobs: 8", "jobs: 0"), "jobs=0: Input should be greater than or equal to 1"),
+        (("jobs: 8", "adapt: {minimum_jobs: 3, maximum_jobs: 2}"), "minimum_jobs=3 is more than maximum"),
+        (("jobs: 8", "adapt: {maximum: 2}"), "adapt.minimum_jobs.*: Field required"),
+        (("jobs: 8", "jobs: [8"), "cannot be read"),
+        ((SLURM, "- 8"), "should be a valid dictionary"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_line(tmp_path, change, reason):
+    path = tmp_path / "slurm.yaml"
+    path.write_text(SLURM.replace(*change))
+    with pytest.raises(ConfigError, match=reason) as caught:
+        cluster.check(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        *((text, "tcp://SCHEDULER:PORT") for text in ("local", "8786", "tcp://here", "slurm.txt")),
+        ("no.yaml", "cannot be read"),
+        ("local:2", "give --workers 2"),
+    ],
+)
+def test_a_wrong_cluster_is_one_clear_line(text, hint, tmp_path, capsys):
+    arguments = ["run", "table2", "--protocol", "smoke", "--results", str(tmp_path), "--cluster", text]
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert repr(text) in said.err
+    assert hint in said.err
+    assert said.out == ""
+    assert main([*arguments, "--workers", "2"]) == 2
+    assert "goes without --cluster" in capsys.readouterr().err
+
+
+def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT", 0.5)
+    with pytest.raises(cluster.WorkerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 "):
+        runner.run([config()], results=tmp_path, device="cpu", cluster="tcp://127.0.0.1:1")
+
+
+def test_without_dask(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    arguments = ["run", "table2", "--protocol", "smoke", "--results", str(tmp_path)]
+    for more in (["--workers", "2"], ["--lanes", "2"], ["--cluster", "tcp://127.0.0.1:1"]):
+        assert main([*arguments, *more]) == 2
+        said = capsys.readouterr().err
+        assert said == 'several workers need distributed: pip install -e ".[campaign]"\n'

@@ -1,25 +1,28 @@
-"""Campaigns with real worker processes, small and real runs, and whatever may happen to them."""
+"""Campaigns on this machine, alone in a process and as Dask's tasks, and whatever may happen to them."""
 
-import json
-import multiprocessing
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 
 import pytest
-from campaigns import config, events, meanwhile, wait_for
+from campaigns import config, holder, meanwhile, members, mid_run, wait_for
 
-from rigl.campaign import journal, processes, runner, status, work
-from rigl.campaign.status import tidy
+from rigl.campaign import runner, status
 from rigl.training import records
 from rigl.training import train as training
-from rigl.training.config import ConfigError, RunConfig
+from rigl.training.config import ConfigError
 from rigl.training.estimate import Estimate
+from rigl.training.train import Options
+
+both = pytest.mark.parametrize("workers", [1, 2])
+# An epoch of it takes longer than the time limits below.
+ENDLESS = {"model": "wrn-40-4", "epochs": 50}
 
 
 def campaign(configs, results, **options):
@@ -30,29 +33,26 @@ def status_of(configs, results):
     return {state.config.name: state.status for state in status.look(configs, results)}
 
 
-def gone(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
-        return file.read().split(")")[1].split()[0] == "Z"
+def record_of(run, results):
+    return records.load(records.path_of(run, results))
 
 
 def nothing_half_written(results):
     assert not list(results.rglob("*.part"))
+    assert not list(results.rglob("*.campaign"))
     for path in results.glob("digits/*.json"):
         records.load(path)
 
 
-def test_all_runs_are_done_in_order_and_none_twice(tmp_path, capsys):
-    """With two workers, a run that diverges, one that cannot be, and those that start from them."""
+@both
+def test_all_runs_are_done_in_order_and_none_twice(tmp_path, capsys, workers):
+    """With a run that diverges, one that cannot be, and those that start from them."""
     good = [config(seed=0), config("lottery"), config(seed=1)]
     bad = [
         config("lottery", learning_rate=1e30),  # its source diverges
         config("lottery", epochs=2, delta_t=500),  # its source has no update
     ]
-    outcome = campaign([*good, *bad], tmp_path, workers=2)
+    outcome = campaign([*good, *bad], tmp_path, workers=workers)
     assert outcome.status == 1
     assert set(outcome.done) == {each.name for each in (*good, good[1].source, bad[0].source)}
     assert outcome.left == []
@@ -62,58 +62,58 @@ def test_all_runs_are_done_in_order_and_none_twice(tmp_path, capsys):
     assert outcome.failed[bad[1].name] == f"needs {bad[1].source.name}, which failed"
     assert [line for line in outcome.lines() if bad[0].name in line]
     said = capsys.readouterr().out
-    assert all(name in said for name in (*outcome.done, *outcome.failed))
-    assert {each["run"] for each in events(tmp_path, "finish")} == set(outcome.done)
-    assert len(events(tmp_path, "finish")) == len(outcome.done)
+    assert all(f" {name}" in said for name in (*outcome.done, *outcome.failed))
     alone = training.train(good[0], device="cpu", results=tmp_path / "alone")
-    assert records.load(records.path_of(good[0], tmp_path)).state_sha256 == alone.state_sha256
-
-    # The same command again: nothing is trained but what failed.
-    before = len(journal.notes(tmp_path))
-    again = campaign([*good, *bad], tmp_path)
-    assert (set(again.done), again.failed.keys()) == (set(outcome.done), outcome.failed.keys())
-    assert {each["event"] for each in journal.notes(tmp_path)[before:]} == {"fail"}
+    assert record_of(good[0], tmp_path).state_sha256 == alone.state_sha256
     states = status_of([*good, *bad], tmp_path)
     assert Counter(states.values()) == {"finished": 3, "failed": 2}
+
+    # The same command again: nothing is trained but what failed.
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("digits/*.json")}
+    again = campaign([*good, *bad], tmp_path, workers=workers)
+    assert (set(again.done), again.failed) == (set(outcome.done), outcome.failed)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("digits/*.json")} == before
     nothing_half_written(tmp_path)
 
 
-def test_a_worker_killed_in_mid_run_is_replaced_and_the_run_goes_on(tmp_path):
+def test_a_worker_killed_in_mid_run_is_replaced_and_the_run_resumes(tmp_path, capsys):
     long, other = config(epochs=20), config("static")
-    checkpoint = training.checkpoint_of(long, tmp_path)
-
-    def kill():
-        wait_for(checkpoint.exists)
-        os.kill(events(tmp_path, "start", long.name)[0]["pid"], signal.SIGKILL)
-
-    with meanwhile(kill):
-        outcome = campaign([long, other], tmp_path)
+    with meanwhile(lambda: os.kill(mid_run(long, tmp_path), signal.SIGKILL)):
+        outcome = campaign([long, other], tmp_path, workers=2)
     assert outcome.status == 0
-    first, second = events(tmp_path, "start", long.name)
-    assert first["epoch"] == 0 < second["epoch"]
-    assert "signal 9" in events(tmp_path, "died")[0]["error"]
-    assert records.load(records.path_of(long, tmp_path)).provenance.resumed == 1
-    assert len(events(tmp_path, "start", other.name)) == 1
+    assert record_of(long, tmp_path).provenance.resumed == 1
+    assert f"the worker of {long.name} died: its run resumes after epoch" in capsys.readouterr().out
+    alone = training.train(long, device="cpu", results=tmp_path / "alone")
+    assert record_of(long, tmp_path).state_sha256 == alone.state_sha256
     nothing_half_written(tmp_path)
 
 
-def another_runner(knobs, results):
-    campaign([RunConfig(**each) for each in knobs], results, workers=2)
+RUNNER = """
+import sys
+from rigl.campaign import runner
+from rigl.training.config import RunConfig
+if __name__ == "__main__":
+    knobs = {"model": "lenet-300-100", "delta_t": 20, "density": 0.2}
+    configs = [RunConfig(**knobs, epochs=20)]
+    configs += [RunConfig(**knobs, method="static", epochs=2, seed=seed) for seed in range(6)]
+    sys.exit(runner.run(configs, results=sys.argv[1], device="cpu", workers=int(sys.argv[2])).status)
+"""
 
 
-def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys):
-    """No run is done twice, the killed one's run goes on elsewhere, and its workers do not outlive it."""
+@both
+def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys, root, workers):
+    """The killed one's run resumes in the other, and its workers do not outlive it."""
     long, *short = configs = [
         config(epochs=20),
         *(config("static", epochs=2, seed=seed) for seed in range(6)),
     ]
-    knobs = [each.model_dump() for each in configs]
-    other = multiprocessing.get_context("forkserver").Process(target=another_runner, args=(knobs, tmp_path))
-    other.start()
-    wait_for(training.checkpoint_of(long, tmp_path).exists)
-    orphan = events(tmp_path, "start", long.name)[0]["pid"]
+    other = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, tmp_path, str(workers)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        start_new_session=True,
+    )
+    orphan = mid_run(long, tmp_path)
     os.kill(orphan, signal.SIGSTOP)  # it holds its run, whatever the other runner does
-
     said = []
 
     def waits():
@@ -121,92 +121,112 @@ def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys):
         return "waiting for runs that other processes train" in "".join(said)
 
     def kill():
-        # Not only records: a runner notes a finish after it, and could be killed between the two.
-        wait_for(lambda: all(events(tmp_path, "finish", each.name) for each in short))
+        wait_for(lambda: all(records.path_of(each, tmp_path).exists() for each in short))
         wait_for(waits)
         other.kill()
         os.kill(orphan, signal.SIGCONT)
 
     with meanwhile(kill):
-        outcome = campaign(configs, tmp_path, workers=1)
-    other.join()
+        outcome = campaign(configs, tmp_path)
+    other.wait()
     assert outcome.status == 0
-    assert Counter(each["run"] for each in events(tmp_path, "finish")) == {each.name: 1 for each in configs}
-    assert {each.name: len(events(tmp_path, "start", each.name)) for each in short} == {
-        each.name: 1 for each in short
-    }
-    first, second = events(tmp_path, "start", long.name)
-    assert first["epoch"] == 0 < second["epoch"]
-    assert records.load(records.path_of(long, tmp_path)).provenance.resumed == 1
-    wait_for(lambda: all(gone(each["pid"]) for each in journal.notes(tmp_path)[:1]))
-    tidy(tmp_path)  # as the next runner does: the killed one may have been writing a checkpoint
+    assert len(list(records.records(tmp_path))) == len(configs)
+    assert record_of(long, tmp_path).provenance.resumed == 1
+    assert {record_of(each, tmp_path).provenance.resumed for each in short} == {0}
+    wait_for(lambda: not members(other.pid))
+    status.tidy(tmp_path)  # as the next runner does: the killed one may have been writing a checkpoint
+    for token in tmp_path.rglob("*.campaign"):
+        token.unlink()  # which a runner that is killed leaves
     nothing_half_written(tmp_path)
 
 
-def test_ctrl_c_stops_after_the_epoch_and_the_same_command_goes_on(tmp_path):
+@both
+def test_ctrl_c_stops_after_the_epoch_and_the_same_command_resumes(tmp_path, workers):
     configs = [config(epochs=20), config("static")]
-    checkpoint = training.checkpoint_of(configs[0], tmp_path)
 
     def interrupt():
-        wait_for(checkpoint.exists)
+        mid_run(configs[0], tmp_path)
         os.kill(os.getpid(), signal.SIGINT)
 
     handler = signal.getsignal(signal.SIGINT)
     with meanwhile(interrupt):
-        outcome = campaign(configs, tmp_path)
+        outcome = campaign([configs[0]] * workers + configs[1:], tmp_path, workers=workers)
     assert signal.getsignal(signal.SIGINT) is handler
     assert (outcome.status, outcome.reason) == (3, "interrupted")
-    assert outcome.left == [each.name for each in configs]
-    assert len(events(tmp_path, "stop", configs[0].name)) == 1
-    assert not events(tmp_path, "died")
+    assert configs[0].name in outcome.left
     (state, _) = status.look(configs, tmp_path)
     assert (state.status, state.done) == ("begun", False)
     assert state.epochs > 0
     nothing_half_written(tmp_path)
-    short = config("static", seed=7)
-    assert campaign([short], tmp_path).status == 0  # the handler's count is this campaign's own
+    assert campaign(configs, tmp_path, workers=workers).status == 0
+    assert record_of(configs[0], tmp_path).provenance.resumed == 1
 
 
-def test_at_the_time_limit_the_rest_is_left(tmp_path, monkeypatch):
-    """Also in the middle of an epoch: this clock jumps ahead, so that the worker cannot foresee it."""
-    long = config("dense", model="wrn-10-1", epochs=500)
-    checkpoint, monotonic = training.checkpoint_of(long, tmp_path), time.monotonic
-    ahead = []
-
-    def jump():
-        if not ahead and checkpoint.exists():
-            ahead.append(10_000.0)
-        return monotonic() + sum(ahead)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runner.time, "monotonic", jump)
-        outcome = campaign([long, config()], tmp_path, time_limit=5_000)
-    assert (outcome.status, outcome.reason) == (3, "the time is up")
-    assert set(outcome.left) == {long.name, config().name}
-    assert "2 (the time is up); the same command goes on" in " ".join(outcome.lines())
-    assert training.epochs_done(long, tmp_path) >= 1
-    assert not status.running(long, tmp_path)
+@pytest.mark.parametrize(("workers", "signals"), [("1", 1), ("2", 1), ("1", 2), ("2", 2)])
+def test_ctrl_c_in_a_terminal_reaches_every_process(tmp_path, root, workers, signals):
+    """Only the runner heeds it, and nothing is left behind; a second one ends it at once."""
+    arguments = ["run", "table2", "--protocol", "smoke", "--seeds", "0", "--densities", "0.2"]
+    arguments += ["--workers", workers, "--device", "cpu", "--results", tmp_path]
+    if signals == 2:
+        arguments += ["--model", "wrn-40-4"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rigl.campaign", *arguments],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    if signals == 2:  # in the middle of an epoch, which is a long one
+        wait_for(lambda: len(list(tmp_path.rglob("*.lock"))) >= int(workers))
+        time.sleep(2)
+    else:
+        wait_for(lambda: list(tmp_path.rglob("*.pt")))
+    for _ in range(signals):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 3, errors
+    assert "stopping after the epochs that are on" in out
+    assert "(interrupted); rerun the same command to resume" in out
+    assert "Traceback" not in errors
+    wait_for(lambda: not members(process.pid))
     nothing_half_written(tmp_path)
 
 
-def test_a_run_whose_first_epoch_would_come_too_late_is_not_begun(tmp_path):
-    outcome = campaign([config()], tmp_path, time_limit=1000, estimate=lambda _: Estimate(1e6, 1, "the test"))
+@both
+def test_at_the_time_limit_the_rest_is_left(tmp_path, workers):
+    """Also in the middle of an epoch that nobody could foresee."""
+    configs = [config("dense", **ENDLESS), config("dense", **ENDLESS, seed=1), config()]
+    outcome = campaign(configs, tmp_path, workers=workers, time_limit=4)
+    assert (outcome.status, outcome.reason) == (3, "the time is up")
+    assert set(outcome.left) == {each.name for each in configs}
+    assert "3 (the time is up); rerun the same command to resume" in " ".join(outcome.lines())
+    wait_for(lambda: not any(status.running(each, tmp_path) for each in configs))
+    nothing_half_written(tmp_path)
+
+
+@both
+def test_a_run_whose_first_epoch_would_come_too_late_is_not_begun(tmp_path, workers, monkeypatch):
+    monkeypatch.setattr(runner, "_PACES", {})
+    runs = [config(), config(seed=1)]
+    never = lambda _: Estimate(1e6, 1, "the test")  # noqa: E731
+    outcome = campaign(runs, tmp_path, time_limit=1000, estimate=never, workers=workers)
     assert (outcome.status, outcome.reason) == (3, "no time for another epoch")
-    assert not events(tmp_path, "start")
+    assert not list(tmp_path.rglob("*.pt"))
 
 
 def test_the_pace_of_an_epoch_decides_whether_the_next_is_begun(monkeypatch):
     now, told = [0.0], []
-    monkeypatch.setattr(work.time, "monotonic", lambda: now[0])
-    asked = work.until(
-        work.Order(config(), epoch=None, left=100.0), threading.Event(), {}, lambda *done: told.append(done)
-    )
+    monkeypatch.setattr(runner.time, "time", lambda: now[0])
+    monkeypatch.setattr(runner, "_PACES", {})
+    asked = runner.until(config(), lambda: False, lambda *done: told.append(done), end=100.0)
     answers = []
     for done in range(4):
         answers.append(asked(done, 10))
         now[0] += 30.0
     assert answers == [False, False, False, True]  # at 90 s the next 33 s go beyond 100
-    assert told == [(0, 10), (1, 10), (2, 10), (3, 10)]
+    assert told == [(0, 10), (1, 10), (2, 10)]
 
 
 @pytest.fixture
@@ -221,60 +241,64 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_full_disk_stops_all_and_the_same_command_goes_on(small_disk):
+@both
+def test_a_full_disk_stops_all_and_the_same_command_resumes(small_disk, workers):
     place, enlarge = small_disk
     results = place / "results"
-    configs = [config(epochs=2, seed=seed) for seed in range(3)]
-    outcome = campaign(configs, results)
+    configs = [config(epochs=2, seed=seed) for seed in range(5)]
+    outcome = campaign(configs, results, workers=workers)
     assert (outcome.status, outcome.reason) == (1, "no room is left to write")
-    assert "No space left on device" in outcome.failed[configs[0].name]
-    assert outcome.left == [each.name for each in configs[1:]]
-    nothing_half_written(results)
+    assert "No space left on device" in " ".join(outcome.failed.values())
+    assert set(outcome.left) >= {each.name for each in configs[2 * workers :]}
+    assert not list(results.rglob("*.part"))
     assert not list(results.glob("digits/*.json"))
     enlarge()
-    assert campaign(configs, results).status == 0
-    assert {records.load(path).config.seed for path in results.glob("digits/*.json")} == {0, 1, 2}
+    assert campaign(configs, results, workers=workers).status == 0
+    assert {records.load(path).config.seed for path in results.glob("digits/*.json")} == {*range(5)}
     nothing_half_written(results)
 
 
 def test_a_run_that_cannot_write_says_so(tmp_path):
+    options = Options(device="cpu", results=tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        result = work.run_one(config(), results=tmp_path, device="cpu")
+        result = runner.run_one(config(), options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (result.outcome, result.no_room) == ("failed", True)
-    assert journal.failures(tmp_path).keys() == {config().name}
+    assert (result.outcome, result.closes) == ("failed", "no room is left to write")
+    assert status_of([config()], tmp_path) == {config().name: "failed"}
     nothing_half_written(tmp_path)
-    assert work.run_one(config(), results=tmp_path, device="cpu").outcome == "finished"
-    assert journal.failures(tmp_path) == {}
+    assert runner.run_one(config(), options).outcome == "finished"
+    assert status_of([config()], tmp_path) == {config().name: "finished"}
+    assert not list(tmp_path.rglob("*.failed"))
 
 
 def test_one_run_says_how_far_it_came(tmp_path, monkeypatch):
-    whole = config(epochs=3)
-    result = work.run_one(whole, results=tmp_path, device="cpu", stop=lambda done, _: done == 2)
-    assert result == work.Result("stopped")
+    whole, options = config(epochs=3), Options(device="cpu", results=tmp_path)
+    result = runner.run_one(whole, Options(device="cpu", results=tmp_path, stop=lambda done, _: done == 2))
+    assert result == runner.Result("stopped")
     assert training.epochs_done(whole, tmp_path) == 2
-    lock = training.FileLock(training.lock_of(whole, tmp_path))
-    with lock:
+    with training.FileLock(training.lock_of(whole, tmp_path)):
         assert status.running(whole, tmp_path)
-        assert work.run_one(whole, results=tmp_path, device="cpu").outcome == "busy"
+        assert runner.run_one(whole, options).outcome == "busy"
     assert not status.running(whole, tmp_path)
-    result = work.run_one(whole, results=tmp_path, device="cpu")
-    assert (result.outcome, result.sound) == ("finished", True)
-    assert [each["event"] for each in journal.notes(tmp_path)] == ["start", "stop", "start", "finish"]
+    assert runner.run_one(whole, options).outcome == "finished"
 
     def broken(*_, **__):
         raise RuntimeError("CUDA error:\nan illegal memory access")
 
-    monkeypatch.setattr(work, "train", broken)
-    unsound = work.run_one(config(seed=1), results=tmp_path, device="cpu")
-    assert (unsound.outcome, unsound.sound) == ("failed", False)
+    monkeypatch.setattr(runner, "train", broken)
+    unsound = runner.run_one(config(seed=1), options)
+    assert (unsound.outcome, unsound.closes) == (
+        "failed",
+        "the GPU cannot be used any more in this process",
+    )
     assert unsound.error == "RuntimeError: CUDA error: an illegal memory access"
 
 
-def test_masks_that_were_not_kept_are_made_again_before_the_run_that_needs_them(tmp_path):
+@both
+def test_masks_that_were_not_kept_are_made_again_before_the_run_that_needs_them(tmp_path, workers):
     ticket = config("lottery", epochs=2)
     training.train(ticket.source, device="cpu", results=tmp_path)
     (kept,) = tmp_path.glob("*masks/digits/*.npz")
@@ -282,74 +306,65 @@ def test_masks_that_were_not_kept_are_made_again_before_the_run_that_needs_them(
     kept.unlink()
     states = status.look([ticket.source, ticket], tmp_path)
     assert [(state.status, state.masks) for state in states] == [("left", True), ("left", False)]
-    stopped = work.run_one(
-        ticket.source, results=tmp_path, device="cpu", masks=True, stop=lambda done, _: done == 1
-    )
-    assert stopped.outcome == "stopped"  # and its epoch is not lost:
+    stopping = Options(device="cpu", results=tmp_path, masks=True, stop=lambda done, _: done == 1)
+    assert runner.run_one(ticket.source, stopping).outcome == "stopped"  # and its epoch is not lost:
     assert training.epochs_done(ticket.source, tmp_path) == 1
-    outcome = campaign([ticket], tmp_path)
+    outcome = campaign([ticket], tmp_path, workers=workers)
     assert (outcome.status, outcome.done) == (0, [ticket.source.name, ticket.name])
-    assert [each["epoch"] for each in events(tmp_path, "start", ticket.source.name)] == [0, 1]
     assert len(records.load_masks(ticket.source, tmp_path)) > 0
     assert kept.read_bytes() == content
 
 
-def dies_at_work(lines, *_):
-    (line,) = lines
-    line.send("ready")
-    line.recv()
-    os.kill(os.getpid(), signal.SIGKILL)
+def test_a_run_that_kills_its_workers_fails_and_the_others_go_on(tmp_path):
+    """Here somebody kills the process that is at it, again and again."""
+    after, good = config("lottery", **ENDLESS), config()
+    deadly = after.source
+    over = threading.Event()
 
+    def kill():
+        seen = None
+        while not over.is_set():
+            pid = holder(deadly, tmp_path)
+            if pid and pid not in (seen, os.getpid()):
+                seen = pid
+                time.sleep(0.3)
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
 
-def dies_at_once(*_):
-    os._exit(3)
-
-
-def test_a_run_that_kills_its_workers_fails_and_the_others_go_on(tmp_path, monkeypatch, capsys):
-    """Here it is all runs: workers that die of a signal, again and again."""
-    monkeypatch.setattr(work, "worker", dies_at_work)
-    configs = [config("pruning"), config("lottery")]
-    outcome = campaign(configs, tmp_path, workers=2)
+    with meanwhile(kill):
+        try:
+            outcome = campaign([after, good], tmp_path, workers=2, time_limit=60)
+        finally:
+            over.set()
     assert outcome.status == 1
-    assert f"died by signal 9, {runner.DEATHS} times" in outcome.failed[configs[0].name]
-    assert "which failed" in outcome.failed[configs[1].name]
-    assert status_of(configs, tmp_path)[configs[0].name] == "failed"
-    assert len(events(tmp_path, "died")) == runner.DEATHS
-    assert "goes on from its last epoch" in capsys.readouterr().out
+    assert outcome.done == [good.name]
+    assert "its worker died, 5 times without an epoch in between" in outcome.failed[deadly.name]
+    assert outcome.failed[after.name] == f"needs {deadly.name}, which failed"
+    assert status_of([deadly], tmp_path) == {deadly.name: "failed"}
 
 
-def test_workers_that_cannot_even_start_end_the_campaign(tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "worker", dies_at_once)
-    with pytest.raises(runner.WorkerError, match="die as they start, the last one with status 3"):
-        campaign([config()], tmp_path)
-
-
-def tells_what_it_holds_back(line):
-    line.send(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-
-
-def test_a_worker_hears_of_no_ctrl_c_from_its_very_start():
-    """Nor does the server that starts it, which once died of it while it imported torch."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    ours, theirs = multiprocessing.Pipe()
-    process = processes.start(tells_what_it_holds_back, theirs)
-    assert {signal.SIGINT, signal.SIGTERM} <= ours.recv()
-    process.join()
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
-
-
-def test_a_damaged_record_is_named_and_not_trained_over(tmp_path):
+@both
+def test_a_damaged_record_is_named_and_not_trained_over(tmp_path, workers):
     done, damaged = config("static"), config()
     path = records.path_of(damaged, tmp_path)
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    outcome = campaign([done, damaged], tmp_path, progress=True)
+    outcome = campaign([done, damaged], tmp_path, progress=True, workers=workers)
     assert (outcome.status, outcome.done) == (1, [done.name])
     assert "not a valid record" in outcome.failed[damaged.name]
     assert path.read_text() == "{"
 
 
-def test_bars_for_all_and_for_each_worker(tmp_path, capsys):
+@both
+def test_warnings_are_said(tmp_path, capsys, workers):
+    odd = config(delta_t=60)  # two epochs have one update, and a half of another's time
+    training.train(odd, device="cpu", results=tmp_path)
+    kept = config("lottery")
+    assert campaign([odd, kept], tmp_path, workers=workers).status == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_bars_for_all_and_for_each_worker(capsys):
     bars = runner.Bars(100.0, 25.0, 2, True)
     assert bars.left() == ""
     bars.begin(1, "rigl-erk density 0.2 s0", 4)
@@ -392,7 +407,6 @@ def test_training_stops_where_it_is_told_and_waits_for_nobody(tmp_path):
         pytest.raises(TimeoutError),
     ):
         training.train(other, device="cpu", results=tmp_path, wait=False)
-    assert json.dumps(journal.notes(tmp_path)) == "[]"
     with pytest.raises(ConfigError):
         training.train(other, device="gpu", results=tmp_path)
 
@@ -414,18 +428,31 @@ def test_lanes_share_a_process(tmp_path):
 
 
 def test_a_process_with_lanes_that_is_killed(tmp_path):
-    """Its lanes' runs go on in another."""
-    configs = [config(seed=seed, epochs=6) for seed in range(2)]
+    """Its lanes' runs resume in another."""
+    configs = [config(seed=seed, epochs=20) for seed in range(2)]
 
     def kill():
-        wait_for(lambda: len(events(tmp_path, "start")) == 2)
-        children = [process for process in multiprocessing.active_children() if process.is_alive()]
-        for process in children:
-            process.kill()
-        assert len(children) == 1
+        pids = {mid_run(each, tmp_path) for each in configs}
+        assert len(pids) == 1
+        os.kill(pids.pop(), signal.SIGKILL)
 
     with meanwhile(kill):
         outcome = campaign(configs, tmp_path, lanes=2)
     assert outcome.status == 0
-    assert len(list(records.records(tmp_path))) == 2
+    assert {record_of(each, tmp_path).provenance.resumed for each in configs} == {1}
     nothing_half_written(tmp_path)
+
+
+def test_several_devices_are_for_workers_of_this_machine(tmp_path):
+    with pytest.raises(ConfigError, match="device='cuda:0,cuda:1': with a cluster, give one"):
+        runner.run([config()], results=tmp_path, device="cuda:0,cuda:1", cluster="tcp://127.0.0.1:1")
+
+
+def test_nothing_of_dask_is_imported_for_one_worker(python, tmp_path):
+    program = (
+        "import sys; from rigl.campaign import runner; from rigl import RunConfig\n"
+        "runner.run([RunConfig(model='lenet-300-100', epochs=1)], device='cpu')\n"
+        "print({'dask', 'distributed'} & {*sys.modules})"
+    )
+    out = python("-c", program, cwd=tmp_path, check=True).stdout
+    assert out.endswith("set()\n")

@@ -9,8 +9,8 @@ import sys
 import pandas as pd
 import pytest
 
-from rigl.campaign import journal, notebook, status
-from rigl.campaign.cli import main
+from rigl.campaign import notebook, status
+from rigl.campaign.__main__ import main
 from rigl.campaign.experiments import TABLES, Table
 from rigl.campaign.request import request, seconds
 from rigl.training import records
@@ -64,7 +64,7 @@ def test_a_command_that_is_done_and_one_with_more_seeds(results, capsys):
     assert run(results, "tiny", "--seeds", "0,1", "--time-limit", "0.001s") == 3
     out = capsys.readouterr().out
     assert "6 runs: 3 finished, 3 left" in out
-    assert "done: 3 of 6 runs\nleft: 3 (the time is up); the same command goes on" in out
+    assert "done: 3 of 6 runs\nleft: 3 (the time is up); rerun the same command to resume" in out
 
 
 def test_plan_says_what_is_done_and_what_is_left(results, capsys):
@@ -108,7 +108,7 @@ def test_status_names_what_is_on_begun_failed_and_left(results, capsys):
     with pytest.raises(training.Interrupted):
         training.train(longer, device="cpu", results=results, stop=lambda done, _: done == 1)
     training.checkpoint_of(longer, results).rename(training.checkpoint_of(dense, results))
-    journal.note(results, "fail", static.name, error="OSError: a reason")
+    status.note_failure(static, results, "OSError: a reason")
     assert main([*line, "0,1"]) == 1
     with training.FileLock(training.lock_of(rigl, results)):
         assert main([*line, "1"]) == 1
@@ -258,20 +258,6 @@ def test_workers_side_by_side(monkeypatch):
     assert status.together(Estimate(1.0, 1, ""), 3, "cpu") == 3
     assert status.together(Estimate(1.0, 1, ""), 8, "cpu") == 4
     assert status.together(Estimate(1.0, 4, ""), 8, "cpu") == 1
-
-
-def test_the_journal_outlives_a_line_cut_short(tmp_path):
-    assert journal.notes(tmp_path) == []
-    journal.note(tmp_path, "fail", "a")  # no folder yet: nothing to write to, and no error
-    (tmp_path / ".checkpoints").mkdir()
-    journal.note(tmp_path, "fail", "a", error="E: one")
-    with journal.path_of(tmp_path).open("a") as file:
-        file.write('{"time": "20')
-    journal.note(tmp_path, "start", "b", epoch=0)
-    journal.note(tmp_path, "fail", "c", error="E: two")
-    journal.note(tmp_path, "finish", "c")
-    assert [each["event"] for each in journal.notes(tmp_path)] == ["fail", "start", "fail", "finish"]
-    assert journal.failures(tmp_path) == {"a": "E: one"}
 
 
 def test_partial_files_are_removed_but_of_runs_that_are_on(tmp_path):

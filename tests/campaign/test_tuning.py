@@ -1,21 +1,21 @@
 """Studies with real Optuna, SQLite and training, small ones, and whatever may happen to them."""
 
-import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
 import optuna
 import pytest
-from campaigns import events, meanwhile, wait_for
+from campaigns import holder, meanwhile, wait_for
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from rigl.campaign import processes, studies
-from rigl.campaign.tuning import cli, work
-from rigl.campaign.tuning.request import request, settings
-from rigl.campaign.tuning.store import Sampler, Store, StoreError
+from rigl.campaign import studies, tuning
+from rigl.campaign.__main__ import main
+from rigl.campaign.studies import request, settings
+from rigl.campaign.tuning import Sampler, StoreError, begin
 from rigl.training import records
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig
@@ -28,11 +28,12 @@ def small(trials=3, seeds=(0,), **knobs):
 
 
 def run(asked, results, **options):
-    return work.run(asked, work.Options(results=str(results), device="cpu", **options))
+    return tuning.run(asked, tuning.Options(results=str(results), device="cpu", **options))
 
 
 def trained(results):
-    return [each["run"] for each in events(results, "finish")]
+    """When each record was written."""
+    return {path.stem: path.stat().st_mtime_ns for path in results.glob("digits/*.json")}
 
 
 def tried(study):
@@ -101,6 +102,7 @@ def test_the_same_command_trains_nothing_again_and_more_trials_go_on(done, tmp_p
     assert tried(longer.study)[:3] == tried(study)
     assert len(longer.study.complete) == 4
     assert len(trained(again)) == len(before) + 2
+    assert trained(again).items() >= before.items()
 
 
 def test_a_study_is_reproducible_and_its_file_and_records_are_enough(done, tmp_path):
@@ -108,12 +110,13 @@ def test_a_study_is_reproducible_and_its_file_and_records_are_enough(done, tmp_p
     folder, study = done
     ignored = shutil.ignore_patterns(".*")
     clone = shutil.copytree(folder, tmp_path / "clone", ignore=ignored)
+    before = trained(clone)
     assert run(study.settings, clone).study == study
     (bare := shutil.copytree(folder, tmp_path / "bare", ignore=ignored)).joinpath("studies").rename(
         tmp_path / "aside"
     )
     assert tried(run(study.settings, bare).study) == tried(study)
-    assert trained(clone) == trained(bare) == []
+    assert trained(clone) == trained(bare) == before
     other = settings(study.settings.config, seeds=(0, 1), trials=3, sampler_seed=1)
     assert other.name != study.name
 
@@ -149,38 +152,36 @@ def test_a_run_that_cannot_be_leaves_its_trial_to_be_tried_again(tmp_path):
     for _ in range(2):
         outcome = run(asked, tmp_path)
         assert outcome.status == 1
-        assert "trial 0: " in outcome.errors[0]
+        assert outcome.errors[0].startswith("trial ")
         assert "no such record" in outcome.errors[0]
-        assert (outcome.counts.begun, outcome.counts.failed, outcome.study.trials) == (1, 0, [])
+        assert (outcome.counts, outcome.study.trials) == (tuning.Counts(), [])
 
 
-def another(asked, results):
-    run(studies.Settings.model_validate_json(asked), results)
+ANOTHER = """
+import sys
+from rigl.campaign import studies, tuning
+settings = studies.Settings.model_validate_json(sys.argv[1])
+tuning.run(settings, tuning.Options(results=sys.argv[2], device="cpu"))
+"""
 
 
-def test_after_kill_9_the_same_trial_goes_on(tmp_path):
+def test_after_kill_9_the_same_trial_is_tried_again(tmp_path, root):
     asked = small(trials=2, epochs=8)
-    processes.warm()
-    process = multiprocessing.get_context("forkserver").Process(
-        target=another, args=(asked.model_dump_json(), tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", ANOTHER, asked.model_dump_json(), tmp_path],
+        env={**os.environ, "PYTHONPATH": str(root)},
     )
-    process.start()
     wait_for(lambda: list(tmp_path.glob(".checkpoints/*.pt")))
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    store = Store(asked, tmp_path)
-    assert (store.counts().begun, store.counts().running) == (1, 0)
-    begun = store.study.trials[0].params
+    process.kill()
+    process.wait()
+    study = begin(asked, tmp_path)
+    assert tuning.counts(study) == tuning.Counts(running=1)  # nobody knows yet
+    begun = study.trials[0].params
     outcome = run(asked, tmp_path)
-    assert (outcome.status, outcome.counts.complete, outcome.counts.failed) == (0, 2, 0)
-    first = outcome.study.trials[0]
-    assert {"alpha": first.alpha, "delta_t": first.delta_t} == begun
+    assert (outcome.status, outcome.counts) == (0, tuning.Counts(complete=2))
+    (first,) = [t for t in outcome.study.trials if {"alpha": t.alpha, "delta_t": t.delta_t} == begun]
     record = records.load(tmp_path / "digits" / f"{first.runs[0]}.json")
     assert record.provenance.resumed == 1
-    # As if nothing had happened, the next trial too.
-    shutil.rmtree(tmp_path / ".studies")
-    studies.path_of(asked, tmp_path).unlink()
-    assert tried(run(asked, tmp_path).study) == tried(outcome.study)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -194,45 +195,62 @@ def test_told_to_stop_it_ends_after_an_epoch_and_goes_on_with_the_same_trial(tmp
     with meanwhile(tell):
         outcome = run(asked, tmp_path, workers=workers)
     assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
-    assert (outcome.counts.begun, outcome.counts.running) == (1, 0)
+    assert outcome.counts == tuning.Counts()
     outcome = run(asked, tmp_path)
-    assert (outcome.status, outcome.counts.complete, len(outcome.study.trials)) == (0, 1, 1)
+    assert (outcome.status, outcome.counts) == (0, tuning.Counts(complete=1))
     record = records.load(tmp_path / "digits" / f"{outcome.study.trials[0].runs[0]}.json")
     assert record.provenance.resumed == 1
 
 
-def test_two_workers_share_a_study_and_one_is_killed(tmp_path, capsys):
-    asked = small(trials=5, epochs=4)
+def test_a_study_that_was_stopped_goes_on_as_it_would_have(tmp_path):
+    asked = small(trials=3, epochs=8)
 
-    def kill():
-        started = []
+    def tell():
+        wait_for(lambda: list(tmp_path.glob("digits/*.json")) and list(tmp_path.glob(".checkpoints/*.pt")))
+        os.kill(os.getpid(), signal.SIGINT)
 
-        def look():
-            started[:] = events(tmp_path, "start")
-            return len({each["pid"] for each in started}) == 2
+    with meanwhile(tell):
+        outcome = run(asked, tmp_path)
+    assert (outcome.status, outcome.counts) == (3, tuning.Counts(complete=1))
+    assert run(asked, tmp_path).status == 0
+    stopped = studies.load(studies.path_of(asked, tmp_path))
+    shutil.rmtree(tmp_path / ".studies")
+    studies.path_of(asked, tmp_path).unlink()
+    assert tried(run(asked, tmp_path).study) == tried(stopped)
 
-        wait_for(look)
-        os.kill(started[-1]["pid"], signal.SIGKILL)
 
-    with meanwhile(kill):
+def test_two_workers_share_a_study_and_one_is_killed(tmp_path):
+    asked = small(trials=4, epochs=6)
+
+    def at_work():
+        locks = [path.stem for path in tmp_path.glob(".checkpoints/*.lock")]
+        runs = [run for run in map(Named, locks) if holder(run, tmp_path)]
+        return len(runs) == 2 and holder(runs[1], tmp_path)
+
+    with meanwhile(lambda: os.kill(wait_for(at_work), signal.SIGKILL)):
         outcome = run(asked, tmp_path, workers=2)
     assert outcome.status == 0, outcome.lines()
-    assert (outcome.counts.complete, outcome.counts.failed, outcome.counts.running) == (5, 0, 0)
-    assert len(outcome.study.trials) == 5
-    finished = trained(tmp_path)
-    assert len(finished) == len(set(finished)) == 6
-    assert len({(trial.alpha, trial.delta_t) for trial in outcome.study.trials}) == 5
+    assert outcome.counts == tuning.Counts(complete=4)
+    assert len({(trial.alpha, trial.delta_t) for trial in outcome.study.trials}) == 4
+    assert len(list(records.records(tmp_path))) == 5
+
+
+class Named:
+    """A run of which only the name is known."""
+
+    def __init__(self, name):
+        self.name = name
 
 
 def test_time_that_is_up_leaves_the_rest(tmp_path):
     asked = small()
-    outcome = run(asked, tmp_path, end=time.monotonic())
+    outcome = run(asked, tmp_path, end=time.time())
     assert (outcome.status, outcome.stopped, outcome.counts.complete) == (3, True, 0)
-    assert "the same command goes on" in outcome.lines()[-1]
+    assert "rerun the same command to resume" in outcome.lines()[-1]
 
 
 def test_it_ends_in_mid_study_when_time_is_up(tmp_path):
-    outcome = run(small(trials=1000), tmp_path, end=time.monotonic() + 3)
+    outcome = run(small(trials=1000), tmp_path, end=time.time() + 3)
     assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
     assert (outcome.counts.failed, outcome.counts.running) == (0, 0)
 
@@ -240,10 +258,10 @@ def test_it_ends_in_mid_study_when_time_is_up(tmp_path):
 def test_a_study_belongs_to_one_folder_of_results(tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     asked = small()
-    Store(asked, tmp_path / "one", url)
-    Store(asked, tmp_path / "one", url)
+    begin(asked, tmp_path / "one", url)
+    begin(asked, tmp_path / "one", url)
     with pytest.raises(StoreError, match="begun with another folder of results"):
-        Store(asked, tmp_path / "two", url)
+        begin(asked, tmp_path / "two", url)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +274,7 @@ def test_a_study_belongs_to_one_folder_of_results(tmp_path):
 )
 def test_a_storage_that_cannot_be_used_is_one_line(tmp_path, url, words):
     with pytest.raises(StoreError, match=words) as caught:
-        Store(small(), tmp_path, url)
+        begin(small(), tmp_path, url)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -278,8 +296,8 @@ def test_a_storage_that_cannot_be_used_is_one_line(tmp_path, url, words):
     ],
 )
 def test_a_wrong_value_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
-    common = ["run", "--protocol", "smoke", "--results", str(tmp_path / "results")]
-    assert cli.main([*common, *arguments.split()]) == 2
+    common = ["tune", "--protocol", "smoke", "--results", str(tmp_path / "results")]
+    assert main([*common, *arguments.split()]) == 2
     out, err = capsys.readouterr()
     assert err.startswith(words)
     assert (out, err.count("\n")) == ("", 1)
@@ -288,19 +306,19 @@ def test_a_wrong_value_is_one_line_and_status_2(tmp_path, capsys, arguments, wor
 
 def test_without_optuna_one_line_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    assert cli.main(["status"]) == 2
-    assert capsys.readouterr().err == "tuning needs optuna: pip install optuna\n"
+    assert main(["tune"]) == 2
+    assert capsys.readouterr().err == 'tuning needs optuna: pip install -e ".[campaign]"\n'
 
 
 def test_the_notebook_needs_optuna_only_when_it_starts(python, tmp_path):
     program = (
-        "import sys; sys.modules['optuna'] = None; from rigl.campaign.tuning import notebook; "
+        "import sys; sys.modules['optuna'] = None; from rigl.campaign import notebook; "
         "from rigl.training.config import ConfigError\n"
-        "try: notebook.configure({}, set())\n"
+        "try: notebook.configure_tuning({}, set())\n"
         "except ConfigError as error: print(error)"
     )
     done = python("-c", program, cwd=tmp_path, check=True)
-    assert done.stdout == "tuning needs optuna: pip install optuna\n"
+    assert done.stdout == 'tuning needs optuna: pip install -e ".[campaign]"\n'
 
 
 def test_the_commands_tell_by_their_exit_status(done, tmp_path, capsys):
@@ -308,14 +326,14 @@ def test_the_commands_tell_by_their_exit_status(done, tmp_path, capsys):
     results = shutil.copytree(folder, tmp_path / "results")
     asked = ["--protocol", "smoke", "--model", "lenet-300-100", "--epochs", "2", "--density", "0.2"]
     asked += ["--seeds", "0,1", "--trials", "3", "--results", str(results)]
-    assert cli.main(["status", *asked, "--distribution", "erk"]) == 0
+    assert main(["tune", "--status", *asked, "--distribution", "erk"]) == 0
     assert study.name in capsys.readouterr().out
-    assert cli.main(["run", *asked, "--distribution", "erk", "--device", "cpu"]) == 0
+    assert main(["tune", *asked, "--distribution", "erk", "--device", "cpu"]) == 0
     assert "done: 3 of 3 trials (0 diverged), 2 of 2 reference runs" in capsys.readouterr().out
-    assert cli.main(["status", *asked]) == 3  # and uniform masks
-    assert cli.main(["run", *asked, "--time-limit", "0.001s"]) == 3
+    assert main(["tune", "--status", *asked]) == 3  # and uniform masks
+    assert main(["tune", *asked, "--time-limit", "0.001s"]) == 3
     shutil.rmtree(results / ".studies")  # the exported file tells too
-    assert cli.main(["status", *asked, "--distribution", "erk"]) == 0
+    assert main(["tune", "--status", *asked, "--distribution", "erk"]) == 0
     assert not (results / ".studies").exists()
 
 

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from rigl.campaign import studies
-from rigl.campaign.tuning import notebook
+from rigl.campaign import notebook, studies
 from rigl.training.config import ConfigError
 
 
@@ -32,7 +31,7 @@ def test_it_does_a_study_and_shows_it(root, papermill, tmp_path):
 
 def test_help_lists_every_parameter_with_its_meaning(help_of):
     text = help_of("tune")
-    for name in notebook.PARAMETERS:
+    for name in notebook.TUNING_PARAMETERS:
         assert f"  {name}: " in text, name
     assert "Unknown" not in text
 
@@ -40,7 +39,7 @@ def test_help_lists_every_parameter_with_its_meaning(help_of):
 def test_configure_checks_before_it_starts(tmp_path):
     def ask(**given):
         usual = {"protocol": "smoke", "density": 0.2, "distribution": "erk", "device": "cpu"}
-        return notebook.configure({**usual, "results": str(tmp_path), **given, "known": 2}, {"known"})
+        return notebook.configure_tuning({**usual, "results": str(tmp_path), **given, "known": 2}, {"known"})
 
     tuning = ask(seeds=3, trials=2, model=None)
     assert (tuning.settings.seeds, tuning.settings.trials) == ((3,), 2)

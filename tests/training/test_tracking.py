@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rigl.campaign import cli
+from rigl.campaign.__main__ import main
 from rigl.training import records, tracking
 from rigl.training.config import ConfigError, RunConfig
 from rigl.training.train import Interrupted, train
@@ -179,7 +179,7 @@ def test_a_tracker_that_is_unknown_or_missing_is_one_line(tmp_path, monkeypatch,
         train(config(), results=tmp_path, tracker="wandb")
     arguments = ["run", "figure5", "--protocol", "smoke", "--results", str(tmp_path / "x"), "--tracker"]
     for name, words in (("wandb", "is not installed"), ("none", "is unknown")):
-        assert cli.main([*arguments, name]) == 2
+        assert main([*arguments, name]) == 2
         assert words in capsys.readouterr().err
     assert not list(tmp_path.rglob("*"))
 

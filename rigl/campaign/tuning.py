@@ -1,0 +1,523 @@
+"""A search for alpha and delta_t with Optuna: TPE over the report's space, each trial a few ordinary runs.
+
+A trial that was stopped, or whose process died, is tried again with the same alpha and delta_t: its runs
+resume from their records and checkpoints.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import torch
+from filelock import FileLock
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from rigl.campaign import runner, studies
+from rigl.campaign.signals import heard
+from rigl.campaign.studies import Settings, Study, Trial
+from rigl.training import provenance, records, tracking
+from rigl.training.config import ConfigError, OneLineError, RunConfig
+from rigl.training.devices import resolve_device, use_threads
+from rigl.training.estimate import duration, estimator
+from rigl.training.train import Options as TrainOptions
+
+# Each knob by itself, as in the version that the report used; Optuna 5 draws all of them together.
+MULTIVARIATE = False
+# Seconds between two signs of life of a process that is at a trial, and without one until it counts as dead.
+HEARTBEAT, GRACE = 3, 12
+PATIENCE = 60  # seconds that a process waits for another one's write to SQLite
+POLL = 0.5
+
+
+class StoreError(ConfigError):
+    """A storage that cannot be used; the message names it, without its password."""
+
+
+class Again(OneLineError, RuntimeError):
+    """A trial that ended through no fault of its alpha and delta_t: told to stop, or no disk, say."""
+
+
+class Sampler(TPESampler):
+    """TPE whose draws depend on the seed and the trials so far, and on nothing that it remembers: a study
+    that was stopped goes on as it would have."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed, multivariate=MULTIVARIATE)
+        self._own = seed
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        index = sum(each.number < trial.number for each in _counted(study, running=True))
+        mixed = np.random.SeedSequence([self._own, index]).generate_state(1)
+        super().__init__(seed=int(mixed[0]), multivariate=MULTIVARIATE)
+        super().before_trial(study, trial)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the runs of trials are trained: `device`, `data` and `tracker` as for `rigl.train`; `storage` is a
+    URL for Optuna, None SQLite in `results`; `end` a time of `time.time` at which all is to have stopped."""
+
+    results: str
+    storage: str | None = None
+    device: str = "auto"
+    data: str | None = None
+    tracker: str | None = None
+    end: float | None = None
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trials of a study: complete, failed since a run diverged, and those that some process is at."""
+
+    complete: int = 0
+    failed: int = 0
+    running: int = 0
+
+
+@dataclass
+class Outcome:
+    """How a study stands: its trials, how many of its reference runs are done, what went wrong, and
+    whether it was stopped."""
+
+    study: Study
+    counts: Counts
+    reference: int
+    errors: list[str]
+    stopped: bool
+
+    @property
+    def status(self) -> int:
+        """As an exit status: 0 all done, 1 something failed or too many trials did, 3 some left."""
+        settings = self.study.settings
+        if self.errors or (self.counts.complete < settings.trials <= self.counts.failed):
+            return 1
+        return 3 if self.counts.complete < settings.trials or self.reference < len(settings.seeds) else 0
+
+    def lines(self) -> list[str]:
+        """What there is to say."""
+        settings, best = self.study.settings, self.study.best
+        found = [
+            f"done: {self.counts.complete} of {settings.trials} trials ({self.counts.failed} diverged), "
+            f"{self.reference} of {len(settings.seeds)} reference runs"
+        ]
+        if best:
+            found.append(
+                f"best: trial {best.number}, alpha {best.alpha:.3f}, delta_t {best.delta_t}: "
+                f"{best.value:.2f} % validation accuracy"
+            )
+        if self.status == 3:
+            found.append("some are left: rerun the same command to resume")
+        if self.counts.complete < settings.trials <= self.counts.failed:
+            found.append(f"given up: {self.counts.failed} trials diverged")
+        return [*found, *(f"failed: {error}" for error in self.errors)]
+
+
+def main(asked: Sequence[Settings], options: Options) -> int:
+    """Go on with each study in turn, saying how it goes; the exit status of all."""
+    tracking.check(options.tracker)
+    for device in options.device.split(","):
+        resolve_device(device)
+    statuses = []
+    for settings in asked:
+        print(f"study {settings.name}", flush=True)
+        outcome = run(settings, options)
+        print("\n".join(outcome.lines()), flush=True)
+        statuses.append(outcome.status)
+        if outcome.stopped:
+            statuses += [3] * (len(statuses) < len(asked))
+            break
+    return 1 if 1 in statuses else max(statuses)
+
+
+def run(settings: Settings, options: Options) -> Outcome:
+    """Go on with a study until its trials are complete, then with the reference runs, or until time is up.
+
+    Ctrl-C or SIGTERM stop every run after its epoch, a second one at once. A trial of which a run diverged
+    has failed; when as many have failed as were to be complete, the study is given up. A run that fails in
+    another way (no room, no memory) ends its worker: the same command tries its trial again. Raises
+    StoreError, ConfigError.
+    """
+    study = begin(settings, options.results, options.storage)
+    stopping = threading.Event()
+    errors: list[str] = []
+
+    def ask() -> None:
+        stopping.set()
+        print("stopping after the epochs that are on: once more to stop at once", flush=True)
+
+    if options.end is not None:  # a process also takes a while to end
+        left = options.end - time.time()
+        options = replace(options, end=options.end - min(5.0, 0.1 * max(left, 0)))
+    with heard(ask):
+        if options.workers == 1:
+            errors += _trials(settings, options, stopping.is_set, _print)
+        elif not _over(study, settings):
+            errors += _together(settings, options, stopping)
+        stopped = stopping.is_set() or (options.end is not None and time.time() >= options.end)
+    if _over(study, settings):
+        errors.clear()  # the other workers made up for it
+        if not stopped:
+            limit = None if options.end is None else options.end - time.time()
+            reference = runner.run(
+                settings.reference(),
+                results=options.results,
+                device=options.device,
+                data=options.data,
+                workers=min(options.workers, len(settings.seeds)),
+                time_limit=limit,
+                tracker=options.tracker,
+            )
+            errors += [f"{name}: {error}" for name, error in reference.failed.items()]
+            stopped = reference.reason is not None
+    else:
+        stopped = stopped or not errors
+    done = sum(records.path_of(config, options.results).exists() for config in settings.reference())
+    return Outcome(data(study, settings), counts(study), done, errors, stopped)
+
+
+def begin(settings: Settings, results: str | Path, storage: str | None = None) -> optuna.Study:
+    """The study in its storage, begun with the trials of its exported file, if any, or gone on with.
+
+    Raises StoreError for a storage that cannot be used.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = Path(results) / ".studies"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(settings, results), _clear(storage):
+        study = optuna.create_study(
+            storage=_open(storage or _default(settings, results), settings),
+            sampler=Sampler(settings.sampler_seed),
+            study_name=settings.name,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        mark = folder / f"{settings.name}.place"  # what tells this folder of results from others
+        if not mark.exists():
+            records.write_whole(mark, uuid.uuid4().hex.encode())
+        if "place" not in study.user_attrs:
+            _restore(study, settings, results)
+            study.set_user_attr("place", mark.read_text())
+        if study.user_attrs["place"] != mark.read_text():
+            raise StoreError(
+                f"study {settings.name} was begun with another folder of results than {results}, "
+                "and its trials' records are there"
+            )
+        studies.save(data(study, settings), results)
+    return study
+
+
+def counts(study: optuna.Study) -> Counts:
+    """How many trials are in which state now."""
+    states = [trial.state for trial in _counted(study, running=True)]
+    each = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
+    return Counts(*(states.count(state) for state in each))
+
+
+def data(study: optuna.Study, settings: Settings) -> Study:
+    """The study as plain data, with the trials that are over."""
+    attributes = study.user_attrs
+    return Study(
+        name=settings.name,
+        settings=settings,
+        trials=[_data(number, trial, settings) for number, trial in enumerate(_counted(study))],
+        **{key: attributes[key] for key in ("sampler", "optuna", "commit", "clean")},
+    )
+
+
+def status_table(asked: Sequence[Settings], results: str | Path, storage: str | None) -> pd.DataFrame:
+    """A row a study: its trials in each state, the best one, and its reference runs; nothing is begun."""
+    return pd.DataFrame([_line(settings, results, storage) for settings in asked])
+
+
+def look(settings: Settings, results: str | Path, storage: str | None) -> tuple[Study | None, Counts]:
+    """What there is of a study, by its storage, else by its exported file; nothing is begun."""
+    path, file = studies.path_of(settings, results), Path(results) / ".studies" / f"{settings.name}.db"
+    with _clear(storage):
+        there = storage and settings.name in optuna.get_all_study_names(_open(storage, settings))
+    if there or (storage is None and file.exists()):
+        study = begin(settings, results, storage)
+        return data(study, settings), counts(study)
+    if not path.exists():
+        return None, Counts()
+    known = studies.load(path)
+    return known, Counts(len(known.complete), len(known.trials) - len(known.complete))
+
+
+def exit_status(table: pd.DataFrame) -> int:
+    """0 all done, 1 where as many trials failed as were to be complete, 3 some left."""
+    short = table[table["complete"] < table["Trials"]]
+    if (short["failed"] >= short["Trials"]).any():
+        return 1
+    return 3 if len(short) or (table["Reference"] < table["Seeds"]).any() else 0
+
+
+def _trials(
+    settings: Settings, options: Options, told: Callable[[], bool], say: Callable[[str], None]
+) -> list[str]:
+    """Take trials until there are none, or `told` to stop; what ended this worker early, if anything."""
+    study = begin(settings, options.results, options.storage)
+    whole = estimator(options.device, options.results)(settings.config) if options.end else None
+    epoch = whole.seconds / settings.config.total_epochs if whole else None
+
+    def stop() -> bool:
+        return told() or (options.end is not None and time.time() >= options.end)
+
+    def objective(trial: optuna.Trial) -> float:
+        began = time.monotonic()
+        low, high, step = settings.delta_t
+        alpha = trial.suggest_float("alpha", *settings.alpha)
+        delta_t = trial.suggest_int("delta_t", low, high, step=step)
+        what = f"trial {trial.number}: alpha {alpha:.3f}, delta_t {delta_t}"
+        values = []
+        for config in settings.runs(alpha, delta_t):
+            result = _run(config, options, stop, epoch)
+            if result.outcome == "diverged":
+                trial.set_user_attr("error", f"{config.name} diverged")
+                say(f"{what}: FAILED, {config.name} diverged")
+                return float("nan")  # which Optuna takes for a failure
+            if result.outcome != "finished":
+                study.enqueue_trial({"alpha": alpha, "delta_t": delta_t})
+                reason = f"{config.name}: {result.error}" if result.error else ""
+                raise Again(f"trial {trial.number}: {reason}" if reason else "")
+            accuracy = records.load(records.path_of(config, options.results)).validation_accuracy
+            assert accuracy is not None, "a study asks for validation images"
+            values.append(accuracy)
+        say(f"{what}: {mean(values):.2f} % in {duration(time.monotonic() - began)}")
+        return mean(values)
+
+    def after(study: optuna.Study, _: FrozenTrial) -> None:
+        with _lock(settings, options.results):
+            studies.save(data(study, settings), options.results)
+        if stop() or _full(study, settings):
+            study.stop()
+
+    try:
+        while not (stop() or _over(study, settings)):
+            if _full(study, settings):  # others are at the rest, and may die, or their trials diverge
+                time.sleep(POLL)
+                with _quiet():
+                    fail_stale_trials(study)
+                continue
+            with _quiet():
+                study.optimize(objective, callbacks=[after])
+    except Again as error:
+        return [str(error)] if str(error) else []
+    except (OneLineError, OSError, optuna.exceptions.OptunaError) as error:
+        return [f"{type(error).__name__}: {error}"]
+    return []
+
+
+def _run(config: RunConfig, options: Options, stop: Callable[[], bool], epoch: float | None) -> runner.Result:
+    """One run, here or, where another process trains it, there."""
+    until = runner.until(config, stop, lambda *_: None, epoch=epoch, end=options.end)
+    how = TrainOptions(
+        device=options.device.split(",")[0],
+        results=options.results,
+        data=options.data,
+        tracker=options.tracker,
+        stop=until,
+    )
+    while (result := runner.run_one(config, how)).outcome == "busy":
+        if stop():
+            return runner.Result("stopped")
+        time.sleep(POLL)
+    return result
+
+
+def _together(settings: Settings, options: Options, stopping: threading.Event) -> list[str]:
+    """Several of Dask's workers at one study; what each that did not end well says."""
+    from rigl.campaign.cluster import connect
+
+    topic, errors = f"rigl-{uuid.uuid4().hex}", []
+    devices = options.device.split(",")
+    with connect(None, workers=options.workers, lanes=1, device=options.device) as client:
+        client.subscribe_topic(topic, lambda event: _print(event[1]))
+        threads = max(1, torch.get_num_threads() // options.workers)
+        futures = [
+            client.submit(
+                _worker,
+                settings,
+                replace(options, device=devices[i % len(devices)]),
+                topic,
+                threads,
+                pure=False,
+            )
+            for i in range(options.workers)
+        ]
+        told = False
+        while not all(future.done() for future in futures):
+            if stopping.is_set() and not told:
+                told = True
+                client.run(runner.tell_to_stop, topic, wait=False)
+            time.sleep(POLL / 5)
+        for future in futures:
+            try:
+                errors += future.result()
+            except Exception as error:
+                errors.append(f"{type(error).__name__}: {error}")
+    return errors
+
+
+def _worker(settings: Settings, options: Options, topic: str, threads: int) -> list[str]:
+    """A task of Dask's: trials until there are none."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    use_threads(threads)
+    warnings.showwarning = lambda message, *_, **__: worker.log_event(topic, f"warning: {message}")
+    return _trials(
+        settings, options, lambda: topic in runner.STOPPED, lambda text: worker.log_event(topic, text)
+    )
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _counted(study: optuna.Study, running: bool = False) -> list[FrozenTrial]:
+    """The trials that are complete or diverged, and those that are on; not those that are tried again."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state == TrialState.COMPLETE
+        or (trial.state == TrialState.FAIL and "error" in trial.user_attrs)
+        or (running and trial.state == TrialState.RUNNING)
+    ]
+
+
+def _over(study: optuna.Study, settings: Settings) -> bool:
+    """Whether there is nothing left to do: enough trials are complete, or as many have failed."""
+    found = counts(study)
+    return found.complete >= settings.trials or found.failed >= settings.trials
+
+
+def _full(study: optuna.Study, settings: Settings) -> bool:
+    """Whether those that are complete and those that are on are enough."""
+    found = counts(study)
+    return _over(study, settings) or found.complete + found.running >= settings.trials
+
+
+def _data(number: int, trial: FrozenTrial, settings: Settings) -> Trial:
+    alpha, delta_t = float(trial.params["alpha"]), int(trial.params["delta_t"])
+    return Trial(
+        number=number,
+        state="complete" if trial.state == TrialState.COMPLETE else "failed",
+        alpha=alpha,
+        delta_t=delta_t,
+        value=trial.value if trial.state == TrialState.COMPLETE else None,
+        runs=[config.name for config in settings.runs(alpha, delta_t)],
+        error=trial.user_attrs.get("error"),
+    )
+
+
+def _restore(study: optuna.Study, settings: Settings, results: str | Path) -> None:
+    """Set down where a new study comes from; it begins with the trials of the exported one, if any."""
+    path = studies.path_of(settings, results)
+    commit, clean = provenance.commit()
+    sampler = f"TPESampler(multivariate={MULTIVARIATE})"
+    attributes = {"sampler": sampler, "optuna": optuna.__version__, "commit": commit, "clean": clean}
+    if path.exists():
+        known = studies.load(path)
+        attributes = {key: getattr(known, key) for key in attributes}
+        # Some may be there already, where this was cut short.
+        for trial in known.trials[len(study.get_trials(deepcopy=False)) :]:
+            study.add_trial(_restored(trial, settings))
+    for key, value in attributes.items():
+        study.set_user_attr(key, value)
+
+
+def _restored(trial: Trial, settings: Settings) -> FrozenTrial:
+    low, high, step = settings.delta_t
+    return optuna.create_trial(
+        state=TrialState.COMPLETE if trial.state == "complete" else TrialState.FAIL,
+        value=trial.value,
+        params={"alpha": trial.alpha, "delta_t": trial.delta_t},
+        distributions={
+            "alpha": FloatDistribution(*settings.alpha),
+            "delta_t": IntDistribution(low, high, step=step),
+        },
+        user_attrs={"error": trial.error} if trial.error else {},
+    )
+
+
+def _line(settings: Settings, results: str | Path, storage: str | None) -> dict[str, Any]:
+    study, found = look(settings, results, storage)
+    best = study.best if study else None
+    return {
+        "Study": settings.name,
+        "Trials": settings.trials,
+        **vars(found),
+        "Best, %": f"{best.value:.2f}" if best else "-",
+        "alpha": f"{best.alpha:.3f}" if best else "-",
+        "delta_t": str(best.delta_t) if best else "-",
+        "Seeds": len(settings.seeds),
+        "Reference": sum(records.path_of(config, results).exists() for config in settings.reference()),
+    }
+
+
+def _again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """A process died over a trial: somebody else tries the same."""
+    if len(trial.params) == 2:  # else it had drawn nothing yet
+        study.enqueue_trial(trial.params)
+
+
+def _default(settings: Settings, results: str | Path) -> str:
+    """A study's own SQLite file, ``.studies/NAME.db`` under `results`."""
+    path = (Path(results) / ".studies" / f"{settings.name}.db").resolve()
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def _open(url: str, settings: Settings) -> RDBStorage:
+    with _quiet():
+        return RDBStorage(
+            url,
+            engine_kwargs={"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else None,
+            heartbeat_interval=HEARTBEAT,
+            grace_period=GRACE,
+            heartbeat_stale_trial_callback=_again,
+        )
+
+
+def _lock(settings: Settings, results: str | Path) -> FileLock:
+    return FileLock(Path(results) / ".studies" / f"{settings.name}.lock")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna warns of each of these that it may change; the lock file holds its version."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+@contextmanager
+def _clear(storage: str | None) -> Iterator[None]:
+    """What a database or its driver cannot do, in one line."""
+    try:
+        yield
+    except (SQLAlchemyError, ImportError, optuna.exceptions.OptunaError) as error:
+        name = "SQLite"
+        if storage:
+            name = str(storage).partition("://")[0]
+            with suppress(SQLAlchemyError):
+                name = make_url(storage).render_as_string()
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise StoreError(f"storage {name} cannot be used: {reason}") from None
