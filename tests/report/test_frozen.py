@@ -1,7 +1,7 @@
 """The numbers of every table and the verdicts, as a fixed set of committed records gave them.
 
-`frozen.json` names the records by their runs' ids, so that new records change nothing here. A change that is meant
-to move a number writes the file anew: ``python -m tests.report.test_frozen``.
+`frozen.json` names the records by their runs' ids, so that new records change nothing here. A change that is
+meant to move a number writes the file anew: ``python -m tests.report.test_frozen``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from book.report import budgets, checks, compare, explorer, inherited, pages, results, scoreboard, studies
+from book.report import budgets, density_explorer, discrepancies, results, runs, studies, verdicts
+from book.report import tables as reported
 from rigl.campaign import experiments
 from rigl.training.project import model_layers, root
 
@@ -35,42 +36,45 @@ def tables(frame: pd.DataFrame) -> dict[str, list[str]]:
         found[name] = numbers(table)
 
     for protocol in ("paper", "tenth", "laptop"):
-        for dataset, model in pages.SETUPS[protocol]:
-            setup = pages.Setup(protocol, dataset, model, None, frame)
+        for dataset, model in reported.SETUPS[protocol]:
+            setup = reported.Setup(protocol, dataset, model, None, frame)
             for name in experiments.TABLES:
                 rows = setup.rows(name)
                 add(
-                    f"{name}, {protocol}, {setup.title}",
-                    compare.table(name, rows, compare.top(rows, setup.dense), ""),
+                    f"{name}, {protocol}, {model} on {dataset}",
+                    reported.table(name, rows, reported.top(rows, setup.dense), ""),
                 )
                 if name == "table2":
-                    told, _, others = compare.ranking(rows).partition("\n")
+                    told, _, others = reported.ranking(rows).partition("\n")
                     ranks = [*re.findall(r"\d+", told), *re.findall(r"[-+]\d+\.\d+", others)]
-                    found[f"ranks, {protocol}, {setup.title}"] = ranks
+                    found[f"ranks, {protocol}, {model} on {dataset}"] = ranks
     for place, part in frame.groupby(["protocol", "dataset", "model"]):
         add(f"all, {', '.join(place)}", results.readable(part))
     laptop = frame[frame["protocol"] == "laptop"]
     add("budgets", budgets.table(frame))
     add("weights at a budget", budgets.weights(0.1))
-    add("FLOPs that differ", checks.flops_that_differ())
-    add("tables that differ", checks.tables_that_differ())
-    add("costs that contradict", checks.costs_that_contradict())
-    add("counted", checks.counted_against_closed_form(frame))
-    pairs = checks.paired(laptop, "preset", "repro2021", "google")
-    add("presets", checks.readable_pairs(laptop, pairs, "one", "other"))
-    add("tickets", inherited.table(laptop, inherited.TICKET))
-    add("started anew", inherited.table(laptop, inherited.AGAIN))
-    for study in studies.load_all(results.folder()):
+    add("FLOPs that differ", discrepancies.flops_that_differ())
+    add("tables that differ", discrepancies.tables_that_differ())
+    add("costs that contradict", discrepancies.costs_that_contradict())
+    add("counted", discrepancies.counted_against_closed_form(frame))
+    pairs = discrepancies.paired(laptop, "preset", "repro2021", "google")
+    add("presets", discrepancies.readable_pairs(laptop, pairs, "one", "other"))
+    add("tickets", discrepancies.steps_table(laptop, discrepancies.TICKET))
+    add("started anew", discrepancies.steps_table(laptop, discrepancies.AGAIN))
+    for study in runs.studies():
         add(f"trials of {study.name}", studies.trials(study))
-    add("forward FLOPs", explorer.flops_table(explorer.density_table(model_layers()), [0.1, 0.2]))
+    add(
+        "forward FLOPs",
+        density_explorer.flops_table(density_explorer.density_table(model_layers()), [0.1, 0.2]),
+    )
     return found
 
 
 def freeze(ids: set[str]) -> dict[str, object]:
-    frame = results.runs()
+    frame = runs.load(searched=True)
     frame = frame[frame["name"].str.rpartition("_")[2].isin(ids)].reset_index(drop=True)
-    verdicts = scoreboard.scoreboard(scoreboard.load(frame)).round(6).to_csv(index=False)
-    return {"runs": sorted(ids), "verdicts": verdicts.splitlines(), "tables": tables(frame)}
+    board = verdicts.scoreboard(verdicts.load(frame)).round(6).to_csv(index=False)
+    return {"runs": sorted(ids), "verdicts": board.splitlines(), "tables": tables(frame[~frame["searched"]])}
 
 
 @pytest.fixture(scope="module")
