@@ -41,7 +41,7 @@
 # Densities of the three distributions at one tenth of the dense network's forward FLOPs:
 
 # %% tags=["remove-input"]
-from book.report import budgets, figures, results
+from book.report import budgets, display, figures, runs
 
 figures.show(
     budgets.densities("wrn-10-1 on fashion-mnist", 0.1),
@@ -50,7 +50,7 @@ figures.show(
 )
 
 # %% tags=["remove-input"]
-results.show_table(
+display.show_table(
     budgets.weights(0.1),
     "Active weights over all weights that the same forward FLOPs, 0.1 of dense, leave under each distribution.",
 )
@@ -61,11 +61,11 @@ results.show_table(
 # RigL, trained under the protocol `laptop` on Fashion-MNIST with each distribution at equal forward FLOPs:
 
 # %% tags=["remove-input"]
-runs = results.runs()
-results.show_table(
-    budgets.table(runs),
+found = runs.load()
+display.show_table(
+    budgets.table(found),
     "Test accuracy at a budget of forward FLOPs: mean ± sample standard deviation over seeds.",
 )
 
 # %% tags=["remove-input"]
-results.show_text(budgets.verdict(runs))
+display.show_text(budgets.verdict(found))

@@ -28,7 +28,7 @@
 # work. In a shell, `python -m rigl.campaign` does the same.
 
 # %% tags=["remove-cell"]
-from book.report.results import show_table
+from book.report.display import show_table
 from rigl.campaign import notebook
 
 before = set(globals())

@@ -23,7 +23,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from book.report import pages, plots
+from book.report import figures, pages
 
 before = set(globals())
 
@@ -65,4 +65,4 @@ page.table("table1")
 # The study prints the numbers behind two of the densities only, in Table 2.
 
 # %% tags=["remove-input"]
-page.show(plots.by_density)
+page.show(figures.by_density)

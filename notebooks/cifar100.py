@@ -22,7 +22,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from book.report import pages, plots
+from book.report import figures, pages
 
 before = set(globals())
 
@@ -51,4 +51,4 @@ page.rank("table3")
 # ## Figure 2
 
 # %% tags=["remove-input"]
-page.show(plots.by_density)
+page.show(figures.by_density)

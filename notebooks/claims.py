@@ -18,11 +18,11 @@
 # to. Change a record and this page changes with it; prose elsewhere in the book quotes these verdicts.
 
 # %% tags=["remove-input"]
-from book.report import scoreboard
+from book.report import verdicts
 
-found = scoreboard.load()
-scoreboard.glue(found)
-scoreboard.show(found)
+found = verdicts.load()
+verdicts.glue(found)
+verdicts.show(found)
 
 # %% [markdown]
 # ## How a verdict is reached
@@ -77,7 +77,7 @@ scoreboard.show(found)
 # methods that train sparse networks from the start.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("rigl-beats-set", found)
+verdicts.show_claim("rigl-beats-set", found)
 
 # %% [markdown]
 # (claim-rigl-beats-static)=
@@ -86,7 +86,7 @@ scoreboard.show_claim("rigl-beats-set", found)
 # Fixed random masks are the report's weakest baseline, together with small dense networks.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("rigl-beats-static", found)
+verdicts.show_claim("rigl-beats-static", found)
 
 # %% [markdown]
 # (claim-rigl-2x-erk-reaches-pruning)=
@@ -96,7 +96,7 @@ scoreboard.show_claim("rigl-beats-static", found)
 # the two do not cost alike; the claim is made for 0.1.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("rigl-2x-erk-reaches-pruning", found)
+verdicts.show_claim("rigl-2x-erk-reaches-pruning", found)
 
 # %% [markdown]
 # (claim-longer-rigl-reaches-pruning)=
@@ -105,7 +105,7 @@ scoreboard.show_claim("rigl-2x-erk-reaches-pruning", found)
 # For CIFAR-100 the report names uniform masks, trained two and three times as long.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("longer-rigl-reaches-pruning", found)
+verdicts.show_claim("longer-rigl-reaches-pruning", found)
 
 # %% [markdown]
 # (claim-constant-flops)=
@@ -114,7 +114,7 @@ scoreboard.show_claim("longer-rigl-reaches-pruning", found)
 # Without redistribution, layers keep their densities, so a step costs the same from the first to the last.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("constant-flops", found)
+verdicts.show_claim("constant-flops", found)
 
 # %% [markdown]
 # (claim-set-unstable)=
@@ -124,7 +124,7 @@ scoreboard.show_claim("constant-flops", found)
 # collapsed seed is read off a mean and a standard deviation stands on the page about [discrepancies](discrepancies).
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("set-unstable", found)
+verdicts.show_claim("set-unstable", found)
 
 # %% [markdown]
 # (claim-snfs-better)=
@@ -133,7 +133,7 @@ scoreboard.show_claim("set-unstable", found)
 # Section 5.1: SNFS can be ahead of RigL.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("snfs-better", found)
+verdicts.show_claim("snfs-better", found)
 
 # %% [markdown]
 # (claim-snfs-costs)=
@@ -142,7 +142,7 @@ scoreboard.show_claim("snfs-better", found)
 # It needs dense gradients at each step, and moves weights to layers where they cost more.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("snfs-costs", found)
+verdicts.show_claim("snfs-costs", found)
 
 # %% [markdown]
 # (claim-structured-no-better)=
@@ -153,7 +153,7 @@ scoreboard.show_claim("snfs-costs", found)
 # comparison.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("structured-no-better", found)
+verdicts.show_claim("structured-no-better", found)
 
 # %% [markdown]
 # ## Hyperparameters
@@ -165,7 +165,7 @@ scoreboard.show_claim("structured-no-better", found)
 # Table 4: tuning both for each density and distribution gains little.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("reference-hyperparameters", found)
+verdicts.show_claim("reference-hyperparameters", found)
 
 # %% [markdown]
 # (claim-one-learning-rate)=
@@ -174,7 +174,7 @@ scoreboard.show_claim("reference-hyperparameters", found)
 # Figure 3: 0.1 and 0.05 do well throughout. It is a plot without figures, so only runs can be judged here.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("one-learning-rate", found)
+verdicts.show_claim("one-learning-rate", found)
 
 # %% [markdown]
 # ## Where weights go
@@ -186,7 +186,7 @@ scoreboard.show_claim("one-learning-rate", found)
 # Sections 5.1 and 6.1: ERK is ahead at the same density, SNFS aside.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("erk-at-equal-parameters", found)
+verdicts.show_claim("erk-at-equal-parameters", found)
 
 # %% [markdown]
 # (claim-uniform-at-equal-flops)=
@@ -197,7 +197,7 @@ scoreboard.show_claim("erk-at-equal-parameters", found)
 # straight line, which a curve that flattens lies above.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("uniform-at-equal-flops", found)
+verdicts.show_claim("uniform-at-equal-flops", found)
 
 # %% [markdown]
 # (claim-redistribution-lifts-uniform)=
@@ -206,7 +206,7 @@ scoreboard.show_claim("uniform-at-equal-flops", found)
 # Section 6.2, Table 5: it improves RigL with uniform masks.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("redistribution-lifts-uniform", found)
+verdicts.show_claim("redistribution-lifts-uniform", found)
 
 # %% [markdown]
 # (claim-redistribution-reaches-erk)=
@@ -215,7 +215,7 @@ scoreboard.show_claim("redistribution-lifts-uniform", found)
 # The same table: up to where ERK is.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("redistribution-reaches-erk", found)
+verdicts.show_claim("redistribution-reaches-erk", found)
 
 # %% [markdown]
 # (claim-redistribution-no-help-to-erk)=
@@ -224,7 +224,7 @@ scoreboard.show_claim("redistribution-reaches-erk", found)
 # And RigL with ERK gains nothing from it.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("redistribution-no-help-to-erk", found)
+verdicts.show_claim("redistribution-no-help-to-erk", found)
 
 # %% [markdown]
 # (claim-redistribution-costs)=
@@ -233,7 +233,7 @@ scoreboard.show_claim("redistribution-no-help-to-erk", found)
 # The report explains it by the layers that weights move to: 1x1 convolutions, few in weights and dear in FLOPs.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("redistribution-costs", found)
+verdicts.show_claim("redistribution-costs", found)
 
 # %% [markdown]
 # (claim-densities-settle)=
@@ -243,7 +243,7 @@ scoreboard.show_claim("redistribution-costs", found)
 # twentieth of the training, so short ones tell this to an epoch only. What counts as settled is our choice.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("densities-settle", found)
+verdicts.show_claim("densities-settle", found)
 
 # %% [markdown]
 # (claim-densities-more-extreme)=
@@ -253,7 +253,7 @@ scoreboard.show_claim("densities-settle", found)
 # still less. LeNet-300-100 has only three layers: little to judge by.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("densities-more-extreme", found)
+verdicts.show_claim("densities-more-extreme", found)
 
 # %% [markdown]
 # (claim-reinit-hurts)=
@@ -262,7 +262,7 @@ scoreboard.show_claim("densities-more-extreme", found)
 # Table 5: the masks that redistribution ends with, given to fresh weights, do worse than the run that found them.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("reinit-hurts", found)
+verdicts.show_claim("reinit-hurts", found)
 
 # %% [markdown]
 # ## Against the original
@@ -275,4 +275,4 @@ scoreboard.show_claim("reinit-hurts", found)
 # within 0.1 points for RigL. Table 1 prints no spread, so its own figures have no interval.
 
 # %% tags=["remove-input"]
-scoreboard.show_claim("within-the-original", found)
+verdicts.show_claim("within-the-original", found)

@@ -76,43 +76,8 @@
 # on a machine that may send jobs. A job at the end of its `walltime` is a lost worker like any other: another job is
 # sent, and its run resumes. The campaign itself has to stay up, in `tmux`, say; if it does not, rerun the command.
 #
-# ## What the report takes, on paper
+# ## What the report takes
 #
-# What follows is computed from measured speeds, not timed.
-#
-# A mask saves a GPU nothing in wall time, so a run costs what dense training costs: three times the forward pass's
-# $f_d$ FLOPs for each of the $N$ images of each of its $E$ epochs. A device that trains the benchmark's model, of
-# $f_b$ FLOPs a forward pass, at $r$ images a second does $3 f_b r$ FLOPs a second, and takes
-#
-# $$t = \frac{3 f_d N E}{3 f_b r} + t_\text{data} + t_\text{task},$$ (eq-cluster-time)
-#
-# with the seconds that loading the data and giving out a task were measured to take. Other models than the
-# benchmark's may well be faster or slower for their FLOPs. A small dense network is counted by its share of the
-# weights.
-
-# %% tags=["remove-input"]
-from book.report import cluster, results
-
-results.show_table(cluster.costs(), "What a run of the protocol “paper” costs, from the layers' shapes.")
-
-# %% [markdown]
-# On several devices, each that is free takes the first run that can be begun. A lottery ticket waits for its pruning
-# run and a re-initialised RigL for its RigL-SM; a run three times as long is one run. In a hyperparameter study a
-# trial waits for the one before, whose result the sampler needs. No number of devices gets below the longest such
-# chain; and the campaign's order is made for tables that can be read early, not for the earliest end.
-
-# %% tags=["remove-input"]
-measured = cluster.benchmarks()
-if not any(map(cluster.is_gpu, measured)):
-    results.show_text(
-        "**No GPU has been measured yet.** `python -m benchmarks` there stores the record that is missing. Until then "
-        "the figures below are for CPUs like the one that was: read them as FLOPs made tangible, not as advice."
-    )
-for benchmark in measured:
-    results.show_table(
-        cluster.estimate(benchmark),
-        f"Hours on 1, 8 and 64 of: {benchmark['device']}, {benchmark['precision']}, "
-        f"at the {cluster.rate(benchmark):.1e} FLOPs a second that it trains {benchmark['model']} with "
-        f"({benchmark['images_per_second']['dense']:,.0f} images a second). Three seeds.",
-    )
-    results.show_text(cluster.verdict(benchmark))
+# {doc}`cost` has the hours of the whole report on one device, by its measured speed. Runs do not wait for one another,
+# but for lottery tickets and re-initialised networks, which start from another run's masks: $n$ devices take about an
+# $n$th of that time.

@@ -66,37 +66,38 @@
 # another network.
 
 # %% tags=["remove-input"]
-from book.report import calculator, cost, figures, results
+from book.report import cost, cost_calculator, display, figures, runs
 from rigl.training.project import model_layers
 
 first = cost.first()
-calculator.show(model_layers(), results.runs())
+display.show(cost_calculator.html(cost_calculator.table(model_layers(), runs.load())))
 
 # %% [markdown]
-# ## Aims, and what was measured
-
-# %% tags=["remove-input"]
-results.show_table(
-    cost.aims(),
-    "The plain loop is eager float32 with torchvision's PIL pipeline in worker processes, as the published code "
-    "trains. RigL's step is timed by parts on a CPU: a dense step, and what masks and updates add to it. Two of the "
-    "rows are of whole runs, by images a second; “not yet” is what has not been measured.",
-    cost.origin(first),
-)
-
-# %% [markdown]
+# ## Against a plain loop
+#
+# The plain loop is eager float32 with torchvision's PIL pipeline in worker processes, as the published code trains.
 # Where a CPU computes in bf16 the engine does too, and the plain loop does not. In float32 the engine gains by its
 # memory layout, and by how it draws dropout: on a CPU torch draws a number for each value, one after another on one
-# thread; the engine draws four values from one number. Convolutions are the same for both. Steps
-# recorded as CUDA graphs are not used on a GPU before `python -m benchmarks --verify` has found them to agree with
-# eager ones there.
+# thread; the engine draws four values from one number. Convolutions are the same for both. On a GPU the engine
+# captures steps as CUDA graphs once `python -m benchmarks --verify` has found them to agree with eager ones there.
 
 # %% tags=["remove-input"]
-results.show_table(
+display.show_table(
     cost.speed(),
     "WRN-22-2 on images of 32 x 32, batches of 128; medians, and quartiles in brackets. Images a second are medians of all "
     "rounds, ratios those of rounds in which both took turns. Whole steps of RigL against dense ones scatter more than "
     "what they are to tell apart.",
+)
+
+# %% [markdown]
+# A small network leaves a large GPU waiting for the next kernel. Capturing a step takes most of that wait away, and
+# several runs side by side fill what is left:
+
+# %% tags=["remove-input"]
+display.show_table(
+    cost.captured(first),
+    f"Images a second of dense training on {cost.name(first)}, as ratios.",
+    cost.origin(first),
 )
 
 # %% [markdown]
@@ -107,7 +108,7 @@ if first:  # of steps taken one by one
     figures.show(cost.split(first), cost.split_text(first))
 
 # %% tags=["remove-input"]
-results.show_table(
+display.show_table(
     cost.limits(first),
     f"A dense step on {cost.name(first)}. Bytes are those of all tensors that operations "
     "read and write, as if nothing stayed in a cache; FLOPs are those of convolutions and linear layers.",
@@ -115,7 +116,7 @@ results.show_table(
 )
 
 # %% tags=["remove-input"]
-results.show_text(cost.ceiling(first))
+display.show_text(cost.ceiling(first))
 
 # %% [markdown]
 # ## What a method adds
@@ -124,7 +125,7 @@ results.show_text(cost.ceiling(first))
 # the masks instead of the weights.
 
 # %% tags=["remove-input"]
-results.show_table(
+display.show_table(
     cost.methods(first),
     f"Each method's step against a dense one on {cost.name(first)}, by parts, updates included, one in a hundred steps.",
     cost.origin(first),
@@ -137,7 +138,7 @@ results.show_table(
 # less time, if not in the same measure:
 
 # %% tags=["remove-input"]
-results.show_table(
+display.show_table(
     cost.structured(first),
     f"At density 0.1, against dense, on {cost.name(first)}: wall time of a training step and of inference.",
     cost.origin(first),
@@ -146,11 +147,16 @@ results.show_table(
 # %% [markdown]
 # ## The whole report
 #
-# All runs of the report's tables and figures, one after the other, by their FLOPs at the rate that each machine
-# reached on WRN-22-2. The page on [clusters](cluster) says what several machines make of that.
+# A mask saves no wall time, so a run costs what dense training costs: $3 f_d$ for each of the $N$ images of each of its
+# $E$ epochs. A device that trains the benchmark's model, of $f_b$ FLOPs a forward pass, at $r$ images a second takes
+#
+# $$t = \frac{3 f_d N E}{3 f_b r}.$$ (eq-cost-time)
+#
+# Other models than the benchmark's may be faster or slower for their FLOPs. Runs do not wait for one another, but for
+# lottery tickets and re-initialised networks, which start from another run's masks: $n$ devices take about an $n$th.
 
 # %% tags=["remove-input"]
-results.show_table(
+display.show_table(
     cost.report_time(),
-    "Hours on one device. The report's days are its own account of what all its runs took, on nodes of several GPUs.",
+    "Hours on one device, all runs of the report's tables and figures at three seeds. The report's days are its own account of what all its runs took, on nodes of several GPUs.",
 )

@@ -21,10 +21,10 @@
 # it is used here.
 
 # %% tags=["remove-input"]
-from book.report import checks, inherited, results
+from book.report import discrepancies, display, runs
 
-runs = results.runs()
-laptop = runs[runs["protocol"] == "laptop"]
+frame = runs.load()
+laptop = frame[frame["protocol"] == "laptop"]
 
 # %% [markdown]
 # ## Rules of a mask update
@@ -45,9 +45,9 @@ laptop = runs[runs["protocol"] == "laptop"]
 # (one rule by itself has not been varied):
 
 # %% tags=["remove-input"]
-results.show_table(
-    checks.readable_pairs(
-        laptop, checks.paired(laptop, "preset", "repro2021", "google"), "repro2021", "google"
+display.show_table(
+    discrepancies.readable_pairs(
+        laptop, discrepancies.paired(laptop, "preset", "repro2021", "google"), "repro2021", "google"
     ),
     "Test accuracy under both presets: protocol “laptop”, Fashion-MNIST; the change is the mean over seeds ± its "
     "sample standard deviation.",
@@ -86,16 +86,16 @@ results.show_table(
 
 # %% tags=["remove-input"]
 caption = "Test accuracy: protocol “laptop”, Fashion-MNIST; change as above. "
-warmup = checks.paired(laptop[laptop["method"] == "pruning"], "variant", "warmup_share=0", "")
-results.show_table(
-    checks.readable_pairs(laptop, warmup, "without", "with"),
+warmup = discrepancies.paired(laptop[laptop["method"] == "pruning"], "variant", "warmup_share=0", "")
+display.show_table(
+    discrepancies.readable_pairs(laptop, warmup, "without", "with"),
     caption + "Pruning without a warm-up of the learning rate and with one.",
 )
 
 # %% tags=["remove-input"]
-all_images = checks.paired(laptop, "variant", "", "validation=0")
-results.show_table(
-    checks.readable_pairs(laptop, all_images, "55,000", "60,000"),
+all_images = discrepancies.paired(laptop, "variant", "", "validation=0")
+display.show_table(
+    discrepancies.readable_pairs(laptop, all_images, "55,000", "60,000"),
     caption + "Trained with 5,000 images held out and on all of them.",
 )
 
@@ -107,15 +107,15 @@ results.show_table(
 # The same setting with two accuracies:
 
 # %% tags=["remove-input"]
-results.show_table(checks.tables_that_differ(), "One setting, several printed accuracies.")
+display.show_table(discrepancies.tables_that_differ(), "One setting, several printed accuracies.")
 
 # %% [markdown]
 # FLOPs that its rules do not give, where the cost follows from masks and density alone. Small-dense has widths
 # cut to whole channels; under uniform masks the first convolution is dense and adds its share:
 
 # %% tags=["remove-input"]
-results.show_table(
-    checks.flops_that_differ(),
+display.show_table(
+    discrepancies.flops_that_differ(),
     "FLOPs relative to dense, printed and by the rules, where they are more than 0.01 apart.",
 )
 
@@ -124,10 +124,10 @@ results.show_table(
 # lottery ticket costs its pruning run and a sparse one:
 
 # %% tags=["remove-input"]
-results.show_table(checks.costs_that_contradict(), "Printed FLOPs against other rows.")
+display.show_table(discrepancies.costs_that_contradict(), "Printed FLOPs against other rows.")
 
 # %% tags=["remove-input"]
-results.show_text(checks.remarks())
+display.show_text(discrepancies.remarks())
 
 # %% [markdown]
 # The closed form for RigL takes its mask updates, which need a dense gradient, to go on to the end of training; they
@@ -135,8 +135,8 @@ results.show_text(checks.remarks())
 # grows as density falls:
 
 # %% tags=["remove-input"]
-results.show_table(
-    checks.counted_against_closed_form(runs),
+display.show_table(
+    discrepancies.counted_against_closed_form(frame),
     "Training FLOPs relative to dense, by the closed form and counted step by step: means over the runs at hand, but for "
     "those from before steps were counted.",
 )
@@ -150,7 +150,7 @@ results.show_table(
 # found. In the report's tables at density 0.1:
 
 # %% tags=["remove-input"]
-results.show_text(inherited.reported())
+display.show_text(discrepancies.steps_reported())
 
 # %% [markdown]
 # **Tickets.** The report's two data sets do not agree with each other: on one, tickets are behind RigL, on the other
@@ -159,14 +159,14 @@ results.show_text(inherited.reported())
 # what is left to it is which weights it keeps, and what these were at first.
 
 # %% tags=["remove-input"]
-results.show_table(
-    inherited.table(laptop, inherited.TICKET),
+display.show_table(
+    discrepancies.steps_table(laptop, discrepancies.TICKET),
     "From a random mask to the ticket: protocol “laptop”, Fashion-MNIST; mean ± sample standard deviation over the "
     "seeds that all rows have.",
 )
 
 # %% tags=["remove-input"]
-results.show_text(inherited.verdict(laptop, inherited.TICKET))
+display.show_text(discrepancies.steps_verdict(laptop, discrepancies.TICKET))
 
 # %% [markdown]
 # **Begun once more.** By the report's figures the claim that this hurts:
@@ -177,14 +177,14 @@ results.show_text(inherited.verdict(laptop, inherited.TICKET))
 # *distribution*, which could mean the layers' densities alone. Here it is the mask; what the other reading gives:
 
 # %% tags=["remove-input"]
-results.show_table(
-    inherited.table(laptop, inherited.AGAIN),
+display.show_table(
+    discrepancies.steps_table(laptop, discrepancies.AGAIN),
     "From RigL to RigL begun once more: protocol “laptop”, Fashion-MNIST; mean ± sample standard deviation over the "
     "seeds that all rows have.",
 )
 
 # %% tags=["remove-input"]
-results.show_text(inherited.verdict(laptop, inherited.AGAIN))
+display.show_text(discrepancies.steps_verdict(laptop, discrepancies.AGAIN))
 
 # %% [markdown]
 # ## Faults in the published code

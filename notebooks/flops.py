@@ -24,7 +24,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from book.report import pages, plots
+from book.report import figures, pages
 
 before = set(globals())
 
@@ -57,7 +57,7 @@ page.table("figure4")
 # training FLOPs or less. [A budget of FLOPs](budgets) asks for a distribution made for such a budget.
 
 # %% tags=["remove-input"]
-page.show(plots.at_equal_flops)
+page.show(figures.at_equal_flops)
 
 # %% [markdown]
 # ## What becomes of the claims

@@ -24,8 +24,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from book.report import pages, plots, results, studies
-from rigl.training import records
+from book.report import figures, pages, studies
 
 before = set(globals())
 
@@ -55,7 +54,7 @@ page.table("table4")
 # Learning rates 0.1, 0.05, 0.01 and 0.005 with four pairs of $\alpha$ and $\Delta T$.
 
 # %% tags=["remove-input"]
-page.show(plots.learning_rates)
+page.show(figures.learning_rates)
 
 # %% [markdown]
 # ## Searches
@@ -67,7 +66,7 @@ page.show(plots.learning_rates)
 # no more than interpolation.
 
 # %% tags=["remove-input"]
-studies.show(results.folder(), records.frame(results.folder()))
+studies.show()
 
 # %% [markdown]
 # ## What becomes of the claims

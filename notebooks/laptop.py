@@ -34,7 +34,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from book.report import pages, plots
+from book.report import figures, pages
 
 before = set(globals())
 
@@ -70,7 +70,7 @@ page.rank("table2")
 # ## Accuracy against density
 
 # %% tags=["remove-input"]
-page.show(plots.by_density)
+page.show(figures.by_density)
 
 # %% [markdown]
 # ## Redistribution and structure

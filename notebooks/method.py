@@ -99,12 +99,12 @@
 # dense network's.
 
 # %% tags=["remove-input"]
-from book.report import explorer, results, schedule, worked
+from book.report import density_explorer, display, drop_schedule, update_example
 from rigl.training.project import model_layers
 
-densities = explorer.density_table(model_layers())
-results.show_table(
-    explorer.flops_table(densities, [0.1, 0.2]),
+densities = density_explorer.density_table(model_layers())
+display.show_table(
+    density_explorer.flops_table(densities, [0.1, 0.2]),
     "FLOPs of one forward pass, relative to the dense network, by distribution of masks.",
 )
 
@@ -117,7 +117,7 @@ results.show_table(
 # move the slider.
 
 # %% tags=["remove-input"]
-explorer.show(densities)
+density_explorer.show(densities)
 
 # %% [markdown]
 # Three things to try. Keep ERK and move the density up from the left end: one after the other, layers reach the
@@ -187,7 +187,7 @@ explorer.show(densities)
 # numbers come from the package's own code.
 
 # %% tags=["remove-input"]
-worked.show()
+display.show(update_example.html(update_example.example()))
 
 # %% [markdown]
 # What goes is the same under all three methods; what comes is not. With a single layer there is nothing to
@@ -209,7 +209,7 @@ worked.show()
 # others do better. Move the two sliders: the plot is of the study's own run on CIFAR-10.
 
 # %% tags=["remove-input"]
-schedule.show()
+display.show(drop_schedule.html())
 
 # %% [markdown]
 # Since {eq}`eq-drop` rounds up, an update before $T_\text{end}$ drops at least one weight in each masked layer.

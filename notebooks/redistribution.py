@@ -23,7 +23,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from book.report import pages, plots
+from book.report import figures, pages
 
 before = set(globals())
 
@@ -54,7 +54,7 @@ page.rank("table5")
 # Figure 5 of the study: what moving weights does to the cost of a step, and where the layers end.
 
 # %% tags=["remove-input"]
-page.show(plots.redistribution)
+page.show(figures.redistribution)
 
 # %% [markdown]
 # ## What becomes of the claims

@@ -27,9 +27,9 @@
 # commit. A commit marked "changed" means that the code had been edited since.
 
 # %% tags=["hide-input"]
-from book.report import results
+from book.report import results, runs
 
-runs = results.runs()
+frame = runs.load()
 
 # %% [markdown]
 # ## Protocol `paper`
@@ -37,7 +37,7 @@ runs = results.runs()
 # The study's own settings on CIFAR-10 and CIFAR-100; needs a GPU.
 
 # %% tags=["hide-input"]
-results.show(runs, "paper")
+results.show(frame, "paper")
 
 # %% [markdown]
 # ## Protocol `tenth`
@@ -45,7 +45,7 @@ results.show(runs, "paper")
 # The same networks and data in a tenth of the epochs, with schedules shortened alike; also for a GPU.
 
 # %% tags=["hide-input"]
-results.show(runs, "tenth")
+results.show(frame, "tenth")
 
 # %% [markdown]
 # ## Protocol `laptop`
@@ -53,7 +53,7 @@ results.show(runs, "tenth")
 # Small networks, or few epochs, for two processor cores and no GPU.
 
 # %% tags=["hide-input"]
-results.show(runs, "laptop")
+results.show(frame, "laptop")
 
 # %% [markdown]
 # ## Protocol `smoke`
@@ -62,4 +62,4 @@ results.show(runs, "laptop")
 # no download. With so few images the differences between methods mean little.
 
 # %% tags=["hide-input"]
-results.show(runs, "smoke")
+results.show(frame, "smoke")

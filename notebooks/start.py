@@ -30,9 +30,9 @@
 # and grows, and on how many hidden units the connections gather.
 
 # %% tags=["remove-input"]
-from book.report import movie, pages, results, scoreboard
+from book.report import display, mask_movie, pages, runs, verdicts
 
-movie.show()
+display.show(mask_movie.html(mask_movie.film()))
 
 # %% [markdown]
 # ## What the report claims
@@ -47,13 +47,13 @@ movie.show()
 # `laptop` are our own small runs, on networks of the names given.
 
 # %% tags=["remove-input"]
-runs = results.runs()
-found = scoreboard.load(runs)
-scoreboard.show_in_short(found)
-results.show_text(pages.ranks_in_short(runs))
+frame = runs.load(searched=True)
+found = verdicts.load(frame)
+verdicts.show_in_short(found)
+display.show_text(pages.ranks_in_short(frame[~frame["searched"]]))
 
 # %% tags=["remove-input"]
-scoreboard.show(found)
+verdicts.show(found)
 
 # %% [markdown]
 # ## How to read this book

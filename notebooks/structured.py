@@ -23,7 +23,7 @@
 # nothing has been run it gives the command that would.
 
 # %% tags=["remove-cell"]
-from book.report import cost, pages, results
+from book.report import cost, display, pages
 
 before = set(globals())
 
@@ -58,7 +58,7 @@ page.rank("supplement-table2")
 
 # %% tags=["remove-input"]
 benchmark = cost.first()
-results.show_table(
+display.show_table(
     cost.structured(benchmark),
     f"At density 0.1, against dense, on {cost.name(benchmark)}: wall time of a training step and of inference.",
     cost.origin(benchmark),

@@ -29,8 +29,7 @@
 # notebook does a few trials on digits, to be tried out in seconds: they tell nothing about RigL.
 
 # %% tags=["remove-cell"]
-from book.report import figures, studies
-from book.report import results as pages
+from book.report import display, figures, studies
 from rigl.campaign import notebook
 
 before = set(globals())
@@ -71,7 +70,7 @@ study, frame = outcome.study, tuning.frame()
 # of which a run diverged has failed, and another takes its place.
 
 # %% tags=["remove-input"]
-pages.show_table(studies.trials(study), studies.caption(study))
+display.show_table(studies.trials(study), studies.caption(study))
 
 # %% [markdown]
 # ## The space
@@ -89,9 +88,9 @@ figures.show(studies.space(study), studies.seen(study))
 # test images played no part in the search.
 
 # %% tags=["remove-input"]
-pages.show_table(
+display.show_table(
     studies.against_reference(study, frame), "Mean ± sample standard deviation over seeds, by the runs named."
 )
 
 # %% tags=["remove-input"]
-pages.show_text(studies.verdict(study, frame))
+display.show_text(studies.verdict(study, frame))

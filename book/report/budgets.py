@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from book.report import behind, figures, tables
+from book.report import display, figures, names
+from book.report.runs import budgeted, settings
 from book.report.statistics import Sample, apart, in_words
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.shapes import network_density
@@ -29,7 +30,7 @@ def densities(model: str, flops: float) -> go.Figure:
         fig.add_bar(
             x=list(range(1, len(layers) + 1)),
             y=list(shares.values()),
-            name=name,
+            name=names.masks(name),
             customdata=hover,
             hovertemplate=HOVER,
             marker={"color": colour, "pattern": {"shape": PATTERNS[name], "fillmode": "overlay"}},
@@ -43,26 +44,30 @@ def weights(flops: float) -> pd.DataFrame:
     rows = []
     for model, layers in model_layers().items():
         shares = {name: layer_densities(layers, distribution=name, flops=flops) for name in COMPARED}
-        found = {name: f"{network_density(layers, each):.4f}" for name, each in shares.items()}
-        rows.append({"Model": model, **found})
+        found = {names.masks(name): f"{network_density(layers, x):.4f}" for name, x in shares.items()}
+        rows.append({"Model": names.title(model), **found})
     return pd.DataFrame(rows)
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs of `results.runs` that had a budget of FLOPs, a row a model, budget and distribution; an
-    accuracy opens its runs."""
-    rows = [
-        {
-            "Model": row["model"],
-            "Method": row["method"],
-            "FLOPs, x": row["budget"],
-            "Masks": row["distribution"],
-            "Weights, x": f"{row['density']:.4f}",
-            "Accuracy, %": _opened(frame, row),
-            "Seeds": row["seeds"],
-        }
-        for _, row in _budgeted(frame).iterrows()
-    ]
+    """The runs in `frame` that had a budget of FLOPs, a row a model, budget and distribution; an accuracy
+    opens its runs."""
+    rows = []
+    for _, row in _budgeted(frame).iterrows():
+        setting, model = names.setting(row["method"], row["distribution"]), names.network(row["model"])
+        label = f"{setting}, {row['budget']} of the FLOPs, {model}"
+        accuracy, found = display.accuracy(row["mean"], row["std"]), display.named(frame, row["names"])
+        rows.append(
+            {
+                "Model": model,
+                "Method": names.method(row["method"]),
+                "FLOPs, x": row["budget"],
+                "Masks": names.masks(row["distribution"]),
+                "Weights, x": f"{row['density']:.4f}",
+                "Accuracy, %": display.runs_behind(accuracy, label, f"budget-{label}", found),
+                "Seeds": row["seeds"],
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -72,23 +77,16 @@ def verdict(frame: pd.DataFrame) -> str:
     found = []
     for (model, method, budget), part in _budgeted(frame).groupby(["model", "method", "budget"]):
         rows = {row["distribution"]: row for _, row in part.iterrows()}
-        if set(rows) < set(COMPARED):
-            continue
-        new = rows["erk-flops"]
-        for other in ("erk", "uniform"):
-            found.append(f"- {model}, {method}, {budget} of the FLOPs: {_compare(new, rows[other])}")
+        for other in ("erk", "uniform") if set(COMPARED) <= set(rows) else ():
+            place = f"{names.network(str(model))}, {names.method(str(method))}, {budget} of the FLOPs"
+            found.append(f"- {place}: {_compare(rows['erk-flops'], rows[other])}")
     return "\n".join(found) or "Too few runs yet to say."
-
-
-def _opened(frame: pd.DataFrame, row: pd.Series) -> tables.Markup:
-    label = f"{row['method']} ({row['distribution']}), {row['budget']} of the FLOPs, {row['model']}"
-    accuracy = tables.accuracy(row["mean"], row["std"])
-    return behind.runs(accuracy, label, f"budget-{label}", behind.of(frame, row["names"]))
 
 
 def _compare(new: pd.Series, old: pd.Series) -> str:
     """In words; a difference counts where Welch's interval over seeds leaves 0 out."""
-    what = f"`erk-flops` is {new['mean'] - old['mean']:+.2f} points from `{old['distribution']}`"
+    difference = f"{new['mean'] - old['mean']:+.2f} points"
+    what = f"{names.masks(new['distribution'])} is {difference} from {names.masks(old['distribution'])}"
     if min(new["seeds"], old["seeds"]) < 2:
         return what + ", on a single seed, which decides nothing."
     sides = (Sample(row["distribution"], row["mean"], row["std"], row["seeds"]) for row in (new, old))
@@ -96,9 +94,7 @@ def _compare(new: pd.Series, old: pd.Series) -> str:
 
 
 def _budgeted(frame: pd.DataFrame) -> pd.DataFrame:
-    """`tables.spread` of the runs with a budget of FLOPs and nothing else unusual, and their `budget`."""
-    budget = frame["variant"].str.fullmatch(r"flops=([\d.e-]+)")
-    part = frame[budget.fillna(False).astype(bool)]
-    rows = tables.spread(part)
+    """The settings of the runs with a budget of FLOPs and nothing else unusual, and their `budget`."""
+    rows = settings(budgeted(frame))
     rows["budget"] = rows["variant"].str.removeprefix("flops=")
     return rows.sort_values(["model", "method", "budget", "distribution"])

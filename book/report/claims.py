@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from book.report import comparisons, trajectories
+from book.report import comparisons
 from book.report.evidence import COLLAPSE, DEARER, REPORT, Cell, Source, dearness, gather, reported
+from book.report.runs import Study
 from book.report.statistics import Effect, Region, Verdict, judge, pool
-from rigl.campaign.studies import Study
 
 MARGIN = 0.5  # points: less counts as noise
 LEAST = 0.1  # points: the last digit that the report prints; a lead that is surely smaller is none
@@ -77,12 +76,10 @@ class Finding:
         return tuple(dict.fromkeys(run for cell in self.cells for run in cell.runs))
 
 
-def findings(frame: pd.DataFrame, studies: Sequence[Study] = (), folder: Path | None = None) -> list[Finding]:
-    """Every claim's finding for every source in `frame` (`results.runs`), and by the report's own tables.
-
-    `studies` with their records in `folder` are for the claim on tuned hyperparameters.
-    """
-    sources = gather(frame, studies, folder)
+def findings(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Finding]:
+    """Every claim's finding for every source in `frame` and `studies` (`evidence.gather`), and by the
+    report's own tables."""
+    sources = gather(frame, studies)
     return [finding(claim, source) for claim in CLAIMS for source in [*sources, *reported(*claim.tables)]]
 
 
@@ -180,7 +177,7 @@ CLAIMS = (
         "the forward FLOPs of each run of RigL, from the first recorded step to the last",
         Region(high=0.1),
         ("Change, %", "Measured"),
-        trajectories.constant,
+        comparisons.constant,
         unit="%",
     ),
     Claim(
@@ -264,11 +261,11 @@ CLAIMS = (
         "densities-settle",
         "Redistributed densities settle in the first 11.4 % of training, the report's 10,000 of 88,000 "
         "steps.",
-        f"the first recorded step after which less than {trajectories.MOVED:.0%} of the active weights lie "
+        f"the first recorded step after which less than {comparisons.MOVED:.0%} of the active weights lie "
         "in other layers than at the end, as a share of all steps, for RigL-SG and RigL-SM",
         Region(high=100 * 10_000 / 88_000),
         ("Settled after, %", "Measured"),
-        trajectories.settles,
+        comparisons.settles,
         unit="%",
     ),
     Claim(
@@ -278,7 +275,7 @@ CLAIMS = (
         "seen from the network's own, for RigL-SG and RigL-SM",
         Region(low=50.0),
         ("Layers beyond ERK, %", "Measured"),
-        trajectories.extreme,
+        comparisons.extreme,
         unit="%",
     ),
     Claim(

@@ -1,12 +1,16 @@
-"""What each claim sets against what: cells from one source, each judged by the claim's region."""
+"""What each claim sets against what: cells from one source, each judged by the claim's region.
+
+What layers' densities do while a network trains is counted, not sampled, so that there is no confidence
+interval: a claim about it holds where every run is as it says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from math import inf, log
-from typing import Any
+from math import inf, log, prod
 
+from book.report import names
 from book.report.evidence import (
     ALIKE,
     REDISTRIBUTED,
@@ -23,8 +27,11 @@ from book.report.evidence import (
     untested,
     versus,
 )
-from book.report.statistics import Region, judge, share, welch
+from book.report.statistics import Region, extent, judge, share, welch
+from rigl.sparsity.distributions import layer_densities
+from rigl.training.records import Record
 
+MOVED = 0.05  # share of the active weights that may still lie in other layers than at the end
 SPARSE = 0.1  # density at and below which SET is said to be unstable
 RATE = 0.1  # the learning rate of every protocol
 
@@ -76,7 +83,7 @@ def equal_parameters(source: Source, region: Region) -> Iterable[Cell]:
     for method in ("static", "set", "rigl"):
         one = {"method": method, "distribution": "erk"}
         for cell in versus(source, region, one, {"distribution": "uniform"}):
-            yield _renamed(cell, f"{method}, {cell.where.removeprefix('erk, ')}")
+            yield replace(cell, where=f"{names.method(method)}, {cell.where.removeprefix('ERK, ')}")
 
 
 def equal_flops(source: Source, region: Region) -> Iterable[Cell]:
@@ -86,7 +93,7 @@ def equal_flops(source: Source, region: Region) -> Iterable[Cell]:
         return [untested("without convolutions FLOPs are parameters: both masks cost alike")]
     budgets = sorted({each.variant for each in source.settings if each.variant.startswith("flops=")})
     cells = [
-        _renamed(cell, f"budget {budget.removeprefix('flops=')}")
+        replace(cell, where=f"budget {budget.removeprefix('flops=')}")
         for budget in budgets
         for cell in versus(
             source,
@@ -118,9 +125,15 @@ def _interpolated(source: Source, region: Region) -> Iterable[Cell]:
             sides = f"{shown(low.accuracy)} and {shown(high.accuracy)}"
             # Accuracy flattens with cost: a curve through the two lies above their line.
             verdict = "undecided" if cell.verdict == "does not hold" else cell.verdict
-            sources = {"one_runs": low.runs + high.runs, "other_runs": erk.runs}
-            shares = {"one": sides, "other": shown(erk.accuracy), **sources}
-            yield _renamed(cell, where, floor=True, verdict=verdict, **shares)
+            yield replace(
+                cell,
+                floor=True,
+                verdict=verdict,
+                one=sides,
+                other=shown(erk.accuracy),
+                one_runs=low.runs + high.runs,
+                other_runs=erk.runs,
+            )
 
 
 def redistributed(masks: str, **other: str) -> Callable[[Source, Region], Iterable[Cell]]:
@@ -130,7 +143,7 @@ def redistributed(masks: str, **other: str) -> Callable[[Source, Region], Iterab
         for method in REDISTRIBUTED:
             one = {"method": method, "distribution": masks}
             for cell in versus(source, region, one, {"method": "rigl", **other}):
-                yield _renamed(cell, f"{method}, {cell.where}")
+                yield replace(cell, where=f"{names.method(method)}, {cell.where}")
 
     return find
 
@@ -141,7 +154,7 @@ def redistribution_costs(source: Source, region: Region) -> Iterable[Cell]:
         return
     for method in REDISTRIBUTED:
         for cell in dearness(source, region, {"method": method}, {"method": "rigl"}):
-            yield _renamed(cell, f"{method}, {cell.where}")
+            yield replace(cell, where=f"{names.method(method)}, {cell.where}")
 
 
 def small_dense(source: Source, region: Region) -> Iterable[Cell]:
@@ -181,7 +194,7 @@ def original(source: Source, region: Region) -> Iterable[Cell]:
             few = ours.accuracy.n < 2
             note = "fewer than two seeds" if few else "no spread printed" if effect.low == -inf else ""
             yield Cell(
-                where=f"{target.method}, {target.where}".removesuffix(", "),
+                where=target.label,
                 one=shown(ours.accuracy),
                 other=f"{target.original:g}",
                 verdict=judge(effect, region),
@@ -192,5 +205,76 @@ def original(source: Source, region: Region) -> Iterable[Cell]:
             )
 
 
-def _renamed(cell: Cell, where: str, **sides: Any) -> Cell:
-    return replace(cell, where=where, **sides)
+def constant(source: Source, region: Region) -> Iterator[Cell]:
+    """By how much the cost of a forward pass changes within a run of RigL, in percent."""
+    if not source.convolutional:
+        yield ALIKE
+        return
+    for setting in source.like(method="rigl"):
+        yield from _cell(setting, region, _change, "the largest over the smallest cost, less 1")
+
+
+def settles(source: Source, region: Region) -> Iterator[Cell]:
+    """After which share of training, in percent, layers' densities stay near those of the end."""
+    yield from _redistributed(source, region, _settled, "the first epoch near the end's densities")
+
+
+def extreme(source: Source, region: Region) -> Iterator[Cell]:
+    """In how many layers, in percent, densities end beyond ERK's, seen from uniform ones."""
+    yield from _redistributed(source, region, _beyond, "layers beyond ERK")
+
+
+def _redistributed(
+    source: Source, region: Region, measure: Callable[[Record], float], what: str
+) -> Iterator[Cell]:
+    for method in REDISTRIBUTED:
+        for setting in source.like(method=method):
+            yield from _cell(setting, region, measure, what)
+
+
+def _cell(setting: Setting, region: Region, measure: Callable[[Record], float], what: str) -> Iterator[Cell]:
+    if setting.records:
+        effect = extent([measure(record) for record in setting.records])
+        few = len(setting.records) < 2
+        yield Cell(
+            where=setting.label,
+            one=f"{effect.value:.1f} ({effect.low:.1f} to {effect.high:.1f})",
+            other=what,
+            verdict="undecided" if few else judge(effect, region),
+            effect=effect,
+            seeds=str(len(setting.records)),
+            note="fewer than two seeds" if few else "",
+            one_runs=setting.runs,
+        )
+
+
+def _change(record: Record) -> float:
+    costs = record.forward_ratio
+    if costs:
+        return 100 * (max(costs) / min(costs) - 1)
+    # Older records have no costs: layers whose densities never change cost what they cost.
+    return 100 * max(max(layer.density) / min(layer.density) - 1 for layer in record.layers)
+
+
+def _settled(record: Record) -> float:
+    sizes = [prod(layer.shape) for layer in record.layers]
+    final = [layer.density[-1] for layer in record.layers]
+    active = sum(n * d for n, d in zip(sizes, final, strict=True))
+    first = 0
+    for index in range(len(record.density_steps)):
+        now = (layer.density[index] for layer in record.layers)
+        apart = sum(n * abs(a - b) for n, a, b in zip(sizes, now, final, strict=True))
+        if apart / 2 > MOVED * active:
+            first = index + 1
+    return 100 * record.density_steps[first] / record.density_steps[-1]
+
+
+def _beyond(record: Record) -> float:
+    density = record.config.density or record.density
+    erk = layer_densities([layer.plain for layer in record.layers], density, "erk")
+    hits = []
+    for layer in record.layers:
+        wanted, found = erk[layer.name], layer.density[-1]
+        if wanted < 1:  # no layer can keep more than all its weights
+            hits.append(found > wanted if wanted > density else found < wanted)
+    return 100 * sum(hits) / len(hits) if hits else 0.0

@@ -6,18 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isnan, sqrt
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from book.report.published import SEEDS, published
-from book.report.results import other_precision
+from book.report import display, names
+from book.report.runs import SEEDS, Study, convolutional, published, usual_precision
+from book.report.runs import settings as grouped
 from book.report.statistics import Effect, Region, Sample, Terms, Verdict, extent, judge, sample, welch
-from rigl.campaign.studies import Study
-from rigl.training import records
 from rigl.training.config import DATASETS
-from rigl.training.project import root
+from rigl.training.records import Record
 
 REPORT = "the report"
 TUNED = "tuned"
@@ -31,7 +29,7 @@ class Setting:
     """Runs that differ in their seed alone.
 
     density   None under a budget of FLOPs, which `variant` then names
-    variant   what is not as the protocol makes it, as in `results.runs`; ``"tuned"`` for the best of a search
+    variant   what is not as the protocol makes it, as in `runs.load`; ``"tuned"`` for the best of a search
     accuracy  test accuracy in percent; a run that diverged counts as guessing
     costs     training FLOPs of each run, relative to dense
     """
@@ -44,7 +42,7 @@ class Setting:
     accuracy: Sample
     costs: tuple[float, ...] = ()
     runs: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
+    records: tuple[Record, ...] = field(default=(), repr=False)
     validation: float = float("nan")
     collapsed: int = 0
     original: float = float("nan")
@@ -54,7 +52,13 @@ class Setting:
         """What sets it apart, in words, but for its method."""
         size = f"density {self.density:g}" if self.density is not None else ""
         longer = f"{self.multiplier}x" if self.multiplier > 1 else ""
-        return ", ".join(filter(None, [self.distribution, size, longer, self.variant]))
+        masks = names.masks(self.distribution) if self.distribution else ""
+        return ", ".join(filter(None, [masks, size, longer, self.variant]))
+
+    @property
+    def label(self) -> str:
+        """Its method, and what sets it apart."""
+        return ", ".join(filter(None, [names.method(self.method), self.where]))
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Source:
         """The settings with these values, by distribution and density; the usual ones unless said."""
         wanted = {"variant": "", **equal}
         found = [each for each in self.settings if all(getattr(each, k) == v for k, v in wanted.items())]
-        return sorted(found, key=lambda each: (each.where.partition(",")[0], each.density or 0, each.where))
+        return sorted(found, key=lambda each: (each.distribution or "", each.density or 0, each.where))
 
     def partner(self, setting: Setting, **other: Any) -> Setting | None:
         """The setting that is like `setting` in all but `other`."""
@@ -79,11 +83,9 @@ class Source:
 
     @cached_property
     def convolutional(self) -> bool:
-        """Whether weights are used at several positions, so that FLOPs and parameters part."""
-        path = next((path for each in self.settings for path in each.paths), None)
-        if self.protocol == REPORT or path is None:
-            return not self.model.startswith("lenet")
-        return any(len(layer.shape) > 2 for layer in records.load(path).layers)
+        """Whether weights are used at several positions, so that FLOPs and weights part ways."""
+        record = next((record for each in self.settings for record in each.records), None)
+        return convolutional(record) if record else not self.model.startswith("lenet")
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,23 @@ def untested(note: str) -> Cell:
 ALIKE = untested("without convolutions every weight costs alike, wherever it lies")
 
 
-def gather(frame: pd.DataFrame, studies: Sequence[Study] = (), folder: Path | None = None) -> list[Source]:
-    """The sources in a frame of `results.runs`, and in `studies` whose records lie in `folder`; presets other
-    than the default are left out."""
-    usual = frame[frame["preset"] == "repro2021"]
+def gather(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Source]:
+    """The sources in a frame of `runs.load`, and the best trials of `studies`, whose runs it has where it was
+    loaded with those that were `searched`; presets other than the default are left out."""
+    mine = frame[frame["preset"] == "repro2021"]
+    plain = mine[~mine["searched"]]
     found = []
-    for (protocol, dataset, model), part in usual.groupby(["protocol", "dataset", "model"]):
-        settings = [*_settings(part), *_searched(studies, folder, (protocol, dataset, model))]
-        settings += [replace(each, variant=TUNED) for each in settings if _is_theirs(each)]
-        found.append(Source(str(protocol), str(dataset), str(model), tuple(settings)))
+    for (protocol, dataset, model), part in plain.groupby(["protocol", "dataset", "model"]):
+        made = [*_settings(part)]
+        for study in studies:
+            config, best = study.settings.config, study.best
+            if best and (config.protocol, config.dataset, config.model) == (protocol, dataset, model):
+                runs = [run.name for run in study.settings.runs(best.alpha, best.delta_t)]
+                tried = display.named(mine, runs)
+                tried = tried[tried["precision"] == usual_precision(str(protocol))]
+                made += _settings(tried.assign(variant=TUNED))
+        made += [replace(each, variant=TUNED) for each in made if _is_theirs(each)]
+        found.append(Source(str(protocol), str(dataset), str(model), tuple(made)))
     return found
 
 
@@ -157,7 +167,7 @@ def versus(
             cell = difference(left.where, region, left, right)
             dearer = {"one": _ratio(left, right), "other": _ratio(right, left)}.get(fair, 0.0)
             if dearer > DEARER:
-                name = (left if fair == "one" else right).method
+                name = names.method((left if fair == "one" else right).method)
                 cell = replace(
                     cell, verdict="not tested", note=f"{name} costs {dearer:.2g} times as much to train"
                 )
@@ -211,7 +221,7 @@ def dearness(source: Source, region: Region, one: dict[str, Any], other: dict[st
 
 def shown(found: Sample) -> str:
     """Mean and standard deviation in percent."""
-    return f"{found.mean:.2f}" if isnan(found.std) else f"{found.mean:.2f} ± {found.std:.2f}"
+    return display.accuracy(found.mean, found.std)
 
 
 def _ratio(left: Setting, right: Setting) -> float:
@@ -222,52 +232,29 @@ def _ratio(left: Setting, right: Setting) -> float:
 
 
 def _settings(part: pd.DataFrame) -> Iterator[Setting]:
-    part = part.assign(
-        size=part["density"].where(~part["variant"].str.startswith("flops="), -1.0),
-        masks=part["distribution"].fillna("-"),
-    )
-    keys = ["method", "masks", "size", "multiplier", "variant"]
-    for _, runs in part.sort_values("seed").groupby(keys):
-        first = runs.iloc[0]
-        distribution = None if first["masks"] == "-" else str(first["masks"])
-        density = None if first["size"] < 0 else float(first["size"])
-        values = pd.to_numeric(runs["test_accuracy"])
-        guess = 100 / DATASETS[first["dataset"]].classes
-        made = Setting(
-            method=str(first["method"]),
-            distribution=distribution,
-            density=density,
-            multiplier=int(first["multiplier"]),
-            variant=str(first["variant"]),
-            accuracy=sample("", values.fillna(guess).tolist()),
-            costs=tuple(runs["train_flops"].astype(float)),
-            runs=tuple(runs["name"]),
-            paths=tuple(runs["path"]),
-            validation=float(pd.to_numeric(runs["validation_accuracy"]).mean()),
-            collapsed=int((values.isna() | (values <= values.max() - COLLAPSE)).sum()),
+    for _, row in grouped(part).iterrows():
+        values = pd.Series(row["accuracies"], dtype=float)
+        guess = 100 / DATASETS[row["dataset"]].classes
+        yield _named(
+            Setting(
+                method=row["method"],
+                distribution=row["distribution"] if isinstance(row["distribution"], str) else None,
+                density=None if pd.isna(row["size"]) else float(row["size"]),
+                multiplier=int(row["multiplier"]),
+                variant=row["variant"],
+                accuracy=sample("", values.fillna(guess).tolist()),
+                costs=tuple(map(float, row["costs"])),
+                runs=row["names"],
+                records=row["records"],
+                validation=float(row["validation"]),
+                collapsed=int((values.isna() | (values <= values.max() - COLLAPSE)).sum()),
+            )
         )
-        yield _named(made)
 
 
 def _named(setting: Setting) -> Setting:
     """With a sample that no other setting's is equal to by chance."""
-    name = f"{setting.method}, {setting.where}".removesuffix(", ")
-    return replace(setting, accuracy=replace(setting.accuracy, name=name))
-
-
-def _searched(studies: Sequence[Study], folder: Path | None, place: tuple[Any, ...]) -> Iterator[Setting]:
-    """The best trial of every study at `place`, by its records."""
-    for study in studies:
-        config, best = study.settings.config, study.best
-        if best is None or (config.protocol, config.dataset, config.model) != place:
-            continue
-        runs = study.settings.runs(best.alpha, best.delta_t)
-        paths = [records.path_of(run, folder or root() / "results") for run in runs]
-        done = ((path, records.load(path)) for path in paths if path.exists())
-        found = [(path, record) for path, record in done if not other_precision(record)]
-        if found:
-            frame = records.tabulate(found).assign(variant=TUNED)
-            yield from _settings(frame)
+    return replace(setting, accuracy=replace(setting.accuracy, name=setting.label))
 
 
 def _is_theirs(setting: Setting) -> bool:

@@ -1,4 +1,4 @@
-"""Records and frames in, plotly figures out.
+"""Plots: records, frames and set-ups in, plotly figures out.
 
 Colours are Okabe and Ito's, which colour-blind readers can tell apart; what differs in colour differs in
 dash, marker or pattern too. Backgrounds are transparent and lines grey, so that a plot stands on a light
@@ -7,19 +7,23 @@ page and on a dark one.
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
+from markupsafe import Markup
 from plotly.subplots import make_subplots
 
-from book.report.tables import setting
+from book.report import display, names
+from book.report.runs import budgeted, convolutional, settings
+from book.report.tables import Setup
+from rigl.sparsity.distributions import layer_densities
 from rigl.training.records import Record
 
+Drawn = tuple[go.Figure, str]
 BLUE, ORANGE, GREEN, SKY, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#808080"
 VERMILION = "#d55e00"
 METHODS = {  # the same colour and marker for a method everywhere
@@ -49,29 +53,22 @@ def show(fig: go.Figure, text: str) -> None:
     therefore carries none of its 5 MB.
     """
     for output in outputs(fig, text):
-        emit(output, raw=True)
+        display.emit(output, raw=True)
 
 
 def outputs(fig: go.Figure, text: str) -> list[dict[str, Any]]:
     """What `show` displays, each as ``{mimetype: content}``."""
-    return [bundle(fig, text), {"text/html": caption(fig, text), "text/plain": text}]
-
-
-def emit(output: Any, *, raw: bool = False) -> None:
-    """Display something in a notebook; `raw` for a ``{mimetype: content}``."""
-    from IPython.display import display
-
-    display(output, raw=raw)  # type: ignore[no-untyped-call]
+    return [bundle(fig, text), {"text/html": str(caption(fig, text)), "text/plain": text}]
 
 
 def bundle(fig: go.Figure, text: str) -> dict[str, Any]:
     """The figure as ``{mimetype: content}``: plotly's JSON, and HTML without plotly.js, which says `text` to
     those who cannot see it."""
     plotly: dict[str, Any] = pio.renderers["plotly_mimetype"].to_mimebundle(fig.to_dict())
-    return {**plotly, "text/html": plot(fig, text)}
+    return {**plotly, "text/html": str(plot(fig, text))}
 
 
-def plot(fig: go.Figure, text: str) -> str:
+def plot(fig: go.Figure, text: str) -> Markup:
     """The figure as HTML without plotly.js."""
     page = pio.to_html(
         fig,
@@ -82,18 +79,12 @@ def plot(fig: go.Figure, text: str) -> str:
         auto_play=False,
         default_width="100%",
     )
-    return f'<div class="plot" role="img" aria-label="{escape(text)}">{page}</div>'
+    return Markup('<div class="plot" role="img" aria-label="{}">{}</div>').format(text, Markup(page))
 
 
-def caption(fig: go.Figure, text: str) -> str:
+def caption(fig: go.Figure, text: str) -> Markup:
     """`text` and a link that saves what `fig` draws as csv."""
-    return f'<p class="caption">{escape(text)} {csv_link(csv(fig), "plot.csv")}</p>'
-
-
-def csv_link(data: str, name: str) -> str:
-    """A link that saves `data` under `name`."""
-    address = f"data:text/csv;charset=utf-8,{quote(data)}"
-    return f'<a download="{escape(name)}" href="{address}">Data as csv</a>'
+    return Markup('<p class="caption">{} {}</p>').format(text, display.csv_link(csv(fig), "plot.csv"))
 
 
 def csv(fig: go.Figure) -> str:
@@ -213,7 +204,7 @@ def cost_over_time(*records: Record) -> go.Figure:
             mode="lines+markers",
             line={"color": colour, "dash": DASHES.get(str(masks), "solid")},
             marker={"symbol": marker, "size": 6},
-            name=config.method + (f" ({masks})" if masks else ""),
+            name=names.setting(config.method, masks),
             customdata=[record.name] * len(record.density_steps),
             hovertemplate="%{customdata}<br>step %{x:,}: %{y:.4f} x dense<extra></extra>",
         )
@@ -229,8 +220,8 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
     when pointed at, with a line through each method's means."""
     fig = go.Figure()
     done = frame[frame["test_accuracy"].notna()]
-    names = pd.Series([setting(row) for _, row in done.iterrows()], index=done.index, dtype=str)
-    for name, runs in done.groupby(names):
+    words = pd.Series([names.of(row) for _, row in done.iterrows()], index=done.index, dtype=str)
+    for name, runs in done.groupby(words):
         method, distribution = runs[["method", "distribution"]].iloc[0]
         colour, marker = METHODS.get(method, OTHER)
         marker += "-open" if distribution == "uniform" else ""
@@ -261,3 +252,241 @@ def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
     if len(ticks) > 8:
         return fig.update_xaxes(dtick="D2")
     return fig.update_xaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+
+
+# What the results pages draw of a set-up, each plot with the text that says what one sees in it.
+
+MOVED = ("rigl", "rigl-sg", "rigl-sm", "snfs")
+REACH = 6.0  # points below the best that a plot shows: one collapse would flatten all others
+COMPARED = ("dense", "small-dense", "static", "set", "snfs", "rigl", "pruning", "lottery")
+
+
+def by_density(setup: Setup) -> list[str | Drawn]:
+    """Accuracy against density (figures 1 and 2): uniform masks, ERK masks, training for longer."""
+    runs = setup.usual
+    runs = runs[runs["method"].isin(COMPARED)]
+    once = runs["multiplier"] == 1
+    free = runs["distribution"].isna()
+    panels = {
+        "uniform masks": runs[once & (free | (runs["distribution"] == "uniform"))],
+        "ERK masks": runs[once & (free | (runs["distribution"] == "erk"))],
+        "training for longer": runs[~once | runs["method"].isin(["pruning", "dense"])],
+    }
+    made: list[str | Drawn] = []
+    for name, part in panels.items():
+        shown = part[part["method"] != "dense"]
+        if len(shown) and (name != "training for longer" or (part["multiplier"] > 1).any()):
+            text = f"{setup.title}, {name}: test accuracy against density, a marker a run. {extremes(part)}"
+            made.append(framed(accuracy(part), part, text))
+    return made or [f"<p><em>{setup.title}: no runs to draw.</em></p>"]
+
+
+def framed(fig: go.Figure, runs: pd.DataFrame, text: str) -> Drawn:
+    """A plot of accuracies cut off `REACH` points below the best sparse one, and its text, which then says
+    what is outside."""
+    values = runs["test_accuracy"].astype(float)
+    sparse = values[runs["method"] != "dense"]
+    floor = (values if sparse.empty else sparse).max() - REACH
+    below = runs[values < floor]
+    if below.empty:
+        return fig, text
+    outside = ", ".join(
+        dict.fromkeys(f"{names.of(row)} at {row['density']:g}" for _, row in below.iterrows())
+    )
+    fig.update_yaxes(range=[floor, values.max() + REACH / 20])
+    return fig, f"{text} Below the plot's lower edge, {floor:.1f} %: {outside}."
+
+
+def extremes(runs: pd.DataFrame) -> str:
+    """The best and the worst setting at each density, by their means, in words."""
+    words = []
+    for density, part in settings(runs[runs["method"] != "dense"]).groupby("density"):
+        order = part.sort_values("mean")
+        if len(order) > 1:
+            best, worst = (
+                f"{names.of(row)} {row['mean']:.2f} %" for _, row in order.iloc[[-1, 0]].iterrows()
+            )
+            words.append(f"at density {density:g} best {best}, worst {worst}")
+    return "By the means: " + "; ".join(words) + "." if words else ""
+
+
+def costs(runs: pd.DataFrame) -> str:
+    """The mean cost and accuracy of every setting, in words."""
+    parts = []
+    for masks, part in settings(runs).sort_values(["distribution", "train_flops"]).groupby("distribution"):
+        pairs = (f"{row['mean']:.2f} % for {row['train_flops']:.2f} x" for _, row in part.iterrows())
+        parts.append(f"{names.masks(str(masks))} {', '.join(pairs)}")
+    return "; ".join(parts)
+
+
+def at_equal_flops(setup: Setup) -> list[str | Drawn]:
+    """Accuracy of RigL against training FLOPs, uniform and ERK (figure 4); and of every method, with the
+    Pareto front of the means."""
+    runs = setup.usual
+    budget = budgeted(setup.own)
+    both = pd.concat([runs, budget[budget["test_accuracy"].notna()].assign(variant="")])
+    rigl = both[(both["method"] == "rigl") & both["distribution"].isin(["uniform", "erk"])]
+    rigl = rigl[rigl["multiplier"] == 1]
+    made: list[str | Drawn] = []
+    if rigl["distribution"].nunique() == 2:
+        text = (
+            f"{setup.title}: test accuracy of RigL against training FLOPs relative to dense, by the means: "
+            f"{costs(rigl)}. Where the two lines overlap in FLOPs, the upper one is the better use of them."
+        )
+        made.append((accuracy(rigl, "train_flops"), text))
+    if len(runs):
+        front = pareto(runs)
+        fig = accuracy(runs, "train_flops")
+        fig.add_scatter(
+            x=front["train_flops"].tolist(),
+            y=front["mean"].tolist(),
+            mode="lines",
+            line={"color": GREY, "width": 6, "shape": "hv"},
+            opacity=0.35,
+            name="Pareto front",
+            customdata=[names.of(row) for _, row in front.iterrows()],
+            hovertemplate="%{customdata}<br>%{y:.2f}% for %{x:.3f} x dense<extra></extra>",
+        )
+        best = ", ".join(f"{names.of(row)} ({row['train_flops']:.2f} x)" for _, row in front.iterrows())
+        text = f"{setup.title}: every method. No other costs less and is better than: {best}."
+        made.append(framed(fig, runs, text))
+    return made or [f"<p><em>{setup.title}: no runs to draw.</em></p>"]
+
+
+def pareto(runs: pd.DataFrame) -> pd.DataFrame:
+    """The settings, by their means, that no other beats in test accuracy at the same training FLOPs or less;
+    from cheap to dear."""
+    order = settings(runs).dropna(subset="mean").sort_values(["train_flops", "mean"], ascending=[True, False])
+    best = order["mean"].cummax()
+    return order[(order["mean"] == best) & ~best.duplicated()]
+
+
+def redistribution(setup: Setup) -> list[str | Drawn]:
+    """What redistribution does to cost and layers (figure 5), at the density and seed with most of its
+    runs."""
+    runs = setup.usual
+    runs = runs[runs["method"].isin(MOVED) & (runs["multiplier"] == 1)]
+    moved = runs[runs["method"] != "rigl"]
+    if moved.empty:
+        return [f"<p><em>{setup.title}: not run.</em></p>"]
+    density, seed = max(moved.groupby(["density", "seed"]), key=lambda group: len(group[1]))[0]
+    chosen = runs[(runs["density"] == density) & (runs["seed"] == seed)].sort_values(
+        ["method", "distribution"]
+    )
+    found = list(chosen["record"])
+    where = f"{setup.title}, density {density:g}, seed {seed}"
+    drawn = [each for each in found if each.config.distribution == "uniform"] or found
+    last = f"{where}: density of each layer after training from uniform masks, and what ERK would give. "
+    ends = ", ".join(f"{_label(each)} {each.flops.test_ratio:.2f}" for each in found)
+    cost = f"{where}: forward FLOPs relative to dense at each step. At the end: {ends}."
+    # Without convolutions a weight costs the same in any layer, and the lines are flat.
+    moving: list[str | Drawn] = [(cost_over_time(*found), cost)] if convolutional(found[0]) else []
+    return [*moving, (final_densities(drawn), last + settled(drawn))]
+
+
+def _label(record: Record) -> str:
+    return names.setting(record.config.method, record.config.distribution_name)
+
+
+def final_densities(found: Sequence[Record]) -> go.Figure:
+    """Each layer's density at the end of runs on one network, with uniform and ERK at the first one's
+    density."""
+    layers = [layer.plain for layer in found[0].layers]
+    hover = [f"{each.name}, {' x '.join(map(str, each.shape))}" for each in layers]
+    fig = go.Figure()
+
+    def line(name: str, shares: Sequence[float], **look: object) -> None:
+        fig.add_scatter(
+            x=list(range(1, len(layers) + 1)),
+            y=list(shares),
+            name=name,
+            mode="lines+markers",
+            customdata=hover,
+            hovertemplate="%{customdata}<br>density %{y:.4f}",
+            **look,
+        )
+
+    for each in found:
+        colour, marker = METHODS.get(each.config.method, OTHER)
+        shares = [layer.density[-1] for layer in each.layers]
+        line(_label(each), shares, line={"color": colour}, marker={"symbol": marker, "size": 8})
+    erk = layer_densities(layers, found[0].config.density, "erk")
+    grey = {"color": GREY, "dash": "dash"}
+    line("ERK, for comparison", list(erk.values()), line=grey, marker={"symbol": "square-open", "size": 8})
+    styled(fig, height=380, xaxis_title="layer, from input to output", yaxis_title="density")
+    return fig.update_yaxes(type="log", dtick="D2").update_xaxes(dtick=max(1, round(len(layers) / 10)))
+
+
+def settled(found: Sequence[Record], within: float = 0.1) -> str:
+    """After which share of training no layer's density was further than `within` of itself from its last."""
+    words = []
+    for each in found:
+        if each.config.method == "rigl":
+            continue
+        ends = [layer.density[-1] for layer in each.layers]
+        last = 0
+        for position in range(len(each.density_steps)):
+            apart = [abs(x.density[position] - end) / end for x, end in zip(each.layers, ends, strict=True)]
+            if max(apart) > within:
+                last = position + 1
+        step = each.density_steps[min(last, len(each.density_steps) - 1)]
+        epochs = step / each.config.steps_per_epoch
+        words.append(f"{_label(each)} from epoch {epochs:.0f} of {each.config.total_epochs} on")
+    told = "; ".join(words)
+    return (
+        f"Every layer within {within:.0%} of its last density (the claim counts weights instead): {told}."
+        if words
+        else ""
+    )
+
+
+def learning_rates(setup: Setup) -> list[str | Drawn]:
+    """RigL's accuracy over the grid of learning rates and mask-update settings, a map for each distribution
+    and density (figure 3)."""
+    made: list[str | Drawn] = []
+    rows = setup.rows("figure3")
+    cells = [row for row in rows if len(row.accuracies)]
+    if all(row.config.learning_rate == cells[0].config.learning_rate for row in cells):
+        left = f"{len(rows)} settings, of which {len(cells)} have runs: too few for a map"
+        return [f"<p><em>{setup.title}: {left}.</em></p>"]
+    rates = sorted({row.config.learning_rate for row in rows})
+    pairs = sorted({(row.config.alpha, row.config.delta_t) for row in rows})
+    for masks in ("uniform", "erk"):
+        for density in sorted({float(row.config.density or 0) for row in cells}):
+            mine = [row for row in cells if (row.config.distribution, row.config.density) == (masks, density)]
+            if not mine:
+                continue
+            values = {
+                (each.config.learning_rate, each.config.alpha, each.config.delta_t): each for each in mine
+            }
+            grid = [
+                [values[rate, *pair].mean if (rate, *pair) in values else None for pair in pairs]
+                for rate in rates
+            ]
+            best = max(mine, key=lambda row: row.mean)
+            text = (
+                f"{setup.title}, {names.masks(masks)} masks, density {density:g}: mean test accuracy, "
+                f"percent, {len(mine)} of {len(rates) * len(pairs)} settings run. Best: learning rate "
+                f"{best.config.learning_rate:g}, alpha {best.config.alpha:g}, Delta-T "
+                f"{best.config.delta_t}, {best.mean:.2f} %."
+            )
+            made.append(
+                (_heat([f"{a:g}, {t}" for a, t in pairs], [f"{rate:g}" for rate in rates], grid), text)
+            )
+    return made
+
+
+def _heat(x: list[str], y: list[str], grid: list[list[float | None]]) -> go.Figure:
+    fig = go.Figure(
+        go.Heatmap(
+            x=x,
+            y=y,
+            z=grid,
+            colorscale="Cividis",
+            texttemplate="%{z:.2f}",
+            colorbar={"title": {"text": "%"}, "thickness": 12},
+            hovertemplate="learning rate %{y}<br>alpha, Delta-T: %{x}<br>%{z:.2f}%<extra></extra>",
+        )
+    )
+    styled(fig, height=320, xaxis_title="alpha, Delta-T", yaxis_title="learning rate")
+    return fig.update_xaxes(type="category").update_yaxes(type="category")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from book.report import figures, tables
 from rigl.training.config import DATASETS, ConfigError, Protocol, RunConfig, protocol
 from rigl.training.project import root
 
@@ -59,12 +58,6 @@ def by_protocol() -> pd.DataFrame:
             knobs = [_short(getattr(plan, knob)) for knob in Protocol.model_fields]
             columns[f"{name}, {dataset}"] = [*knobs, f"{steps:,}"]
     return pd.DataFrame({"Knob": [*Protocol.model_fields, "optimiser steps"], **columns})
-
-
-def show(table: pd.DataFrame, caption: str, *, words: bool = True) -> None:
-    """Display a table, escaped: of `words`, or of figures in all columns but the first."""
-    page = tables.framed(tables.plain(table), caption, "words" if words else "labels-1")
-    figures.emit({"text/html": page}, raw=True)
 
 
 def _short(value: Any) -> str:

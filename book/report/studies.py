@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
+from markupsafe import Markup
 
-from book.report import figures, results, tables
+from book.report import display, figures, names, runs
+from book.report.runs import Study, Trial
 from book.report.statistics import apart, in_words, sample
-from rigl.campaign.studies import Study, Trial
-from rigl.campaign.studies import studies as load_all
 from rigl.training.config import RunConfig
 
 HOVER = "trial %{customdata[0]}<br>alpha %{y:.3f}, Delta-T %{x}<br>%{customdata[1]}<extra></extra>"
 
 
-def show(folder: Path, frame: pd.DataFrame) -> None:
-    """Display every study in `folder`: what it gained, its trials, where they lie; `frame` has the runs."""
-    found = list(load_all(folder))
+def show() -> None:
+    """Display every study of the project: what it gained, its trials, where they lie."""
+    found, frame = list(runs.studies(display.folder())), runs.load(searched=True)
     if not found:
-        results.show_text(
-            "No study has been made yet: `python -m rigl.campaign.tuning run --protocol laptop` does."
-        )
+        display.show_text("No study has been made yet: `python -m rigl.campaign tune` does.")
     for study in found:
-        config = study.settings.config
-        results.show_heading(f"{config.label} at {config.size}: {config.model} on {config.dataset}")
-        results.show_text(verdict(study, frame))
-        results.show_table(
+        display.show_heading(_title(study))
+        display.show_text(verdict(study, frame))
+        display.show_table(
             against_reference(study, frame), "Mean ± sample standard deviation over seeds, by the runs named."
         )
         figures.show(space(study), seen(study))
-        results.show_table(trials(study), caption(study))
+        display.show_table(trials(study), caption(study))
+
+
+def _title(study: Study) -> str:
+    config = study.settings.config
+    setting = names.setting(config.method, config.distribution_name)
+    return f"{setting} at {config.size}: {names.place(config.model, config.dataset)}"
 
 
 def trials(study: Study) -> pd.DataFrame:
@@ -52,12 +54,12 @@ def trials(study: Study) -> pd.DataFrame:
 
 
 def against_reference(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
-    """The best trial and the reference, a row each, by their runs in `frame`, as `records.frame` has it."""
+    """The best trial and the reference, a row each, by their runs in `frame`."""
     config, best = study.settings.config, study.best
     rows = [_line("reference", config.alpha, config.delta_t, study.settings.reference(), frame)]
     if best:
-        runs = study.settings.runs(best.alpha, best.delta_t)
-        rows.insert(0, _line(f"best of {len(study.complete)}", best.alpha, best.delta_t, runs, frame))
+        tried = study.settings.runs(best.alpha, best.delta_t)
+        rows.insert(0, _line(f"best of {len(study.complete)}", best.alpha, best.delta_t, tried, frame))
     return pd.DataFrame(rows)
 
 
@@ -162,7 +164,7 @@ def caption(study: Study) -> str:
     """What stands under a study's table."""
     config, seeds = study.settings.config, study.settings.seeds
     return (
-        f"{config.label} at {config.size}, {config.model} on {config.dataset}, protocol “{config.protocol}”, "
+        f"{_title(study)}, protocol “{config.protocol}”, "
         f"{config.total_epochs} epochs: validation accuracy after the last epoch, mean over "
         f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}. Sampler: {study.sampler} of Optuna "
         f"{study.optuna}, seed {study.settings.sampler_seed}. Runs by the last part of their records' names."
@@ -180,27 +182,27 @@ def _places(found: list[Trial]) -> dict[str, object]:
 
 
 def _line(
-    name: str, alpha: float, delta_t: int, runs: list[RunConfig], frame: pd.DataFrame
+    name: str, alpha: float, delta_t: int, configs: list[RunConfig], frame: pd.DataFrame
 ) -> dict[str, object]:
-    validation = _accuracies(runs, frame, "validation_accuracy").dropna()
-    test = _accuracies(runs, frame, "test_accuracy").dropna()
+    validation = _accuracies(configs, frame, "validation_accuracy").dropna()
+    test = _accuracies(configs, frame, "test_accuracy").dropna()
     return {
         "Setting": name,
         "alpha": f"{alpha:.3f}",
         "Delta-T": delta_t,
-        "Validation accuracy, %": tables.accuracy(validation.mean(), validation.std()),
-        "Test accuracy, %": tables.accuracy(test.mean(), test.std()),
-        "Seeds": f"{len(test)} of {len(runs)}",
-        "Runs": _links(runs[0].dataset, [config.name for config in runs]),
+        "Validation accuracy, %": display.accuracy(validation.mean(), validation.std()),
+        "Test accuracy, %": display.accuracy(test.mean(), test.std()),
+        "Seeds": f"{len(test)} of {len(configs)}",
+        "Runs": _links(configs[0].dataset, [config.name for config in configs]),
     }
 
 
-def _accuracies(runs: list[RunConfig], frame: pd.DataFrame, column: str) -> pd.Series:
-    """Accuracies of `runs` by seed; NaN where there is no record, or it diverged."""
+def _accuracies(configs: list[RunConfig], frame: pd.DataFrame, column: str) -> pd.Series:
+    """Accuracies of `configs` by seed; NaN where there is no record, or it diverged."""
     known = frame.set_index("name")[column].astype(float)
-    return pd.Series({config.seed: known.get(config.name, float("nan")) for config in runs}, dtype=float)
+    return pd.Series({config.seed: known.get(config.name, float("nan")) for config in configs}, dtype=float)
 
 
-def _links(dataset: str, names: Sequence[str]) -> tables.Markup:
+def _links(dataset: str, found: Sequence[str]) -> Markup:
     """Links to records, each under the last part of its name."""
-    return tables.Markup(", ".join(tables.short_link(dataset, name) for name in names))
+    return Markup(", ").join(display.record_link(dataset, name) for name in found)

@@ -1,137 +1,305 @@
-"""Frames in, tables out: means and spreads over seeds, never across protocols."""
+"""The report's tables beside ours: a row a setting, with the report's numbers and the runs of it here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from html import escape
-from math import isnan
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import isnan, nan
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-KEYS = ["protocol", "dataset", "model", "method", "distribution", "density", "multiplier", "preset"]
+from book.report import display, names
+from book.report.runs import SEEDS, experiments, published, usual, usual_precision
+from book.report.statistics import Sample, apart, clear, interval, sample, standard_error
+from rigl.training.config import RunConfig
 
-
-def spread(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row for each setting of a `records.frame`: what its seeds came to.
-
-    Settings differ in any of `KEYS`, and in the column `variant` where the frame has one. `mean` and
-    `std` (the sample's, n - 1; missing for one run) are of the test accuracy in percent over the `seeds`
-    finished runs; `diverged` counts the others; the FLOPs ratios are relative to dense; `names` are those
-    of the records.
-    """
-    keys = KEYS + [key for key in ("variant",) if key in frame]
-    rows = frame.assign(
-        accuracy=pd.to_numeric(frame["test_accuracy"]), diverged=frame["status"].eq("diverged")
-    )
-    return rows.groupby(keys, dropna=False, as_index=False).agg(
-        mean=("accuracy", "mean"),
-        std=("accuracy", "std"),
-        seeds=("accuracy", "count"),
-        diverged=("diverged", "sum"),
-        train_flops=("train_flops", "mean"),
-        test_flops=("test_flops", "mean"),
-        names=("name", tuple),
-    )
+SETUPS = {  # network and data that the pages show under each protocol
+    "paper": (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50")),
+    "tenth": (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50")),
+    "laptop": (
+        ("fashion-mnist", "lenet-300-100"),
+        ("fashion-mnist", "wrn-10-1"),
+        ("cifar10", "wrn-10-2"),
+        ("cifar100", "wrn-10-2"),
+    ),
+    "smoke": (("digits", "lenet-300-100"),),
+}
+REPORTED = ("cifar10", "cifar100")
+SAME_NETWORKS = ("paper", "tenth")  # protocols on the report's networks and data
 
 
-def label(row: pd.Series) -> str:
-    """The method, and whatever sets this row apart from its plain form: ``"rigl, 2x, alpha=0.5"``."""
-    parts = [str(row["method"])]
-    parts += [f"{row['multiplier']}x"] if row["multiplier"] > 1 else []
-    parts += [str(row["preset"])] if row["preset"] != "repro2021" else []
-    parts += [str(row["variant"])] if row.get("variant") else []
-    return ", ".join(parts)
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: its setting at one seed, its runs, rows of `runs.load`, the report's row, where
+    it has one, for the data set that is compared with, and the runs' precision where it is not the usual."""
 
+    config: RunConfig
+    runs: pd.DataFrame
+    report: Mapping[str, Any] | None
+    precision: str = ""
 
-def setting(row: pd.Series) -> str:
-    """The `label`, and the masks: ``"rigl, 2x (erk)"``."""
-    masks = row["distribution"]
-    return label(row) + (f" ({masks})" if isinstance(masks, str) else "")
+    @property
+    def accuracies(self) -> pd.Series:
+        """Test accuracies, percent, of the runs that finished."""
+        return self.runs["test_accuracy"].astype(float).dropna()
 
+    @property
+    def mean(self) -> float:
+        return float(self.accuracies.mean())
 
-def accuracy(mean: float, std: float) -> str:
-    """Mean and sample standard deviation in percent, rounded; one run has no spread, none no mean."""
-    if isnan(mean):
-        return "-"
-    return f"{mean:.2f}" if isnan(std) else f"{mean:.2f} ± {std:.2f}"
+    @property
+    def std(self) -> float:
+        return float(self.accuracies.std())
 
+    @property
+    def label(self) -> str:
+        """The row in words, as ``"RigL (ERK), 2x, density 0.1"``."""
+        size = "" if self.config.method == "dense" else f", {self.config.size}"
+        return self.setting + size
 
-class Markup(str):
-    """A cell that is HTML already, made of escaped text."""
-
-    __slots__ = ()
-
-
-def html(table: pd.DataFrame, caption: str, origin: Markup | None = None) -> str:
-    """A table as HTML that scrolls by itself on a narrow screen; whatever stands in it is escaped, but for
-    `Markup`. Up to three leading columns of words are aligned to the left, what comes after them to the
-    right. `origin` is a link to what all its figures come from."""
-    words = [not table[name].astype(str).str.match(r"[-+]?\d|-$").all() for name in table.columns[:3]]
-    labels = words.index(False) if False in words else len(words)
-    return framed(plain(table), caption, f"labels-{labels}", origin=origin)
-
-
-def framed(
-    table: str, caption: str, kind: str, *, name: str | None = None, origin: Markup | None = None
-) -> str:
-    """A table that is HTML already, in a frame that scrolls, above its caption. `kind` is a class of
-    ``book.css``: ``"labels-1"`` where all columns but the first are figures, ``"words"`` where none is;
-    `name` is what a screen reader calls it, the caption unless said."""
-    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name or caption)}">'
-    below = f"<figcaption>{escape(caption)}{f' {origin}.' if origin else ''}</figcaption>"
-    return f'<figure class="numbers {kind}">{region}{table}</div>{below}</figure>'
-
-
-def plain(table: pd.DataFrame) -> str:
-    """A table as HTML and no more; whatever stands in it is escaped, but for `Markup`."""
-    safe = table.map(_cell)
-    if isinstance(table.columns, pd.MultiIndex):
-        safe.columns = pd.MultiIndex.from_tuples(
-            [tuple(escape(word) for word in name) for name in table.columns]
+    @property
+    def setting(self) -> str:
+        """Method, masks and length in words, and the precision where it is not the usual."""
+        config = self.config
+        return names.setting(
+            config.method, config.distribution_name, config.multiplier, variant=self.precision
         )
-    else:
-        safe.columns = pd.Index([escape(name) for name in table.columns])
-    with pd.option_context("display.max_colwidth", None):
-        return str(safe.to_html(index=False, border=0, classes="table", escape=False, justify="left"))
+
+    @property
+    def sample(self) -> Sample:
+        """What its seeds come to."""
+        return sample(self.label, self.accuracies.tolist())
+
+    @property
+    def reported_sample(self) -> Sample:
+        """The same of the report's seeds."""
+        return Sample(self.label, self.reported("accuracy"), self.reported("std"), SEEDS)
+
+    def reported(self, column: str) -> float:
+        """The report's figure; NaN where it has none."""
+        value = None if self.report is None else self.report.get(column)
+        return nan if value is None else float(value)
 
 
-def link(path: str, text: str, spoken: str = "") -> Markup:
-    """A link to a file of ``results/``, by its place beside the folder of the notebooks and of their
-    pages; `spoken` is what a screen reader says, `text` unless said."""
-    label = f' aria-label="{escape(spoken)}"' if spoken else ""
-    return Markup(f'<a href="../results/{escape(path)}"{label}>{escape(text)}</a>')
+def rows(
+    name: str,
+    frame: pd.DataFrame,
+    *,
+    protocol: str,
+    dataset: str,
+    model: str,
+    seeds: Sequence[int] | None = None,
+) -> list[Row]:
+    """The rows of a table or figure of `experiments`, by density and in its order, with the runs of
+    `frame` at `seeds` (None: at any).
+
+    A run belongs to a row if it has its very settings, hash and all; runs in another precision than the usual
+    are a row of their own. Rows are at the report's densities,
+    under ``"laptop"`` at all that the model has runs at; the report's figures are those for `dataset`, or
+    CIFAR-10 where it did not train on that.
+    """
+    densities = _densities(frame, dataset, model) if protocol == "laptop" else None
+    options: dict[str, Any] = {
+        "protocol": protocol,
+        "dataset": dataset,
+        "model": model,
+        "densities": densities,
+    }
+    found = [seed for seed in sorted(set(frame["seed"])) if seeds is None or seed in seeds]
+    reported = published(dataset=dataset if dataset in REPORTED else REPORTED[0], table=name)
+    theirs = reported.to_dict("records")
+    places = {each: place for place, each in enumerate(frame["name"])}
+    made = []
+    for config in experiments.rows(name, **options):
+        every = [config.model_copy(update={"seed": seed}).name for seed in found]
+        mine = frame.iloc[[places[each] for each in every if each in places]]
+        plain = usual_precision(config.protocol)
+        kinds = [each for each in dict.fromkeys(mine["precision"]) if each != plain]
+        report = _report(config, theirs)
+        made.append(Row(config, mine[mine["precision"] == plain], report))
+        made += [Row(config, mine[mine["precision"] == each], report, each) for each in kinds]
+    return sorted(made, key=lambda row: row.config.density or row.config.flops or 1)
 
 
-def record_link(dataset: str, name: str, text: str = "") -> Markup:
-    """A link to a record; `text` is its name unless said."""
-    return link(f"{dataset}/{name}.json", text or name)
+def _densities(frame: pd.DataFrame, dataset: str, model: str) -> list[float]:
+    """The densities that small networks have plain runs of RigL at, or the ones that they are to have."""
+    mine = frame[(frame["dataset"] == dataset) & (frame["model"] == model) & (frame["protocol"] == "laptop")]
+    plain = usual(mine[(mine["method"] == "rigl") & (mine["multiplier"] == 1)])
+    return sorted({*map(float, plain["density"])}) or list(experiments.usual_densities("laptop", dataset, ()))
 
 
-def short_link(dataset: str, name: str) -> Markup:
-    """The same under the last part of the record's name, its run's id."""
-    return record_link(dataset, name, name.rpartition("_")[2])
+def _report(config: RunConfig, theirs: Sequence[Mapping[Any, Any]]) -> Mapping[str, Any] | None:
+    for row in theirs:
+        size = config.density if config.flops is None else None
+        same = (row["method"], row["density"], row["multiplier"]) == (config.method, size, config.multiplier)
+        masks = row["distribution"] if isinstance(row["distribution"], str) else None
+        knobs = row.get("alpha"), row.get("delta_t")
+        given = knobs[0] is None or isnan(knobs[0]) or knobs == (config.alpha, config.delta_t)
+        if same and masks == config.distribution_name and given:
+            return row
+    return None
 
 
-def seed_link(dataset: str, name: str) -> Markup:
-    """The same under the seed in the record's name, as ``"s0"``."""
-    seed = name.rpartition("_")[0].rpartition("_")[2] or name
-    return link(f"{dataset}/{name}.json", seed, spoken=name)
+@dataclass(frozen=True)
+class Setup:
+    """A network on a data set under a protocol, and its runs at `seeds` (None: at any) in a frame."""
+
+    protocol: str
+    dataset: str
+    model: str
+    seeds: tuple[int, ...] | None
+    frame: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        return names.place(self.model, self.dataset)
+
+    @property
+    def own(self) -> pd.DataFrame:
+        """Its rows of the frame."""
+        mine = self.frame[(self.frame["protocol"] == self.protocol) & (self.frame["dataset"] == self.dataset)]
+        mine = mine[mine["model"] == self.model]
+        return mine if self.seeds is None else mine[mine["seed"].isin(self.seeds)]
+
+    @property
+    def usual(self) -> pd.DataFrame:
+        """Its finished usual runs."""
+        mine = usual(self.own)
+        return mine[mine["test_accuracy"].notna()]
+
+    def rows(self, name: str) -> list[Row]:
+        """The `rows` of a table or figure."""
+        asked = {"protocol": self.protocol, "dataset": self.dataset, "model": self.model}
+        return rows(name, self.frame, seeds=self.seeds, **asked)
+
+    @property
+    def dense(self) -> Row:
+        """The dense network, as in the report's main table for the data set."""
+        main = "table3" if self.dataset == "cifar100" else "table2"
+        return next(row for row in self.rows(main) if row.config.method == "dense")
 
 
-def printed_link() -> Markup:
-    """A link to the report's own figures, likewise."""
-    return link("published.json", "the report's figures as data")
+def top(found: Sequence[Row], otherwise: Row) -> Row:
+    """The dense network that a table's rows are held against: its own, as in Table 1, or else `otherwise`."""
+    return next((row for row in found if row.config.method == "dense"), otherwise)
 
 
-def commit(run: Mapping[str, Any] | pd.Series) -> str:
-    """The commit of a row of a `records.frame`, or of a benchmark, short, and whether the code had been
-    changed since."""
-    name = run["commit"][:8] if isinstance(run["commit"], str) else "unknown"
-    return name + (" (changed)" if run["clean"] in (False,) else "")
+def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFrame:
+    """Rows in words, under two levels of headings: the report's figures, the original paper's, ours, and how
+    far ours are from the report's; a cell of ours opens its runs. `place` sets the page's cells apart from
+    those of other tables.
+
+    Differences, in points, are ours minus the report's, each with its standard error, and are given where
+    the network and the data are the report's; "below dense" is how far each is below the row `dense`, in the
+    report and here.
+    """
+    tops = dense.reported("accuracy"), dense.mean
+    lines = []
+    for row in found:
+        config = row.config
+        changed = config.changes("preset", *(["validation"] if name == "table1" else []))
+        variant = ", ".join(each for each in changed.split(", ") if not each.startswith("flops="))
+        density = "-" if config.density is None else f"{config.density:g}"
+        line: dict[tuple[str, str], object] = {
+            ("", "Setting"): row.setting + (f", {variant}" if variant else ""),
+            ("", "Density"): density,
+            ("", "Budget, x"): "-" if config.flops is None else f"{config.flops:g}",
+            ("Accuracy, %", "report"): display.accuracy(row.reported("accuracy"), row.reported("std")),
+            ("Accuracy, %", "original"): display.accuracy(row.reported("original")),
+            ("Accuracy, %", "ours"): ours(row, f"{place}-{name}-{config.run_id}{row.precision}"),
+            ("Accuracy, %", "seeds"): _seeds(row),
+            ("Accuracy, %", "ours - report"): _difference(row) if config.protocol in SAME_NETWORKS else "-",
+            ("Below dense, points", "report"): _below(row.reported("accuracy"), tops[0]),
+            ("Below dense, points", "ours"): _below(
+                row.mean, tops[1] if row.precision == dense.precision else nan
+            ),
+            ("Training FLOPs, x", "report"): _ratio(row.reported("train_flops")),
+            ("Training FLOPs, x", "ours"): _ratio(float(row.runs["train_flops"].mean())),
+            ("Inference FLOPs, x", "report"): _ratio(row.reported("test_flops")),
+            ("Inference FLOPs, x", "ours"): _ratio(float(row.runs["test_flops"].mean())),
+            ("Wall time, x", "report"): _ratio(row.reported("wall_time")),
+        }
+        lines.append(line)
+    always = ("", "Setting"), ("Accuracy, %", "ours")
+    heads = [head for head in lines[0] if head in always or any(line[head] != "-" for line in lines)]
+    cells = [[line[head] for head in heads] for line in lines]
+    return pd.DataFrame(cells, columns=pd.MultiIndex.from_tuples(heads))
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, Markup):
-        return value
-    return escape("-" if value is None or value != value else str(value))
+def ours(row: Row, place: str) -> Markup:
+    """Mean and spread of a row's runs, as a button that opens them; without any, the command that makes
+    one."""
+    label = f"{row.label}, protocol “{row.config.protocol}”"
+    if row.runs.empty:
+        content = Markup("<p>No run yet. To make one:</p><pre>{}</pre>").format(command(row.config))
+        return display.opened("not run", label, place, content)
+    shown = display.accuracy(row.mean, row.std) if len(row.accuracies) else "diverged"
+    return display.runs_behind(shown, label, place, row.runs)
+
+
+def command(config: RunConfig) -> str:
+    """The shell command that makes a row's first run."""
+    always = ("method", "density", "distribution", "protocol", "dataset", "model", "multiplier", "flops")
+    given = {"density": 0.1, "distribution": "erk", "multiplier": 1, "flops": None}
+    plain = RunConfig(
+        protocol=config.protocol, dataset=config.dataset, model=config.model, method=config.method
+    )
+    knobs = {key: getattr(config, key) for key in always if getattr(config, key) != given.get(key)}
+    others = ("alpha", "delta_t", "learning_rate", "validation", "preset", "augmentation")
+    knobs |= {key: getattr(config, key) for key in others if getattr(config, key) != getattr(plain, key)}
+    words = " ".join(f"-p {key} {value}" for key, value in knobs.items() if value is not None)
+    return f"papermill notebooks/train.ipynb runs/{config.label}.ipynb {words}"
+
+
+def ranking(found: Sequence[Row]) -> str:
+    """How ours rank the settings of one density that the report tells apart: in how many pairs alike, and
+    each pair that comes out the other way. Two settings are told apart where Welch's interval of their
+    difference over seeds leaves 0 out."""
+    alike, open_, other = 0, 0, []
+    usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
+    for a, b in combinations(usable, 2):
+        alone = (a.config.density, a.precision) == (b.config.density, b.precision)
+        if not alone or not clear(theirs := apart(a.reported_sample, b.reported_sample)):
+            continue
+        mine = apart(a.sample, b.sample)
+        if not clear(mine):
+            open_ += 1
+        elif mine.value * theirs.value > 0:
+            alike += 1
+        else:
+            other.append(
+                f"- {a.label} against {b.label}: {mine.value:+.2f} points here ({interval(mine)}), "
+                f"{theirs.value:+.2f} in the report ({interval(theirs)})."
+            )
+    if not alike + open_ + len(other):
+        return "Too few settings have runs of two seeds here and figures in the report to compare ranks."
+    told = (
+        f"Of {alike + open_ + len(other)} pairs of settings of one density that the report tells apart, "
+        f"{alike} come out the same way here, {open_} are not told apart, and {len(other)} come out the "
+        "other way. (Each by its own interval: of pairs that do not differ, one in twenty seems to.)"
+    )
+    return f"{told}\n\n" + "\n".join(other)
+
+
+def _seeds(row: Row) -> str:
+    diverged = len(row.runs) - len(row.accuracies)
+    return str(len(row.accuracies)) + (f" ({diverged} diverged)" if diverged else "")
+
+
+def _difference(row: Row) -> str:
+    apart = row.mean - row.reported("accuracy")
+    if isnan(apart):
+        return "-"
+    error = standard_error((row.std, len(row.accuracies)), (row.reported("std"), SEEDS))
+    return f"{apart:+.2f}" if isnan(error) else f"{apart:+.2f} ± {error:.2f}"
+
+
+def _below(value: float, dense: float) -> str:
+    return "-" if isnan(dense - value) else f"{dense - value:.2f}"
+
+
+def _ratio(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.2f}"

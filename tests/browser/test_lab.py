@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from book.report.explorer import GRID, START, density_table
+from book.report.density_explorer import GRID, START, density_table
 from browser.conftest import OUTSIDE, ROOT, copy_sources
 from rigl.sparsity.shapes import load_layers
 
@@ -91,6 +91,15 @@ def test_a_slider_moved_by_keyboard_shows_what_python_computes(browser, lab: str
         page.keyboard.press(key)
         page.get_by_text(points[index]["text"]).wait_for()
         assert page.get_by_text(points[at]["text"]).count() == (index == at)
+    # The other interactive parts are the same HTML as on a page of the book.
+    worked = page.locator(".worked")
+    worked.locator('[name="next"]').click()
+    assert worked.locator(".explorer-summary").text_content().startswith("Drop: ")
+    schedule = page.locator(".schedule")
+    before = schedule.locator(".chosen").get_attribute("d")
+    schedule.locator('[name="alpha"]').focus()
+    page.keyboard.press("End")
+    assert schedule.locator(".chosen").get_attribute("d") != before
     assert not page.locator(".jp-RenderedText[data-mime-type*='stderr']").count()
     assert outside == []
     page.close()

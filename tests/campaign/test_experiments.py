@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from book.report.published import published
+from book.report.runs import published
 from rigl.campaign.experiments import TABLES, TUNING, rows, runs, table, with_sources
 from rigl.training.config import ConfigError, RunConfig
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from book.report import claims, results, scoreboard
+from book.report import claims, runs, verdicts
 from book.report.claims import CLAIMS
 from book.report.evidence import REPORT
 from report.sample import CONV, record
@@ -33,7 +33,7 @@ def judged(tmp_path):
         for each in made:
             records.save(each, tmp_path)
         claim = next(each for each in CLAIMS if each.key == key)
-        sources = claims.gather(results.runs(str(tmp_path)), studies, tmp_path)
+        sources = claims.gather(runs.load(tmp_path, searched=True), studies)
         mine = [claims.finding(claim, each) for each in sources]
         return mine[0] if len(mine) == 1 else mine
 
@@ -74,8 +74,8 @@ def test_every_verdict_can_be_reached(judged, rigl, others, verdict):
     found = judged("rigl-beats-set", *pair(rigl, others))
     assert found.verdict == verdict
     assert bool(found.runs) == (verdict != "not tested")
-    page = scoreboard.claim_html("rigl-beats-set", [found])
-    assert scoreboard.signed(verdict).split(" ", 1)[1] in page
+    page = verdicts.claim_html("rigl-beats-set", [found])
+    assert verdicts.signed(verdict).split(" ", 1)[1] in page
     assert all(name in page for name in found.runs)
 
 
@@ -84,10 +84,10 @@ def test_a_change_in_a_record_changes_verdict_and_page(judged):
     before = judged("rigl-beats-set", *runs)
     after = judged("rigl-beats-set", *seeds((88.0, 88.1, 60.0), method="rigl"))
     assert (before.verdict, after.verdict) == ("holds", "undecided")
-    pages = [scoreboard.claim_html("rigl-beats-set", [each]) for each in (before, after)]
+    pages = [verdicts.claim_html("rigl-beats-set", [each]) for each in (before, after)]
     assert "✓ holds</strong>: +2.00 points" in pages[0]
     assert "? undecided</strong>: -7.40 points" in pages[1]
-    tables = [scoreboard.html([each]) for each in (before, after)]
+    tables = [verdicts.html([each]) for each in (before, after)]
     assert "+2.00 points" in tables[0]
     assert "-7.40 points" in tables[1]
 
@@ -108,7 +108,7 @@ def test_protocols_data_sets_models_and_variants_are_never_mixed(judged):
     rivals = [run for knobs in elsewhere for run in seeds((80.0, 80.1), **{"method": "set", **knobs})]
     found = judged("rigl-beats-set", *seeds((88.0, 88.1), method="rigl"), *rivals)
     assert {each.verdict for each in found} == {"not tested"}
-    assert len({scoreboard.place(each.source) for each in found}) == len(found) == 5
+    assert len({verdicts.place(each.source) for each in found}) == len(found) == 5
 
 
 def test_a_run_that_diverged_counts_as_guessing(judged):
@@ -124,7 +124,8 @@ def test_raising_one_side_never_takes_a_verdict_back(up, spread):
         {"method": method, "distribution": "erk", "density": density, "dataset": "fashion-mnist"}
         | {"model": "lenet-300-100", "protocol": "laptop", "multiplier": 1, "seed": seed, "variant": ""}
         | {"preset": "repro2021", "test_accuracy": 88 + seed * spread, "validation_accuracy": 88.0}
-        | {"train_flops": 0.1, "name": f"{method}{density}{seed}", "path": "none"}
+        | {"train_flops": 0.1, "test_flops": 0.1, "name": f"{method}{density}{seed}", "status": "finished"}
+        | {"searched": False, "record": None}
         for method in ("rigl", "set")
         for density in (0.05, 0.1)
         for seed in range(3)
@@ -141,7 +142,7 @@ def test_pruning_is_reached_within_the_margin_at_like_cost_only(judged):
     pruned = seeds((88.2, 88.22), method="pruning")
     assert judged("rigl-2x-erk-reaches-pruning", *longer, *pruned).verdict == "holds"
     found = judged("rigl-2x-erk-reaches-pruning", *(changed(each, ratio=0.15) for each in longer))
-    assert (found.verdict, found.why) == ("not tested", "rigl costs 1.5 times as much to train")
+    assert (found.verdict, found.why) == ("not tested", "RigL costs 1.5 times as much to train")
 
 
 def test_structured_is_held_against_networks_of_like_cost_only(judged):
@@ -151,7 +152,7 @@ def test_structured_is_held_against_networks_of_like_cost_only(judged):
     dear = [changed(each, ratio=0.3) for each in small]
     found = judged("structured-no-better", *dear)
     assert found.verdict == "not tested"
-    assert "small-dense costs 3 times as much" in found.why
+    assert "Small-dense costs 3 times as much" in found.why
 
 
 def test_equal_flops_need_convolutions_and_prefer_equal_budgets(judged):
@@ -214,8 +215,8 @@ def test_a_claim_about_every_setting_is_judged_by_the_worst(judged):
 def test_weights_that_matter_are_told(judged):
     wild = pair((88.0, 88.1, 88.2), (40.0, 60.0, 80.0), density=0.05)
     calm = [x for d in (0.02, 0.1, 0.2) for x in pair((88.0, 88.1, 88.2), (87.0, 87.1, 87.2), density=d)]
-    assert "unweighted" not in scoreboard.sentence(judged("rigl-beats-set", *calm))
-    assert ", unweighted mean +7.78 points" in scoreboard.sentence(judged("rigl-beats-set", *wild))
+    assert "unweighted" not in verdicts.sentence(judged("rigl-beats-set", *calm))
+    assert ", unweighted mean +7.78 points" in verdicts.sentence(judged("rigl-beats-set", *wild))
 
 
 def test_redistribution_costs_and_snfs_costs_are_ratios_of_training_flops(judged):
@@ -338,34 +339,34 @@ def test_the_reports_printed_figures_are_judged_by_the_same_rule():
     assert report("within-the-original")["cifar10"].why == "no spread printed"
     assert {each.verdict for each in report("one-learning-rate").values()} == {"not tested"}
     row = next(
-        x for x in report("reference-hyperparameters")["cifar10"].cells if x.where == "erk, density 0.5"
+        x for x in report("reference-hyperparameters")["cifar10"].cells if x.where == "ERK, density 0.5"
     )
     # 93.4 ± 0.14 and 93.8 ± 0.06, three seeds each, by a hand's calculation of Welch's interval.
     assert (row.effect.low, row.effect.high) == pytest.approx((-0.693, -0.107), abs=0.02)
 
 
 def test_every_claim_has_a_finding_a_section_and_texts_with_no_run_at_all(tmp_path):
-    found = scoreboard.load(results.runs(str(tmp_path)), tmp_path)
+    found = verdicts.load(runs.load(tmp_path, searched=True))
     assert {each.claim.key for each in found} == set(KEYS)
     assert {each.source.protocol for each in found} == {REPORT}
     source = (root() / "notebooks" / "claims.py").read_text()
     assert re.findall(r"^# \(claim-(.*)\)=$", source, re.M) == re.findall(r'show_claim\("(.*?)"', source)
     assert sorted(re.findall(r"^# \(claim-(.*)\)=$", source, re.M)) == sorted(KEYS)
-    texts = scoreboard.texts(found)
+    texts = verdicts.texts(found)
     printed = json.loads((root() / "results" / "published.json").read_text())["tables"].values()
     spreads = [row["std"] for table in printed for row in table["rows"] if row.get("std") is not None]
     assert texts["report-spread"] == f"{statistics.median(spreads):.2f}"
     assert texts["claim-rigl-beats-set-laptop"] == "not tested"
     assert texts["verdict-rigl-beats-set-laptop-fashion-mnist-lenet-300-100"] == "not tested"
-    assert texts["claim-rigl-beats-static-report"].startswith("holds for wrn-22-2 on cifar10: +")
+    assert texts["claim-rigl-beats-static-report"].startswith("holds for WRN-22-2 on CIFAR-10: +")
     with pytest.raises(ValueError, match="is no claim"):
-        scoreboard.show_claim("rigl-beats-all", found)
+        verdicts.show_claim("rigl-beats-all", found)
 
 
 def test_the_board_is_a_row_a_claim_and_source(judged, tmp_path):
     judged("rigl-beats-set", *pair((88.0, 88.1, 88.2), (86.0, 86.1, 86.2)))
-    found = scoreboard.load(results.runs(str(tmp_path)), tmp_path)
-    board = scoreboard.scoreboard(found)
+    found = verdicts.load(runs.load(tmp_path, searched=True))
+    board = verdicts.scoreboard(found)
     assert len(board) == 3 * len(KEYS)
     row = board[(board["claim"] == "rigl-beats-set") & (board["protocol"] == "laptop")].iloc[0]
     assert (row["verdict"], row["effect"], row["runs"]) == ("holds", pytest.approx(2.0), 6)
@@ -377,20 +378,20 @@ def test_names_are_escaped(judged):
     found = judged("rigl-beats-set", *pair((88.0, 88.1), (86.0, 86.1)))
     cell = replace(found.cells[0], where=evil, note=evil, one_runs=(evil,))
     found = replace(found, source=replace(found.source, model=evil), cells=(cell,), why=evil)
-    assert "<script" not in scoreboard.claim_html("rigl-beats-set", [found])
-    assert "<script" not in scoreboard.html([replace(found, why="")])
+    assert "<script" not in verdicts.claim_html("rigl-beats-set", [found])
+    assert "<script" not in verdicts.html([replace(found, why="")])
 
 
 @pytest.mark.parametrize(("rigl", "others"), [((88.0, 88.1), (86.0, 86.1)), ((86.0, 86.1), (88.0, 88.1))])
 def test_three_sentences_follow_the_verdicts(judged, tmp_path, rigl, others):
     better = judged("rigl-beats-set", *pair(rigl, others)).verdict == "holds"
-    found = scoreboard.load(results.runs(str(tmp_path)), tmp_path)
-    holds, rest = scoreboard.in_short(found).split("What does not, or is open")
+    found = verdicts.load(runs.load(tmp_path, searched=True))
+    holds, rest = verdicts.in_short(found).split("What does not, or is open")
     assert ("#claim-rigl-beats-set" in holds, "#claim-rigl-beats-set" in rest) == (better, not better)
-    assert "laptop: lenet-300-100 on fashion-mnist" in holds
-    assert "own protocol, which needs a GPU, has not been run" in rest.split("nobody has checked")[1]
+    assert "laptop: LeNet-300-100 on Fashion-MNIST" in holds
+    assert "own protocol, which needs a GPU, has not been run" in rest.split("Not yet tested")[1]
 
 
 def test_without_a_run_nothing_is_said_to_hold(tmp_path):
-    found = scoreboard.load(results.runs(str(tmp_path)), tmp_path)
-    assert scoreboard.in_short(found).startswith("<p>No claim has been tested here yet")
+    found = verdicts.load(runs.load(tmp_path, searched=True))
+    assert verdicts.in_short(found).startswith("<p>No claim has been tested here yet")

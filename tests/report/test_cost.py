@@ -5,23 +5,26 @@ import json
 
 import pytest
 
-from book.report import cluster, cost
+from book.report import cost
+from rigl.sparsity.flops import forward_flops
+from rigl.training.config import RunConfig
+from rigl.training.project import model_layers
 
 
 @pytest.fixture
 def benchmark():
-    return copy.deepcopy(cluster.benchmarks()[0])
+    return copy.deepcopy(cost.benchmarks()[0])
 
 
 def test_every_method_that_was_timed_is_a_row(benchmark) -> None:
     table = cost.methods(benchmark)
-    assert {"rigl", "set", "snfs", "pruning", "static", "lottery"} <= set(table["Method"])
+    assert {"RigL", "SET", "SNFS", "Pruning", "Static", "Lottery ticket"} <= set(table["Method"])
     ratio = benchmark["ratios"]["rigl against dense, a step, updates included"]["median"]
-    (row,) = table[table["Method"] == "rigl"].to_dict("records")
+    (row,) = table[table["Method"] == "RigL"].to_dict("records")
     assert row["A step against dense"].startswith(f"{ratio:.3f} (")
     update = 1000 * benchmark["seconds"]["rigl, an update"]["median"]
     assert row["An update, ms"] == f"{update:.1f}"
-    assert table.set_index("Method")["An update, ms"]["static"] == "-"
+    assert table.set_index("Method")["An update, ms"]["Static"] == "-"
 
 
 def test_the_parts_of_a_step_are_drawn(benchmark) -> None:
@@ -45,32 +48,39 @@ def test_structured_networks(benchmark) -> None:
     ]
 
 
-def test_what_was_not_measured_says_so(monkeypatch, benchmark) -> None:
-    gpu = copy.deepcopy(benchmark)
-    gpu["device"] = "NVIDIA H100 80GB HBM3"
-    benchmark["threads"] = 2
-    gpu["rates"]["8 lanes, images/s"] = {"median": 250 * 45_000 / 60, "low": 1, "high": 1}
-    gpu.pop("peak_memory_resnet-50_bytes", None)
-    monkeypatch.setattr(cluster, "benchmarks", lambda: [])
-    column = cost.aims()["One H100"]
-    assert {text.partition(" (")[0] for text in column} == {"-", cost.NOT}
-    monkeypatch.setattr(cluster, "benchmarks", lambda: [gpu, benchmark])
-    table = cost.aims().set_index("What")
-    assert table["One H100"]["the same, one of 8 lanes, minutes a run"] == "1.0 (aim 1)"
-    assert table["One H100"]["peak memory, ResNet-50 at batch 128, GB"] == f"{cost.NOT} (aim 3.5)"
-    assert not table["Two CPU cores"].str.contains(cost.NOT).any()
-    assert table["Two CPU cores"]["WRN-22-2, 250 epochs, alone, minutes"] == "-"
-    assert len(cost.speed()) == 2
+def test_what_capturing_and_lanes_gain_is_told_where_it_was_measured(benchmark) -> None:
+    benchmark["ratios"]["4 lanes against one, images a second"] = {"median": 1.5, "low": 1.4, "high": 1.6}
+    table = cost.captured(benchmark).set_index("What")
+    assert table.loc["4 runs at once against 1", "Images a second"] == "1.500 (1.400 to 1.600)"
+    benchmark["ratios"] = {}
+    assert cost.captured(benchmark).empty
 
 
-def test_the_report_against_ours(root) -> None:
-    table = cost.report_time()
-    theirs = json.loads((root / "results" / "published.json").read_text())["compute"]
-    assert table["A run on CIFAR-100, h"][0] == str(theirs["hours_per_run"]["cifar100"])
-    assert table["All tables and figures, h"][0] == "14 days, as printed"
-    hours = float(table["A run on CIFAR-10, h"][1].replace(",", ""))
-    run = cluster.flops(cost.RunConfig(protocol="paper", dataset="cifar10"))
-    assert hours == pytest.approx(run / cluster.rate(cluster.benchmarks()[0]) / 3600, abs=0.06)
+def test_a_run_costs_three_dense_passes_an_image() -> None:
+    dense = forward_flops(model_layers()["wrn-22-2 on cifar10"])
+    run = RunConfig(protocol="paper", dataset="cifar10", method="rigl", density=0.1, multiplier=2)
+    assert cost.flops(run) == 3 * dense * 45_000 * 500
+    small = RunConfig(protocol="paper", dataset="cifar10", method="small-dense", density=0.1)
+    assert cost.flops(small) == pytest.approx(0.1 * 3 * dense * 45_000 * 250)
+
+
+def test_the_report_against_ours(root, monkeypatch, benchmark) -> None:
+    benchmark["images_per_second"]["dense"] = 1000.0
+    benchmark["ratios"]["2 lanes against one, images a second"] = {"median": 2.0, "low": 2.0, "high": 2.0}
+    for lanes in (4, 8):
+        benchmark["ratios"].pop(f"{lanes} lanes against one, images a second", None)
+    monkeypatch.setattr(cost, "benchmarks", lambda: [benchmark])
+    theirs, ours = cost.report_time().to_dict("records")
+    printed = json.loads((root / "results" / "published.json").read_text())["compute"]
+    assert theirs["A run on CIFAR-100, h"] == str(printed["hours_per_run"]["cifar100"])
+    assert theirs["All tables and figures, h"] == "14 days, as printed"
+    assert ours["A run on CIFAR-10, h"] == f"{45_000 * 250 / 1000 / 3600:.2f}"
+    whole, halved = (
+        float(ours[key].partition(", ")[0].replace(",", ""))
+        for key in ("All tables and figures, h", "Several runs at once, h")
+    )
+    assert halved == pytest.approx(whole / 2, rel=0.01)
+    assert ours["Several runs at once, h"].endswith(", 2 at once")
 
 
 def test_the_ceiling_follows_from_the_limits(benchmark) -> None:
@@ -79,7 +89,7 @@ def test_the_ceiling_follows_from_the_limits(benchmark) -> None:
 
 
 def test_a_book_without_a_benchmark_says_so(monkeypatch) -> None:
-    monkeypatch.setattr(cluster, "benchmarks", lambda: [])
+    monkeypatch.setattr(cost, "benchmarks", lambda: [])
     assert cost.first() is None
     assert all(table.empty for table in (cost.methods(None), cost.limits(None), cost.structured(None)))
     assert "Nothing has been measured yet" in cost.ceiling(None)

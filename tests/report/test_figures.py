@@ -55,10 +55,10 @@ def test_accuracy_shows_every_finished_run_by_name(frame, against: str) -> None:
     traces = figures.accuracy(frame, against).data
     dots = {t.name: t for t in traces if t.mode == "markers"}
     lines = {t.name: t for t in traces if t.mode == "lines"}
-    assert set(dots) == set(lines) == {"static (erk)", "rigl (erk)", "dense"}
-    assert list(dots["static (erk)"].y) == [80.0, 82.0]
-    assert list(lines["static (erk)"].y) == [81.0]
-    assert list(lines["static (erk)"].x) == [0.05]
+    assert set(dots) == set(lines) == {"Static (ERK)", "RigL (ERK)", "Dense"}
+    assert list(dots["Static (ERK)"].y) == [80.0, 82.0]
+    assert list(lines["Static (ERK)"].y) == [81.0]
+    assert list(lines["Static (ERK)"].x) == [0.05]
     named = {name for t in dots.values() for name, _ in t.customdata}
     assert named == set(frame[frame["status"] == "finished"]["name"])
 

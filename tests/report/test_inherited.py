@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from book.report import inherited, results
+from book.report import discrepancies, runs
 from report.sample import record
 from rigl.training import records
 
@@ -23,7 +23,7 @@ def saved(project):
                     distribution = {"distribution": pruned.name}
                 run = record_given(value, method=method, density=0.1, seed=seed, **distribution)
                 records.save(run, project / "results")
-        return results.runs()
+        return runs.load()
 
     return save
 
@@ -49,15 +49,15 @@ STEPS = {
 
 
 def test_steps_over_the_seeds_that_all_have(saved) -> None:
-    table = inherited.table(saved(**STEPS), inherited.TICKET)
+    table = discrepancies.steps_table(saved(**STEPS), discrepancies.TICKET)
     shown = [re.search(">([^<]*)</button>", cell)[1] for cell in table["Accuracy, %"]]
     assert shown == [f"{mean}.10 ± 0.14" for mean in (80, 82, 84, 85, 86, 87)]
     assert set(table["Seeds"]) == {2}
-    assert table["Masks"].tolist()[1] == "as pruning"
+    assert table["Masks"].tolist()[1] == "as Pruning"
 
 
 def test_differences_follow_the_runs(saved) -> None:
-    text = inherited.verdict(saved(**STEPS), inherited.TICKET)
+    text = discrepancies.steps_verdict(saved(**STEPS), discrepancies.TICKET)
     found = re.findall(r"([-+]\d+\.\d\d) points, 95 % interval .*?: (better|worse|not told)", text)
     assert [float(value) for value, _ in found] == [2.0, 1.0, 1.0, 2.0]
     assert {word for _, word in found} == {"better"}
@@ -65,12 +65,12 @@ def test_differences_follow_the_runs(saved) -> None:
 
 def test_what_is_missing_leaves_nothing_to_say(saved) -> None:
     frame = saved(**{name: values for name, values in STEPS.items() if name != "rigl_given"})
-    assert inherited.table(frame, inherited.TICKET).empty
-    assert inherited.verdict(frame, inherited.TICKET) == "Too few runs yet to say."
+    assert discrepancies.steps_table(frame, discrepancies.TICKET).empty
+    assert discrepancies.steps_verdict(frame, discrepancies.TICKET) == "Too few runs yet to say."
 
 
 def test_the_reports_figures_are_those_of_its_tables() -> None:
-    assert re.findall(r"[\d.]+(?= %)", inherited.reported()) == [
+    assert re.findall(r"[\d.]+(?= %)", discrepancies.steps_reported()) == [
         *("90.4", "92.6", "92.4", "89.1", "90.3"),
         *("73.6", "73.1", "72.6", "69.7", "67.6"),
     ]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from book.report import figures, pages
+from book.report import display, pages
 from report.sample import record
 from rigl.training import records
 from rigl.training.config import ConfigError
@@ -18,7 +18,7 @@ def shown(project, monkeypatch):
     records.save(record(88.0, method="dense"), project / "results")
     records.save(record(77.0, protocol="tenth", dataset="cifar10", method="dense"), project / "results")
     found = []
-    monkeypatch.setattr(figures, "emit", lambda output, raw=False: found.append(output))
+    monkeypatch.setattr(display, "emit", lambda output, raw=False: found.append(output))
     return found
 
 
@@ -34,7 +34,7 @@ def test_a_page_holds_each_protocol_apart(shown, monkeypatch) -> None:
     assert ["hidden>" in block[:20] for block in blocks] == [True, True, False]
     assert ["88.00" in block for block in blocks] == [False, False, True]
     assert ["77.00" in block for block in blocks] == [False, True, False]
-    assert "not the report&#x27;s protocol" in blocks[2]
+    assert "not the report&#39;s protocol" in blocks[2]
     assert len(set(re.findall(r'popovertarget="([^"]*)"', shown[0]["text/html"]))) == len(
         re.findall(r" popover id=", shown[0]["text/html"])
     )
@@ -96,9 +96,9 @@ def test_what_cannot_be_is_told_in_one_line(given, told: str) -> None:
 def test_a_page_is_about_its_data_sets() -> None:
     made = pages.configure({"protocol": "paper"}, set(), "table3", datasets=("cifar100",))
     assert made.protocols == ["paper", "tenth", "laptop"]
-    assert [setup.title for setup in made.setups("paper")] == ["resnet-50 on cifar100"]
+    assert [setup.title for setup in made.setups("paper")] == ["ResNet-50 on CIFAR-100"]
 
 
 def test_reading_needs_no_torch() -> None:
-    code = "import sys, book.report.pages, book.report.plots; assert 'torch' not in sys.modules"
+    code = "import sys, book.report.pages, book.report.figures; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

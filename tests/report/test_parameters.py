@@ -4,7 +4,7 @@ import pytest
 
 from book.report import parameters
 from rigl.campaign.notebook import PARAMETERS as CAMPAIGN
-from rigl.campaign.tuning.notebook import PARAMETERS as TUNING
+from rigl.campaign.notebook import TUNING_PARAMETERS as TUNING
 from rigl.training import notebook
 from rigl.training.config import Protocol, RunConfig, protocol
 
@@ -39,12 +39,3 @@ def test_defaults_follow_the_protocols():
     assert table.loc["optimiser steps", "paper, cifar10"] == "88,000"
     assert table.loc["optimiser steps", "paper, cifar100"] == "78,250"
     assert float(table.loc["dropout", "paper, cifar10"]) == protocol("paper", "cifar10").dropout == 0.3
-
-
-def test_what_stands_in_a_table_is_escaped(monkeypatch):
-    shown = []
-    monkeypatch.setattr(parameters.figures, "emit", lambda output, raw: shown.append(output["text/html"]))
-    parameters.show(parameters.of_python().assign(Meaning="<i>"), 'a "caption" <b>')
-    assert "<i>" not in shown[0]
-    assert "<b>" not in shown[0]
-    assert 'aria-label="a &quot;caption&quot; &lt;b&gt;"' in shown[0]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from book.report import figures, plots, results
-from book.report.pages import Setup
+from book.report import figures, runs
+from book.report.tables import Setup
 from report.sample import record
 from rigl.training import records
 
@@ -21,6 +21,7 @@ FRONT = [
     "multiplier",
     "preset",
     "status",
+    "variant",
 ]
 
 
@@ -29,12 +30,12 @@ def setup(project):
     def make(*made: records.Record) -> Setup:
         for each in made:
             records.save(each, project / "results")
-        return Setup("laptop", "fashion-mnist", "lenet-300-100", None, results.runs())
+        return Setup("laptop", "fashion-mnist", "lenet-300-100", None, runs.load())
 
     return make
 
 
-def series(drawn: plots.Drawn) -> dict[str, list[float]]:
+def series(drawn: figures.Drawn) -> dict[str, list[float]]:
     return {trace.name: list(trace.y) for trace in drawn[0].data if trace.hoverinfo != "skip"}
 
 
@@ -46,11 +47,11 @@ def test_masks_and_lengths_have_panels_of_their_own(setup) -> None:
         record(86.0, method="rigl", distribution="erk", multiplier=2),
         record(50.0, method="rigl", distribution="erk", alpha=0.5),
     )
-    uniform, erk, longer = plots.by_density(found)
-    assert series(uniform) == {"rigl (uniform)": [80.0], "static (uniform)": [82.0]}
-    assert series(erk) == {"rigl (erk)": [85.0]}
-    assert series(longer) == {"rigl, 2x (erk)": [86.0]}
-    assert "at density 0.1 best static (uniform) 82.00 %, worst rigl (uniform) 80.00 %" in uniform[1]
+    uniform, erk, longer = figures.by_density(found)
+    assert series(uniform) == {"RigL (uniform)": [80.0], "Static (uniform)": [82.0]}
+    assert series(erk) == {"RigL (ERK)": [85.0]}
+    assert series(longer) == {"RigL (ERK), 2x": [86.0]}
+    assert "at density 0.1 best Static (uniform) 82.00 %, worst RigL (uniform) 80.00 %" in uniform[1]
 
 
 def test_what_collapsed_is_named_and_does_not_flatten_the_rest(setup) -> None:
@@ -58,23 +59,23 @@ def test_what_collapsed_is_named_and_does_not_flatten_the_rest(setup) -> None:
         record(80.0, method="rigl", distribution="uniform"),
         record(40.0, method="static", distribution="uniform"),
     )
-    ((fig, text),) = plots.by_density(found)
-    assert fig.layout.yaxis.range == (80 - plots.REACH, 80 + plots.REACH / 20)
-    assert text.endswith("Below the plot's lower edge, 74.0 %: static (uniform) at 0.1.")
+    ((fig, text),) = figures.by_density(found)
+    assert fig.layout.yaxis.range == (80 - figures.REACH, 80 + figures.REACH / 20)
+    assert text.endswith("Below the plot's lower edge, 74.0 %: Static (uniform) at 0.1.")
 
 
 def test_a_dense_network_far_above_hides_nothing_and_is_not_drawn_alone(setup) -> None:
-    assert "no runs to draw" in plots.by_density(setup(record(90.0, method="dense")))[0]
-    ((fig, text),) = plots.by_density(setup(record(70.0, method="rigl", distribution="uniform")))
-    assert [trace.name for trace in fig.data if trace.showlegend is None] == ["dense", "rigl (uniform)"]
+    assert "no runs to draw" in figures.by_density(setup(record(90.0, method="dense")))[0]
+    ((fig, text),) = figures.by_density(setup(record(70.0, method="rigl", distribution="uniform")))
+    assert [trace.name for trace in fig.data if trace.showlegend is None] == ["Dense", "RigL (uniform)"]
     assert fig.layout.yaxis.range is None
     assert "lower edge" not in text
 
 
 def test_nothing_to_draw_is_said(setup) -> None:
-    for draw in (plots.by_density, plots.at_equal_flops, plots.redistribution, plots.learning_rates):
+    for draw in (figures.by_density, figures.at_equal_flops, figures.redistribution, figures.learning_rates):
         (told,) = draw(setup())
-        assert told.startswith("<p><em>lenet-300-100 on fashion-mnist")
+        assert told.startswith("<p><em>LeNet-300-100 on Fashion-MNIST")
 
 
 COSTS = st.lists(
@@ -87,11 +88,18 @@ COSTS = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(COSTS)
 def test_pareto_front(points) -> None:
-    plain = dict.fromkeys([*FRONT, "name"], "x") | {"density": 0.1, "multiplier": 1, "test_flops": 0.1}
+    plain = dict.fromkeys([*FRONT, "name"], "x") | {
+        "density": 0.1,
+        "multiplier": 1,
+        "test_flops": 0.1,
+        "seed": 0,
+        "validation_accuracy": 1.0,
+    }
+    plain |= {"record": None}
     frame = pd.DataFrame(
         [{**plain, "method": name, "train_flops": cost, "test_accuracy": y} for cost, y, name in points]
     )
-    front = {(row["train_flops"], row["mean"]) for _, row in plots.pareto(frame).iterrows()}
+    front = {(row["train_flops"], row["mean"]) for _, row in figures.pareto(frame).iterrows()}
     beaten = {(x, y) for x, y, _ in points for a, b, _ in points if a <= x and b >= y and (a, b) != (x, y)}
     assert front == {(x, y) for x, y, _ in points} - beaten
 
@@ -102,11 +110,10 @@ def test_redistribution_draws_the_ends(setup) -> None:
     for layer, end in zip(moved.layers, ends, strict=True):
         layer.density[1] = end
     kept = record(81.0, method="rigl", distribution="uniform", density=0.05)
-    cost, last = plots.redistribution(setup(moved, kept))
-    assert series(last)["rigl-sg-uniform"] == ends
-    assert series(last)["rigl-uniform"] == pytest.approx([0.05] * 3, rel=0.01)
-    assert len(series(cost)) == 2
-    assert "rigl-sg-uniform from epoch 20 of 20 on" in last[1]
+    (last,) = figures.redistribution(setup(moved, kept))
+    assert series(last)["RigL-SG (uniform)"] == ends
+    assert series(last)["RigL (uniform)"] == pytest.approx([0.05] * 3, rel=0.01)
+    assert "RigL-SG (uniform) from epoch 20 of 20 on" in last[1]
 
 
 def test_settling_is_dated_by_the_last_step_out_of_bounds() -> None:
@@ -114,8 +121,8 @@ def test_settling_is_dated_by_the_last_step_out_of_bounds() -> None:
     run.density_steps = [0, 430, 860, 8600]
     for layer in run.layers:
         layer.density = [0.05, 0.2, 0.099, 0.1]
-    assert "snfs-uniform from epoch 2 of 20 on" in plots.settled([run])
-    assert plots.settled([run], within=1.5).count("epoch 0") == 1
+    assert "SNFS (uniform) from epoch 2 of 20 on" in figures.settled([run])
+    assert figures.settled([run], within=1.5).count("epoch 0") == 1
 
 
 def test_learning_rates_are_mapped(setup) -> None:
@@ -127,7 +134,7 @@ def test_learning_rates_are_mapped(setup) -> None:
         for a, t in ((0.3, 100), (0.4, 200))
         if (rate, a) != (0.05, 0.4)
     ]
-    (drawn,) = plots.learning_rates(setup(*runs))
+    (drawn,) = figures.learning_rates(setup(*runs))
     heat = drawn[0].data[0]
     assert heat.z[list(heat.y).index("0.1")][list(heat.x).index("0.4, 200")] == 10.0
     assert np.isnan(np.array(heat.z, dtype=float)).sum() == 13
@@ -142,5 +149,5 @@ def test_numbers_can_be_saved() -> None:
     assert sorted(drawn["series"].unique()) == ["train loss", "validation accuracy", "validation loss"]
     assert drawn[drawn["series"] == "train loss"]["y"].tolist() == [1.0, 0.5, 0.4]
     caption = figures.caption(figures.history(run), '<i>"')
-    assert "&lt;i&gt;&quot;" in caption
+    assert "&lt;i&gt;&#34;" in caption
     assert 'href="data:text/csv' in caption

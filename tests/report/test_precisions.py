@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from book.report import claims, compare, figures, plots, results, tables
-from book.report.pages import Setup
+from book.report import claims, figures, names, runs, tables
+from book.report.tables import Setup
 from report.sample import record
 from rigl.training import records
 
@@ -26,33 +26,33 @@ def frame(project):
     for seed, computed, accuracy in ((0, "bf16", 93.0), (1, "bf16", 94.0), (2, "float32", 60.0)):
         knobs = {"protocol": "paper", "dataset": "cifar10", "method": "rigl", "seed": seed}
         records.save(record(accuracy, computed=computed, **knobs), project / "results")
-    return results.runs()
+    return runs.load()
 
 
 def test_tables_of_settings(frame):
-    means = tables.spread(frame[frame["protocol"] == "laptop"])
+    means = runs.settings(frame[frame["protocol"] == "laptop"])
     assert sorted(means["mean"]) == [80.0, 81.0, 91.0, 92.0]
-    assert {tables.setting(row) for _, row in means.iterrows()} == {
-        *("rigl (erk)", "set (erk)", "rigl, precision=bf16 (erk)", "set, precision=bf16 (erk)")
+    assert {names.of(row) for _, row in means.iterrows()} == {
+        *("RigL (ERK)", "SET (ERK)", "RigL (ERK), precision=bf16", "SET (ERK), precision=bf16")
     }
 
 
 def test_rows_of_the_reports_tables(frame):
     asked = {"protocol": "paper", "dataset": "cifar10", "model": "wrn-22-2"}
-    rows = [row for row in compare.rows("table2", frame, **asked) if len(row.runs)]
+    rows = [row for row in tables.rows("table2", frame, **asked) if len(row.runs)]
     assert [(row.mean, row.precision) for row in rows] == [(93.5, ""), (60.0, "float32")]
-    table = compare.table("table2", rows, rows[0], "here")
-    assert list(table["", "Setting"]) == ["rigl (erk)", "rigl (erk), float32"]
+    table = tables.table("table2", rows, rows[0], "here")
+    assert list(table["", "Setting"]) == ["RigL (ERK)", "RigL (ERK), float32"]
     assert table["Below dense, points", "ours"].tolist()[1] == "-"
 
 
 def test_plots(frame):
     mine = Setup(*KNOBS.values(), None, frame)
-    assert sorted(plots.usual(mine)["test_accuracy"]) == [79.0, 80.0, 81.0, 82.0]
+    assert sorted(mine.usual["test_accuracy"]) == [79.0, 80.0, 81.0, 82.0]
     drawn = figures.accuracy(mine.own)
     lines = {trace.name: trace.y for trace in drawn.data if trace.mode == "lines"}
-    assert lines["rigl (erk)"] == (81.0,)
-    assert lines["rigl, precision=bf16 (erk)"] == (92.0,)
+    assert lines["RigL (ERK)"] == (81.0,)
+    assert lines["RigL (ERK), precision=bf16"] == (92.0,)
 
 
 def test_verdicts(frame):

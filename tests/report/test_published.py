@@ -2,7 +2,7 @@
 
 import pytest
 
-from book.report.published import published
+from book.report.runs import published
 from rigl.sparsity.distributions import DISTRIBUTIONS
 from rigl.sparsity.methods import METHODS
 

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from book.report import figures, results, studies
-from rigl.campaign.studies import Settings, Study, Trial, save
+from book.report import display, figures, runs, studies
+from book.report.runs import Settings, Study, Trial
+from rigl.campaign.studies import save
 from rigl.training import records
 from rigl.training.config import RunConfig
 from tests.report.sample import record
@@ -17,11 +18,11 @@ SETTINGS = Settings(
 
 
 def trial(number, alpha, delta_t, value):
-    runs = [config.name for config in SETTINGS.runs(alpha, delta_t)]
+    tried = [config.name for config in SETTINGS.runs(alpha, delta_t)]
     state = "failed" if value is None else "complete"
-    error = f"{runs[0]} diverged" if value is None else None
+    error = f"{tried[0]} diverged" if value is None else None
     return Trial(
-        number=number, state=state, alpha=alpha, delta_t=delta_t, value=value, runs=runs, error=error
+        number=number, state=state, alpha=alpha, delta_t=delta_t, value=value, runs=tried, error=error
     )
 
 
@@ -44,9 +45,9 @@ FOUND = study(
 
 def frame(tmp_path, **accuracies):
     """Runs of the best trial (`best`) and of the reference, an accuracy a seed."""
-    runs = {"best": SETTINGS.runs(0.4, 200), "reference": SETTINGS.reference()}
+    asked = {"best": SETTINGS.runs(0.4, 200), "reference": SETTINGS.reference()}
     for name, values in accuracies.items():
-        for config, value in zip(runs[name], values, strict=False):
+        for config, value in zip(asked[name], values, strict=False):
             knobs = {key: getattr(config, key) for key in ("density", "alpha", "delta_t", "seed")}
             records.save(record(value, **knobs), tmp_path)
     return records.frame(tmp_path)
@@ -136,19 +137,19 @@ def test_the_caption_names_protocol_seeds_and_sampler():
 
 def test_the_page_shows_every_study_and_its_trials_are_no_rows_of_the_results(tmp_path, monkeypatch, capsys):
     shown = []
-    monkeypatch.setattr(figures, "emit", lambda output, **_: shown.append(output.get("text/html", "")))
+    monkeypatch.setattr(display, "emit", lambda output, **_: shown.append(output.get("text/html", "")))
     monkeypatch.setattr(figures, "show", lambda figure, text: shown.append(figure.to_json()))
     monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
     folder = tmp_path / "results"
-    studies.show(folder, records.frame(folder))
+    studies.show()
     assert len(shown) == 1  # that there is none
-    table = frame(folder, best=[89.0, 90.0], reference=[88.0, 88.5])
-    assert len(results.runs()) == 4
+    frame(folder, best=[89.0, 90.0], reference=[88.0, 88.5])
+    assert len(runs.load()) == 4
     save(FOUND, folder)
-    studies.show(folder, table)
+    studies.show()
     page = "".join(shown[1:])
-    assert "rigl-erk at density 0.05: lenet-300-100 on fashion-mnist" in page
+    assert "RigL (ERK) at density 0.05: LeNet-300-100 on Fashion-MNIST" in page
     assert all(config.run_id in page for config in SETTINGS.runs(0.4, 200))
-    rows = results.runs()
+    rows = runs.load()
     assert set(rows["name"]) == {config.name for config in SETTINGS.reference()}
     assert set(rows["variant"]) == {""}

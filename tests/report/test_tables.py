@@ -1,100 +1,187 @@
-"""Means and spreads: over seeds only."""
+"""The report's tables beside ours: each run under its own row, each difference from the right figure."""
 
-import statistics
+import re
+from math import sqrt
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book.report import tables
+from book.report import runs, tables
+from book.report.runs import published
+from book.report.tables import Row, rows
 from report.sample import record
+from rigl.campaign import experiments
 from rigl.training import records
+from rigl.training.config import RunConfig
+
+TENTH = {"protocol": "tenth", "dataset": "cifar10", "model": "wrn-22-2"}
+LENET = {"protocol": "laptop", "dataset": "fashion-mnist", "model": "lenet-300-100"}
 
 
-def frame_of(tmp_path, *runs: records.Record) -> pd.DataFrame:
-    for run in runs:
-        records.save(run, tmp_path)
-    return records.frame(tmp_path)
+@pytest.fixture
+def saved(project):
+    """The frame of the runs that a test saves."""
+
+    def save(*made: records.Record) -> pd.DataFrame:
+        for each in made:
+            records.save(each, project / "results")
+        return runs.load()
+
+    return save
 
 
-def test_mean_and_sample_deviation(tmp_path) -> None:
-    frame = frame_of(tmp_path, *(record(x, seed=i) for i, x in enumerate((80.0, 81.0, 85.0))))
-    (row,) = tables.spread(frame).to_dict("records")
-    assert row["mean"] == 82.0
-    assert row["std"] == pytest.approx(statistics.stdev((80.0, 81.0, 85.0)))
-    assert (row["seeds"], row["diverged"]) == (3, 0)
-    assert row["train_flops"] == pytest.approx(0.1)
-    assert row["test_flops"] == pytest.approx(0.1)
-
-
-def test_a_diverged_run_is_counted_and_not_averaged(tmp_path) -> None:
-    frame = frame_of(tmp_path, record(80.0, seed=0), record(None, seed=1))
-    (row,) = tables.spread(frame).to_dict("records")
-    assert (row["mean"], row["seeds"], row["diverged"]) == (80.0, 1, 1)
-    assert row["names"] == tuple(frame["name"])
-
-
-def test_settings_stay_apart(tmp_path) -> None:
-    runs = [
-        record(),
-        record(protocol="smoke", dataset="digits"),
-        record(dataset="cifar10"),
-        record(model="wrn-10-1"),
-        record(method="set"),
-        record(method="dense"),
-        record(distribution="uniform"),
-        record(density=0.2),
-        record(multiplier=2),
-        record(preset="google"),
+def find(found: list[Row], **knobs: object) -> Row:
+    (row,) = [
+        row
+        for row in found
+        if all(getattr(row.config, key) == value for key, value in {"multiplier": 1, **knobs}.items())
     ]
-    table = tables.spread(frame_of(tmp_path, *runs))
-    assert len(table) == len(runs)
-    assert set(table["seeds"]) == {1}
+    return row
 
 
-def test_nothing_gives_an_empty_table(tmp_path) -> None:
-    table = tables.spread(records.frame(tmp_path))
-    assert table.empty
-    assert {"mean", "std", "seeds", "diverged"} <= set(table.columns)
+def cells(table: pd.DataFrame, position: int) -> dict[str, str]:
+    """A row's cells, a button by its text."""
+    made = {}
+    for (group, name), value in table.iloc[position].items():
+        button = re.search(r"<button[^>]*>([^<]*)<", str(value))
+        made[f"{group} {name}".strip()] = button[1] if button else str(value)
+    return made
 
 
-ACCURACY = st.one_of(st.none(), st.floats(0, 100))
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from(["paper", "laptop"]), st.sampled_from("ab"), ACCURACY), max_size=20)
-)
-def test_every_run_is_counted_once_and_under_its_own_protocol(rows) -> None:
-    plain = {"name": "n", "dataset": "d", "model": "m", "distribution": None, "density": 0.1, "multiplier": 1}
-    plain |= {"preset": "repro2021", "train_flops": 0.1, "test_flops": 0.1}
-    frame = pd.DataFrame(
-        [
-            {**plain, "protocol": p, "method": m, "test_accuracy": x}
-            | {"status": "diverged" if x is None else "finished"}
-            for p, m, x in rows
-        ],
-        columns=[*plain, "protocol", "method", "test_accuracy", "status"],
+def test_a_run_stands_in_its_own_row_only(saved) -> None:
+    run = {**TENTH, "method": "rigl", "distribution": "erk", "density": 0.1}
+    frame = saved(
+        record(91.0, **run),
+        record(92.0, **run, seed=1),
+        record(50.0, **run, seed=2, alpha=0.5),
+        record(60.0, **{**run, "protocol": "paper"}),
+        record(70.0, **run, multiplier=2),
     )
-    table = tables.spread(frame)
-    assert table["seeds"].sum() + table["diverged"].sum() == len(rows)
-    for _, row in table.iterrows():
-        mine = [x for p, m, x in rows if (p, m) == (row["protocol"], row["method"]) and x is not None]
-        assert row["seeds"] == len(mine)
-        if mine:
-            assert row["mean"] == pytest.approx(statistics.fmean(mine))
+    found = rows("table2", frame, **TENTH)
+    assert len(found) == len(experiments.rows("table2", protocol="tenth"))
+    row = find(found, method="rigl", distribution="erk", density=0.1)
+    assert list(row.accuracies) == [91.0, 92.0]
+    assert (row.reported("accuracy"), row.reported("std")) == (92.4, 0.06)
+    assert list(find(found, **{**run, "multiplier": 2}).accuracies) == [70.0]
+    assert sum(len(each.runs) for each in found) == 3
 
 
-def test_html_is_escaped() -> None:
-    evil = "<script>alert(1)</script>"
-    page = tables.html(pd.DataFrame({evil: [evil]}), f'{evil}"')
-    assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 4
+def test_seeds_can_be_chosen(saved) -> None:
+    frame = saved(*(record(80.0 + seed, seed=seed, method="dense") for seed in range(3)))
+    (dense,) = [row for row in rows("table2", frame, **LENET, seeds=(0, 2)) if row.config.method == "dense"]
+    assert list(dense.accuracies) == [80.0, 82.0]
 
 
-def test_leading_words_are_told_from_numbers() -> None:
-    table = pd.DataFrame({"Method": ["rigl", "set"], "Masks": ["erk", "-"], "Accuracy": ["-1.5 ± 2", "-"]})
-    assert 'class="numbers labels-2"' in tables.html(table, "")
-    assert 'class="numbers labels-1"' in tables.html(table[["Method", "Accuracy"]], "")
-    assert 'class="numbers labels-0"' in tables.html(table[["Accuracy"]], "")
-    assert 'class="numbers labels-2"' in tables.html(table[["Method", "Masks"]], "")
+def test_differences_and_distances(saved) -> None:
+    rigl = {**TENTH, "method": "rigl", "distribution": "erk", "density": 0.1}
+    frame = saved(
+        record(91.0, **rigl),
+        record(92.0, **rigl, seed=1),
+        record(93.0, **TENTH, method="dense"),
+    )
+    found = rows("table2", frame, **TENTH)
+    table = tables.table("table2", found, tables.top(found, found[0]), "here")
+    at = next(i for i, row in enumerate(found) if row is find(found, **{k: rigl[k] for k in list(rigl)[3:]}))
+    line = cells(table, at)
+    error = sqrt(0.5 / 2 + 0.06**2 / 3)
+    assert line["Accuracy, % ours"] == "91.50 ± 0.71"
+    assert line["Accuracy, % report"] == "92.40 ± 0.06"
+    assert line["Accuracy, % ours - report"] == f"-0.90 ± {error:.2f}"
+    assert line["Below dense, points report"] == "1.00"
+    assert line["Below dense, points ours"] == "1.50"
+    assert line["Training FLOPs, x report"] == "0.17"
+    others = [cells(table, i)["Accuracy, % ours"] for i in range(len(table)) if i != at]
+    assert sorted(set(others)) == ["93.00", "not run"]
+
+
+def test_another_network_has_no_difference(saved) -> None:
+    laptop = {"protocol": "laptop", "dataset": "cifar10", "model": "wrn-10-1"}
+    found = rows("table2", saved(record(78.0, **laptop, method="dense")), **laptop)
+    table = tables.table("table2", found, tables.top(found, found[0]), "here")
+    assert ("Accuracy, %", "report") in table
+    assert ("Accuracy, %", "ours - report") not in table
+
+
+def test_another_data_set_has_no_difference(saved) -> None:
+    frame = saved(record(88.0, method="dense"), record(87.0, method="rigl", density=0.1))
+    found = rows("table2", frame, **LENET)
+    table = tables.table("table2", found, tables.top(found, found[0]), "here")
+    assert ("Accuracy, %", "ours - report") not in table
+    assert ("Below dense, points", "ours") in table
+
+
+def test_what_is_not_run_says_how(saved) -> None:
+    made = rows("table4", saved(record()), **TENTH)
+    tuned = next(row for row in made if row.config.delta_t == 950)
+    cell = tables.ours(tuned, "here")
+    words = re.search("<pre>papermill notebooks/train.ipynb runs/rigl-erk.ipynb (.*)</pre>", cell)[1].split()
+    given = dict(zip(words[1::3], words[2::3], strict=True))
+    assert words[::3] == ["-p"] * len(given)
+    assert RunConfig(**given) == tuned.config
+    assert tuned.reported("accuracy") == 93.1
+
+
+@pytest.mark.parametrize("name", sorted(experiments.TABLES))
+def test_every_row_has_a_command_that_makes_it(name: str) -> None:
+    for protocol in ("paper", "laptop"):
+        for config in experiments.rows(name, protocol=protocol):
+            words = tables.command(config).split()[3:]
+            assert RunConfig(**dict(zip(words[1::3], words[2::3], strict=True))) == config
+
+
+@pytest.mark.parametrize("name", ["table2", "table3", "table4", "table5", "supplement-table2"])
+def test_every_published_figure_finds_its_row(name: str, tmp_path) -> None:
+    frame = runs.load(tmp_path)
+    for dataset, model in (("cifar10", "wrn-22-2"), ("cifar100", "resnet-50")):
+        printed = published(table=name, dataset=dataset)
+        if len(printed):
+            found = rows(name, frame, protocol="paper", dataset=dataset, model=model)
+            values = sorted(row.reported("accuracy") for row in found if row.report is not None)
+            assert values == sorted(printed["accuracy"])
+
+
+def test_runs_behind_a_figure_are_escaped_and_linked(saved) -> None:
+    frame = saved(record(88.0, device="<b>chip", method="dense"), record(None, seed=1, method="dense"))
+    (dense,) = [row for row in rows("table2", frame, **LENET) if row.config.method == "dense"]
+    cell = tables.ours(dense, "here")
+    assert "<b>chip" not in cell
+    assert "&lt;b&gt;chip" in cell
+    assert f'href="../results/fashion-mnist/{dense.config.name}.json"' in cell
+    assert "diverged" in cell
+    assert "\n" not in cell
+
+
+def ranked(*means: float) -> list[Row]:
+    """Rows of methods that the report ranks static < set < rigl, with these means over three seeds."""
+    made = []
+    for method, mean, theirs in zip(("static", "set", "rigl"), means, (89.0, 91.0, 92.0), strict=True):
+        found = pd.DataFrame({"test_accuracy": [mean - 0.1, mean, mean + 0.1]})
+        report = pd.Series({"accuracy": theirs, "std": 0.1})
+        made.append(Row(RunConfig(**LENET, method=method, density=0.1), found, report))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("means", "told"),
+    [
+        ((80.0, 81.0, 82.0), "3 come out the same way here, 0 are not told apart, and 0 come out"),
+        ((82.0, 81.0, 80.0), "0 come out the same way here, 0 are not told apart, and 3 come out"),
+        ((80.0, 80.0, 81.0), "2 come out the same way here, 1 are not told apart, and 0 come out"),
+    ],
+)
+def test_ranks_against_the_report(means, told: str) -> None:
+    assert told in tables.ranking(ranked(*means))
+
+
+@given(st.permutations([80.0, 81.0, 82.0]))
+def test_each_pair_is_ranked_one_way(means) -> None:
+    text = tables.ranking(ranked(*means))
+    counts = [int(number) for number in re.findall(r"(\d+) (?:come|are)", text)]
+    assert sum(counts) == 3
+    assert text.count("\n- ") == counts[2]
+
+
+def test_no_ranks_without_seeds() -> None:
+    assert tables.ranking([]).startswith("Too few settings")

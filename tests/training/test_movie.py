@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from book.report.movie import film, masks
+from book.report.mask_movie import film, masks
 from rigl.sparsity.schedules import drop_fraction
 from rigl.training import movie, records
 from rigl.training.config import RunConfig

@@ -28,5 +28,5 @@ def test_a_method_added_at_run_time(tmp_path, monkeypatch):
         "contrary", record.flops.dense_forward, record.flops.mean_forward, delta_t=10
     )
     frame = records.frame(tmp_path)
-    assert {trace.name for trace in figures.accuracy(frame).data} == {"contrary (erk)", "rigl (erk)"}
-    assert figures.cost_over_time(record).data[0].name == "contrary (erk)"
+    assert {trace.name for trace in figures.accuracy(frame).data} == {"contrary (ERK)", "RigL (ERK)"}
+    assert figures.cost_over_time(record).data[0].name == "contrary (ERK)"

@@ -1,4 +1,6 @@
-"""The report's figures held against each other and against the FLOP rules, and what a choice changes here."""
+"""The page on discrepancies: the report's numbers against each other and against the FLOP rules, what a
+choice changes here, and what of a mask counts that another run found: how many weights each layer has, or
+which."""
 
 from __future__ import annotations
 
@@ -7,14 +9,14 @@ from math import sqrt
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from book.report import behind, tables
-from book.report.published import published
-from book.report.tables import KEYS, Markup
+from book.report import display, names
+from book.report.runs import published, usual
+from book.report.statistics import apart, in_words, sample
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.shapes import Layer, narrowed
-from rigl.training import records
 from rigl.training.project import model_layers
 
 SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
@@ -26,8 +28,8 @@ def flops_that_differ() -> pd.DataFrame:
     """Rows of Tables 2 and 3 whose FLOPs are more than 0.01 from what the rules give: more than rounding or
     cutting off after two digits explains.
 
-    Only constant-cost methods have FLOPs that follow from density and masks alone. Columns: table, method,
-    masks, density, length, and for training and inference what is printed and what the rules give.
+    Only constant-cost methods have FLOPs that follow from density and masks alone. Columns: data, setting,
+    density, and for training and inference what is printed and what the rules give.
     """
     layers = model_layers()
     rows = []
@@ -48,9 +50,11 @@ def tables_that_differ() -> pd.DataFrame:
     frame = frame[(frame["table"] != "table1") & (frame.get("choice") != "optimal")]
     rows = []
     for _, part in frame.groupby(SETTING, dropna=False):
-        values = part.groupby("accuracy")["table"].agg(lambda names: ", ".join(sorted(set(names))))
+        values = part.groupby("accuracy")["table"].agg(lambda found: sorted(set(found)))
         if len(values) > 1:
-            words = [f"{accuracy:g} ({tables})" for accuracy, tables in values.items()]
+            words = [
+                f"{accuracy:g} ({', '.join(map(names.table, where))})" for accuracy, where in values.items()
+            ]
             rows.append({**_setting(part.iloc[0]), "Accuracy, %": "; ".join(words)})
     return pd.DataFrame(rows)
 
@@ -106,20 +110,19 @@ def wall_times_that_are_flops() -> tuple[int, int]:
 
 
 def counted_against_closed_form(frame: pd.DataFrame) -> pd.DataFrame:
-    """Training FLOPs of the usual RigL runs of a `results.runs`, by the closed form and as counted, a row a
+    """Training FLOPs of the usual RigL runs in `frame`, by the closed form and as counted, a row a
     protocol, model, distribution and density; runs from before steps were counted are left out. A count
     opens its runs."""
-    usual = frame["multiplier"].eq(1) & frame["preset"].eq("repro2021") & frame["variant"].eq("")
+    mine = usual(frame[frame["multiplier"].eq(1) & frame["method"].isin(["rigl", "rigl-reinit"])])
     rows = []
-    for path in frame[usual & frame["method"].isin(["rigl", "rigl-reinit"])]["path"]:
-        record = records.load(path)
+    for record in mine["record"]:
         config, cost = record.config, record.flops
         if cost.counted is not None:
             dense = 3 * cost.dense_forward
             rows.append(
                 {
-                    "Setting": f"{config.method} ({config.distribution_name}), {config.size}",
-                    "Model": f"{config.model} on {config.dataset}",
+                    "Setting": f"{names.setting(config.method, config.distribution_name)}, {config.size}",
+                    "Model": names.place(config.model, config.dataset),
                     "Protocol": config.protocol,
                     "Closed form, x": cost.training / dense,
                     "Counted, x": cost.counted / dense,
@@ -167,9 +170,9 @@ def _repeated() -> str:
             for _, same in rows.groupby(["accuracy", "std"]):
                 if len(same) > 1:
                     row, lengths = same.iloc[0], sorted(same["multiplier"])
-                    figures = tables.accuracy(row["accuracy"], row["std"])
-                    where = f"{row['method']} at density {row['density']:g}"
-                    found.append(f"{where}, {lengths[-1]}x, as {figures}, the figures of {lengths[0]}x")
+                    printed = display.accuracy(row["accuracy"], row["std"])
+                    where = f"{names.method(row['method'])} at density {row['density']:g}"
+                    found.append(f"{where}, {lengths[-1]}x, as {printed}, the numbers of {lengths[0]}x")
     return f"Accuracies printed twice: {'; '.join(found)}." if found else ""
 
 
@@ -179,7 +182,7 @@ def paired(frame: pd.DataFrame, column: str, first: Any, second: Any) -> pd.Data
     One row a setting: the mean difference of test accuracy in points, its sample standard deviation over
     seeds (missing for one), how many seeds, and the names of the runs on both sides.
     """
-    keys = [key for key in [*KEYS, "variant"] if key != column]
+    keys = [key for key in (*SETTING, "protocol", "model", "preset", "variant") if key != column]
     done = frame[frame["test_accuracy"].notna()].assign(
         test_accuracy=pd.to_numeric(frame["test_accuracy"]), distribution=frame["distribution"].fillna("-")
     )
@@ -220,15 +223,16 @@ def readable_pairs(frame: pd.DataFrame, pairs: pd.DataFrame, first: str, second:
 
 def _setting_of(row: pd.Series) -> dict[str, str]:
     """Where a pair of runs stands."""
-    masks = "" if row["distribution"] == "-" else f" ({row['distribution']})"
-    return {"Setting": f"{row['method']}{masks}, density {row['density']:g}", "Model": row["model"]}
+    masks = None if row["distribution"] == "-" else row["distribution"]
+    setting = names.setting(row["method"], masks, row["multiplier"], variant=row.get("variant", ""))
+    return {"Setting": f"{setting}, density {row['density']:g}", "Model": names.network(row["model"])}
 
 
 def _opened(
-    shown: str, which: str, setting: Mapping[Any, Any], frame: pd.DataFrame, names: Sequence[str]
+    shown: str, which: str, setting: Mapping[Any, Any], frame: pd.DataFrame, found: Sequence[str]
 ) -> Markup:
     label = ", ".join([which, *map(str, setting.values())])
-    return behind.runs(shown, label, f"{label}-{names[0]}", behind.of(frame, names))
+    return display.runs_behind(shown, label, f"{label}-{found[0]}", display.named(frame, found))
 
 
 def _ratios(row: pd.Series, layers: Sequence[Layer]) -> tuple[float, float]:
@@ -255,18 +259,16 @@ def _masks(row: pd.Series) -> str:
 
 def _setting(row: pd.Series) -> dict[str, str]:
     return {
-        "Data": row["dataset"],
-        "Method": row["method"] + (f", {row['multiplier']}x" if row["multiplier"] > 1 else ""),
-        "Masks": _masks(row),
+        "Data": names.dataset(row["dataset"]),
+        "Setting": names.setting(row["method"], row["distribution"], row["multiplier"]),
         "Density": f"{row['density']:g}",
     }
 
 
 def _compared(printed: tuple[float, float], found: tuple[float, float]) -> dict[str, str]:
-    names = ("Training", "Inference")
     return {
         f"{name}, {what}": f"{value:.{digits}f}"
-        for name, pair in zip(names, zip(printed, found, strict=True), strict=True)
+        for name, pair in zip(("Training", "Inference"), zip(printed, found, strict=True), strict=True)
         for what, value, digits in zip(("printed", "by the rules"), pair, (2, 3), strict=True)
     }
 
@@ -278,3 +280,101 @@ def _contradiction(row: pd.Series, what: str, printed: float, expected: float) -
         "Printed": f"{printed:.2f}",
         "By other rows": f"{expected:.2f}",
     }
+
+
+# From a usual run to one that begins with a mask that was found: method, masks, and both in words.
+Steps = tuple[tuple[str, str | None, str], ...]
+TICKET: Steps = (
+    ("static", "erk", "random masks, ERK's densities"),
+    ("static", "as pruning", "random masks, pruning's densities"),
+    ("rigl", "erk", "RigL from ERK's densities"),
+    ("rigl", "as pruning", "RigL from pruning's densities"),
+    ("lottery", None, "pruning's mask, the same first values"),
+    ("pruning", None, "pruning itself"),
+)
+AGAIN: Steps = (
+    ("rigl", "uniform", "RigL from uniform densities"),
+    ("rigl", "as rigl-sm-uniform", "RigL from RigL-SM's densities, masks drawn anew"),
+    ("rigl-reinit", "uniform", "RigL from RigL-SM's mask"),
+    ("rigl-sm", "uniform", "RigL-SM itself"),
+)
+# Which two of them are told apart in words, the second less the first.
+PAIRS = {
+    TICKET: ((2, 4), (3, 4), (2, 3), (0, 1)),
+    AGAIN: ((0, 1), (0, 2), (1, 2)),
+}
+
+
+def steps_table(frame: pd.DataFrame, steps: Steps) -> pd.DataFrame:
+    """The `steps` in the runs in `frame` of one protocol and data set, a row a model, density and
+    step, over the seeds that all steps have; an accuracy opens its runs."""
+    rows = []
+    for model, density, found in _complete(frame, steps):
+        for (method, masks, words), runs in zip(steps, found, strict=True):
+            label = f"{words}: {names.method(method)}, {model}, density {density:g}"
+            values = sample(words, runs["test_accuracy"].astype(float).tolist())
+            shown = display.accuracy(values.mean, values.std)
+            rows.append(
+                {
+                    "Training": words,
+                    "Method": names.method(method),
+                    "Masks": names.masks(masks) if masks else "-",
+                    "Model": model,
+                    "Density": f"{density:g}",
+                    "Accuracy, %": display.runs_behind(shown, label, f"step-{label}", runs),
+                    "Seeds": values.n,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def steps_verdict(frame: pd.DataFrame, steps: Steps) -> str:
+    """What the steps differ by, a line a model, density and pair of `PAIRS`."""
+    lines = []
+    for model, density, found in _complete(frame, steps):
+        samples = [
+            sample(words, runs["test_accuracy"].astype(float).tolist())
+            for (_, _, words), runs in zip(steps, found, strict=True)
+        ]
+        for one, other in PAIRS[steps]:
+            a, b = samples[other], samples[one]
+            told = in_words(apart(a, b)) if min(a.n, b.n) > 1 else "a single seed"
+            what = f"{model}, density {density:g}, {a.name} against {b.name}"
+            lines.append(f"- {what}: {a.mean - b.mean:+.2f} points, {told}.")
+    return "\n".join(lines) or "Too few runs yet to say."
+
+
+def steps_reported() -> str:
+    """Where the report's tables have lottery tickets and re-initialised runs at density 0.1, in Markdown."""
+    lines = []
+    for table, data in (("table2", "cifar10"), ("table3", "cifar100")):
+        again = _printed("table5", data, "rigl-reinit", "uniform")
+        ticket, pruned = (_printed(table, data, method) for method in ("lottery", "pruning"))
+        moved, fixed = _printed(table, data, "rigl", "erk"), _printed(table, data, "static", "uniform")
+        lines.append(
+            f"- {names.dataset(data)}: tickets {ticket:g} %, pruning {pruned:g} %, RigL (ERK) {moved:g} %, a "
+            f"fixed random mask (uniform) {fixed:g} %; RigL once more from the mask of RigL-SM "
+            f"(uniform) {again:g} %."
+        )
+    return "\n".join(lines)
+
+
+def _printed(table: str, dataset: str, method: str, masks: str | None = None) -> float:
+    found = published(table=table, dataset=dataset, method=method, density=0.1, multiplier=1)
+    return float(found[found["distribution"].fillna("-") == (masks or "-")]["accuracy"].iloc[0])
+
+
+def _complete(frame: pd.DataFrame, steps: Steps) -> list[tuple[str, float, list[pd.DataFrame]]]:
+    """(model, density, runs of each step) where every step has runs, and the seeds that all of them have."""
+    done = usual(frame[frame["multiplier"].eq(1) & frame["test_accuracy"].notna()], "densities given")
+    made = []
+    for _, part in done.groupby(["model", "density"]):
+        each = [
+            part[part["method"].eq(method) & part["distribution"].fillna("-").eq(masks or "-")]
+            for method, masks, _ in steps
+        ]
+        seeds = set.intersection(*(set(runs["seed"]) for runs in each))
+        if seeds:
+            model, density = names.network(part["model"].iloc[0]), float(part["density"].iloc[0])
+            made.append((model, density, [runs[runs["seed"].isin(seeds)] for runs in each]))
+    return made

@@ -5,9 +5,8 @@ import re
 from base64 import b64encode
 
 import numpy as np
-import pytest
 
-from book.report import movie
+from book.report import mask_movie
 
 START = np.array([[1, 1, 0, 0], [0, 0, 0, 1]], bool)
 KEPT = np.array([[1, 0, 0, 0], [0, 0, 0, 0]], bool)
@@ -38,7 +37,7 @@ FILM = {
 
 
 def test_frames_count_what_moved() -> None:
-    first, last = movie.frames(FILM)
+    first, last = mask_movie.frames(FILM)
     assert (first["dropped"], first["grown"], first["kept"], first["active"]) == (0, 0, 3, [2, 1])
     assert first["text"] == (
         "Before training: 3 of 8 weights active, drawn at random; 3 of 4 hidden units connected."
@@ -52,7 +51,7 @@ def test_frames_count_what_moved() -> None:
 
 
 def test_every_weight_is_drawn_once_and_where_it_is() -> None:
-    _, last = movie.frames(FILM)
+    _, last = mask_movie.frames(FILM)
     places = {0: (5, 5), 1: (15, 5), 2: (5, 15), 3: (15, 15)}  # four inputs wrap into a square of two by two
     expected = [
         {"kept": [0], "regrown": [1], "dropped": [], "grown": []},
@@ -60,50 +59,40 @@ def test_every_weight_is_drawn_once_and_where_it_is() -> None:
     ]
     for paths, kinds in zip(last["paths"], expected, strict=True):
         for kind, inputs in kinds.items():
-            assert paths[kind] == "".join(movie.KINDS[kind]["path"](*places[at]) for at in inputs)
+            assert paths[kind] == "".join(mask_movie.KINDS[kind]["path"](*places[at]) for at in inputs)
 
 
 def test_kinds_differ_in_shape_and_colour() -> None:
-    kinds = movie.KINDS.values()
+    kinds = mask_movie.KINDS.values()
     looks = {(kind["path"](0, 0), 'fill="none"' in kind["look"]) for kind in kinds}
-    assert len(looks) == len(movie.KINDS)
-    assert len({kind["look"] for kind in kinds}) == len(movie.KINDS)
+    assert len(looks) == len(mask_movie.KINDS)
+    assert len({kind["look"] for kind in kinds}) == len(mask_movie.KINDS)
 
 
 def test_page_is_escaped_and_opens_drawn() -> None:
-    page = movie.html(FILM)
+    page = mask_movie.html(FILM)
     assert "<script>alert" not in page
     assert "<i>run" not in page
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
-    assert [frame["text"] for frame in data] == [frame["text"] for frame in movie.frames(FILM)]
-    assert movie.frames(FILM)[0]["paths"][1]["kept"] in page
+    assert [frame["text"] for frame in data] == [frame["text"] for frame in mask_movie.frames(FILM)]
+    assert mask_movie.frames(FILM)[0]["paths"][1]["kept"] in page
     assert "output 0" in page
     assert "commit 01234567, changed since" in page
     assert "bit for bit" not in page
 
 
 def test_story_and_table_follow_the_film() -> None:
-    found = movie.frames(FILM)
-    assert "drops 2, the last 2" in movie.story(FILM, found)
-    assert movie.table(found)["Dropped"].tolist() == [0, 2]
+    found = mask_movie.frames(FILM)
+    assert "drops 2, the last 2" in mask_movie.story(FILM, found)
+    assert mask_movie.table(found)["Dropped"].tolist() == [0, 2]
 
 
 def test_the_committed_film_names_its_outputs_and_its_record() -> None:
-    film = movie.film()
-    assert len(movie.outputs(film)) == 10
-    assert "Sneaker" in movie.outputs(film)
-    found = movie.frames(film)
-    assert "bit for bit" in movie.story(film, found)
+    film = mask_movie.film()
+    assert len(mask_movie.outputs(film)) == 10
+    assert "Sneaker" in mask_movie.outputs(film)
+    found = mask_movie.frames(film)
+    assert "bit for bit" in mask_movie.story(film, found)
     assert {sum(frame["active"]) for frame in found} == {100}
     assert found[-1]["inputs"] < found[0]["inputs"]  # the page's words: connections gather on fewer units
     assert found[-1]["dropped"] < found[1]["dropped"]
-
-
-def test_widgets_say_what_the_page_says() -> None:
-    pytest.importorskip("ipywidgets")
-    controls, text, view, _ = movie.widget(FILM).children
-    update = controls.children[1]
-    update.value = 1
-    frame = movie.frames(FILM)[1]
-    assert text.value == frame["text"]
-    assert view.value == movie.picture(FILM, frame)

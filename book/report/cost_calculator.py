@@ -1,24 +1,21 @@
-"""The cost calculator: training and inference FLOPs of a method, by the rules and by what runs came to.
+"""The cost calculator: training and inference FLOPs of a method, by the rules and by the runs.
 
-One data function, `table`, feeds both forms: a page that needs no Python any more (`html`) and ipywidgets in
-a live kernel (`widget`). The page's script looks numbers up and puts them into one linear form; the rules
-stand in `rigl.sparsity.flops` alone, whose coefficients for each method and Delta-T are part of the table.
+The page's script looks numbers up and puts them into one linear form; the rules stand in
+`rigl.sparsity.flops` alone, whose coefficients for each method and Delta-T are part of the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from math import sqrt
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import pandas as pd
+from markupsafe import Markup
 
-from book.report import explorers
-from book.report.explorer import GRID
-from book.report.explorers import options
-from book.report.published import published
-from rigl.campaign import experiments
+from book.report import display, names
+from book.report.density_explorer import GRID
+from book.report.runs import published, usual
 from rigl.sparsity.distributions import DISTRIBUTIONS, layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.methods import METHODS
@@ -87,7 +84,7 @@ def table(
     """Everything that a calculator looks up, as plain JSON-able numbers.
 
     models  ``{"MODEL on DATASET": layers}``
-    frame   of `results.runs`, for methods whose layers' densities follow from the run
+    frame   of `runs.load`, for methods whose layers' densities follow from the run
     """
     return {
         "models": {
@@ -177,12 +174,11 @@ def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, En
 def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, Entry]:
     """Means over the usual runs of the methods that no closed form covers; of the first of `PROTOCOLS` that
     has any of a setting."""
-    usual = (frame["variant"] == "") & (frame["preset"] == "repro2021") & (frame["multiplier"] == 1)
-    here = usual & ((frame["model"] + " on " + frame["dataset"]) == name)
-    moving = here & ~frame["method"].isin([*FIXED, "dense", "small-dense"])
+    moving = usual(frame[~frame["method"].isin([*FIXED, "dense", "small-dense"]) & frame["multiplier"].eq(1)])
+    moving = moving[(moving["model"] + " on " + moving["dataset"]) == name]
     found: dict[str, Entry] = {}
     for protocol in PROTOCOLS:
-        part = frame[moving & (frame["protocol"] == protocol)]
+        part = moving[moving["protocol"] == protocol]
         for (method, masks, density), runs in part.groupby(
             ["method", part["distribution"].fillna("-"), "density"]
         ):
@@ -215,7 +211,7 @@ def _printed(name: str) -> dict[str, tuple[str, str, str]]:
     rows = rows[(rows["model"] + " on " + rows["dataset"] == name) & rows["train_flops"].notna()]
     for _, row in rows.iterrows():
         key = f"{_key(row['method'], row['distribution'], row['density'])} {row['multiplier']}"
-        where = experiments.in_words(row["table"])
+        where = names.table(row["table"])
         found.setdefault(key, (f"{row['train_flops']:.2f}", f"{row['test_flops']:.2f}", where))
     return found
 
@@ -232,10 +228,10 @@ def rows(found: Cost) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def html(found: Table) -> str:
-    """The calculator as a fragment of HTML that works by itself."""
+def html(found: Table) -> Markup:
+    """The calculator as HTML that works by itself."""
     first, (method, masks, density) = next(iter(found["models"])), START
-    at = GRID.index(density)
+    now = cost(found, first, method, masks, density)
     data = {
         **found,
         "grid": [f"{value:g}" for value in GRID],
@@ -247,69 +243,17 @@ def html(found: Table) -> str:
         "nothing": NOTHING,
         "usual": USUAL,
     }
-    now = cost(found, first, method, masks, density)
-    body = "".join(
-        f'<tr><th scope="row">{name}</th><td>{flops}</td><td>{ratio}</td><td>{theirs}</td></tr>'
-        for name, flops, ratio, theirs in rows(now)
+    return display.render(
+        "cost_calculator",
+        models=[(each, names.title(each)) for each in found["models"]],
+        methods=[(each, names.method(each)) for each in METHODS],
+        method=method,
+        distributions=[(each, names.masks(each)) for each in DISTRIBUTIONS],
+        masks=masks,
+        density=GRID.index(density),
+        delta_t=DELTA_TS.index(USUAL),
+        lengths=[(str(multiplier), f"{multiplier}x") for multiplier in MULTIPLIERS],
+        rows=rows(now),
+        now=now,
+        data=data,
     )
-    lengths = [f"{multiplier}x" for multiplier in MULTIPLIERS]
-    last = len(GRID) - 1
-    steps, usual = len(DELTA_TS) - 1, DELTA_TS.index(USUAL)
-    return f"""<div class="explorer calculator">
-<div class="explorer-controls">
-<label>Model <select name="model">{options(found["models"], first)}</select></label>
-<label>Method <select name="method">{options(METHODS, method)}</select></label>
-<label>Distribution <select name="distribution">{options(DISTRIBUTIONS, masks)}</select></label>
-<label>Density <input name="density" type="range" min="0" max="{last}" value="{at}">
-<output name="density-is">{density:g}</output></label>
-<label>Delta-T, steps <input name="delta_t" type="range" min="0" max="{steps}" value="{usual}">
-<output name="delta_t-is">{USUAL}</output></label>
-<label>Length <select name="multiplier">{options(map(str, MULTIPLIERS), "1", lengths)}</select></label>
-</div>
-<figure class="numbers labels-1"><div class="scroll" tabindex="0" role="region" aria-label="Cost a sample">
-<table class="table"><thead><tr><th>Cost a sample</th><th>FLOPs</th><th>Relative to dense</th>
-<th>In the report</th></tr></thead>
-<tbody>{body}</tbody></table></div>
-<figcaption aria-live="polite"><span class="origin">{escape(now["origin"])}</span>. The report's
-figures, relative to dense: <span class="printed">{escape(now["printed"][2])}</span>.</figcaption></figure>
-{explorers.scripts(__file__, data)}
-</div>"""
-
-
-def widget(found: Table) -> Any:
-    """The calculator as an ipywidgets box; needs ipywidgets and a live kernel."""
-    import ipywidgets as ipw
-
-    method, masks, density = START
-    controls = {
-        "model": ipw.Dropdown(options=list(found["models"]), description="Model"),
-        "method": ipw.Dropdown(options=list(METHODS), value=method, description="Method"),
-        "distribution": ipw.Dropdown(options=list(DISTRIBUTIONS), value=masks, description="Distribution"),
-        "density": ipw.SelectionSlider(options=list(GRID), value=density, description="Density"),
-        "delta_t": ipw.SelectionSlider(options=list(DELTA_TS), value=USUAL, description="Delta-T"),
-        "multiplier": ipw.Dropdown(options=list(MULTIPLIERS), value=1, description="Length, x"),
-    }
-    shown = ipw.HTML()
-
-    def draw() -> None:
-        now = cost(found, **{name: control.value for name, control in controls.items()})
-        controls["distribution"].disabled = controls["method"].value in NO_DISTRIBUTION
-        controls["density"].disabled = controls["method"].value == "dense"
-        controls["delta_t"].disabled = controls["method"].value not in UPDATED
-        lines = "".join(
-            f"<tr><td>{name}</td><td>{flops} FLOPs</td><td>{ratio} x dense</td><td>{theirs}</td></tr>"
-            for name, flops, ratio, theirs in rows(now)
-        )
-        shown.value = (
-            f"<table>{lines}</table><p>{escape(now['origin'])}. The report's figures, "
-            f"relative to dense: {escape(now['printed'][2])}.</p>"
-        )
-
-    explorers.live(controls.values(), draw)
-    return ipw.VBox([*controls.values(), shown])
-
-
-def show(models: Mapping[str, Sequence[Layer]], frame: pd.DataFrame) -> None:
-    """Display the calculator: in a page of the book the static form, in a live kernel the widgets."""
-    found = table(models, frame)
-    explorers.show(lambda: html(found), lambda: widget(found))

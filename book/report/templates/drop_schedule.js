@@ -1,9 +1,8 @@
 (() => {
   const root = document.currentScript.parentElement;
-  const { curves, alphas, ends, figure, config } = JSON.parse(
+  const { curves, alphas, ends, steps, width, height, top } = JSON.parse(
     root.querySelector('script[type="application/json"]').textContent,
   );
-  const plot = root.querySelector(".plotly-graph-div");
   const controls = ["alpha", "end"].map((name) => root.querySelector(`[name="${name}"]`));
   const outputs = root.querySelectorAll("output");
 
@@ -15,10 +14,10 @@
       controls[index].setAttribute("aria-valuetext", value);
     });
     root.querySelector(".explorer-summary").textContent = text;
-    const [chosen, usual] = figure.data;
-    const csv = ["step,drop fraction", ...values.map((value, index) => `${chosen.x[index]},${value}`)].join("\n");
+    const points = values.map((value, at) => `${(width * at) / (values.length - 1)} ${height * (1 - value / top)}`);
+    root.querySelector(".chosen").setAttribute("d", `M${points.join("L")}`);
+    const csv = ["step,drop fraction", ...values.map((value, index) => `${steps[index]},${value}`)].join("\n");
     root.querySelector("a[download]").href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv)}`;
-    Plotly.react(plot, [{ ...chosen, y: values }, usual], figure.layout, config);
   }
 
   root.addEventListener("input", draw);

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from book.report import calculator, results
+from book.report import cost_calculator, runs
 from report.sample import CONV, LENET, record
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
@@ -26,10 +26,10 @@ def found(tmp_path_factory):
             extra = 0.1 if method == "lottery" else 0.0
             cost = made.flops.model_copy(update={"train_ratio": ratio + extra, "test_ratio": 0.2})
             records.save(made.model_copy(update={"flops": cost}), folder)
-    return calculator.table(MODELS, results.runs(str(folder)))
+    return cost_calculator.table(MODELS, runs.load(folder))
 
 
-@pytest.mark.parametrize("method", calculator.FIXED)
+@pytest.mark.parametrize("method", cost_calculator.FIXED)
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize(("density", "delta_t", "multiplier"), [(0.1, 100, 1), (0.02, 50, 2), (0.5, 1000, 3)])
 def test_fixed_layers_cost_what_the_rules_say(
@@ -39,7 +39,7 @@ def test_fixed_layers_cost_what_the_rules_say(
     dense = forward_flops(layers)
     sparse = forward_flops(layers, layer_densities(layers, density, distribution))
     expected = training_flops(method, dense, sparse, delta_t=delta_t, multiplier=multiplier)
-    cost = calculator.cost(found, CIFAR, method, distribution, density, delta_t, multiplier)
+    cost = cost_calculator.cost(found, CIFAR, method, distribution, density, delta_t, multiplier)
     assert cost["training"] == pytest.approx(expected)
     assert cost["training_ratio"] == pytest.approx(expected / (3 * dense))
     assert cost["inference"] == pytest.approx(sparse)
@@ -48,65 +48,58 @@ def test_fixed_layers_cost_what_the_rules_say(
 
 def test_dense_costs_itself_whatever_the_other_controls_say(found) -> None:
     for model, layers in MODELS.items():
-        cost = calculator.cost(found, model, "dense", "uniform", 0.02, 50)
+        cost = cost_calculator.cost(found, model, "dense", "uniform", 0.02, 50)
         assert cost["training"] == pytest.approx(3 * forward_flops(layers))
         assert (cost["training_ratio"], cost["inference_ratio"]) == (pytest.approx(1), 1)
 
 
 def test_the_reports_figures_stand_beside(found) -> None:
-    assert calculator.cost(found, CIFAR, "rigl", "erk", 0.1)["printed"] == ("0.17", "0.17", "Table 2")
-    assert calculator.cost(found, CIFAR, "rigl", "erk", 0.2, 100, 2)["printed"] == ("0.70", "0.35", "Table 2")
-    assert calculator.cost(found, CIFAR, "rigl", "erk", 0.1, 150)["printed"] == calculator.NOTHING
-    assert calculator.cost(found, CIFAR, "set", "erk", 0.1, 150)["printed"] != calculator.NOTHING
-    assert calculator.cost(found, CIFAR, "rigl", "er", 0.1)["printed"] == calculator.NOTHING
+    cost = cost_calculator.cost
+    assert cost(found, CIFAR, "rigl", "erk", 0.1)["printed"] == ("0.17", "0.17", "Table 2")
+    assert cost(found, CIFAR, "rigl", "erk", 0.2, 100, 2)["printed"] == (
+        "0.70",
+        "0.35",
+        "Table 2",
+    )
+    assert cost(found, CIFAR, "rigl", "erk", 0.1, 150)["printed"] == cost_calculator.NOTHING
+    assert cost(found, CIFAR, "set", "erk", 0.1, 150)["printed"] != cost_calculator.NOTHING
+    assert cost(found, CIFAR, "rigl", "er", 0.1)["printed"] == cost_calculator.NOTHING
 
 
 def test_what_depends_on_the_run_comes_from_runs_or_is_not_run(found) -> None:
     model = "wrn-10-1 on fashion-mnist"
     for method, ratio in (("pruning", 0.32), ("lottery", 0.42), ("rigl-sg", 0.32)):
-        cost = calculator.cost(found, model, method, "erk", 0.1)
+        cost = cost_calculator.cost(found, model, method, "erk", 0.1)
         assert cost["training_ratio"] == pytest.approx(ratio)
         assert cost["inference_ratio"] == pytest.approx(0.2)
         assert "2 runs, protocol laptop" in cost["origin"]
-        longer = calculator.cost(found, model, method, "erk", 0.1, multiplier=2)
+        longer = cost_calculator.cost(found, model, method, "erk", 0.1, multiplier=2)
         assert longer["training_ratio"] == pytest.approx(2 * ratio)
-        assert calculator.cost(found, CIFAR, method, "erk", 0.1)["training"] is None
+        assert cost_calculator.cost(found, CIFAR, method, "erk", 0.1)["training"] is None
     # RigL-SG's mean forward cost, as its rule at Delta-T 100 implies it, at another Delta-T.
     mean = (101 * 3 * 0.32 - 1) / 302
-    fewer = calculator.cost(found, model, "rigl-sg", "erk", 0.1, 500)["training_ratio"]
+    fewer = cost_calculator.cost(found, model, "rigl-sg", "erk", 0.1, 500)["training_ratio"]
     assert fewer == pytest.approx(training_flops("rigl-sg", 1, mean, delta_t=500) / 3)
 
 
 def test_without_convolutions_weights_cost_the_same_wherever_they_lie(found) -> None:
-    cost = calculator.cost(found, "lenet-300-100 on fashion-mnist", "snfs", "erk", 0.1)
+    cost = cost_calculator.cost(found, "lenet-300-100 on fashion-mnist", "snfs", "erk", 0.1)
     assert cost["inference_ratio"] == pytest.approx(0.1)
     assert cost["training_ratio"] == pytest.approx((2 * 0.1 + 1) / 3)
 
 
 def test_the_page_holds_the_table_and_opens_filled_in(found) -> None:
-    page = calculator.html(found)
+    page = cost_calculator.html(found)
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
     assert data["models"] == json.loads(json.dumps(found["models"]))
     assert len(page) < 300_000
-    cost = calculator.cost(found, CIFAR, "rigl", "erk", 0.1)
-    assert all(text in page for row in calculator.rows(cost) for text in row)
+    cost = cost_calculator.cost(found, CIFAR, "rigl", "erk", 0.1)
+    assert all(text in page for row in cost_calculator.rows(cost) for text in row)
     assert page.count("<label>") == 6
 
 
 def test_names_are_escaped(tmp_path) -> None:
     evil = "</script><script>alert(1)</script>\"'&"
-    page = calculator.html(calculator.table({evil: CONV}, results.runs(str(tmp_path))))
+    page = cost_calculator.html(cost_calculator.table({evil: CONV}, runs.load(tmp_path)))
     assert "<script>alert" not in page
     assert page.count("</script>") == 2
-
-
-def test_widgets_say_what_the_page_says(found) -> None:
-    pytest.importorskip("ipywidgets")
-    model, method, masks, density, delta_t, multiplier, shown = calculator.widget(found).children
-    assert "Table 2" in shown.value
-    method.value, density.value, delta_t.value, multiplier.value = "rigl", 0.2, 500, 3
-    cost = calculator.cost(found, model.value, "rigl", masks.value, 0.2, 500, 3)
-    assert all(text in shown.value for row in calculator.rows(cost) for text in row)
-    method.value = "pruning"
-    assert (masks.disabled, delta_t.disabled, density.disabled) == (True, True, False)
-    assert calculator.MISSING in shown.value

@@ -1,22 +1,17 @@
-"""One mask update of a small matrix, step by step (made by `rigl.training.worked`).
-
-One data function, `stage_table`, feeds both forms: a page that needs no Python any more (`html`) and
-ipywidgets in a live kernel (`widget`).
-"""
+"""One mask update of a small matrix, step by step; ``results/worked.json`` holds what the package
+computed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
+from markupsafe import Markup
 
-from book.report import explorers, figures
-from book.report.explorers import options
-from rigl.training.project import root
+from book.report import display, figures, names
 
 SCORES = {"set": "a random number", "rigl": "|gradient|", "snfs": "|momentum|"}
 START = ("rigl", "0.3")
@@ -32,7 +27,7 @@ Example = Mapping[str, Any]
 
 class Stage(TypedDict):
     """The matrix at one moment of an update: what each cell shows and its kind (a key of `STYLES`), row by
-    row, and what is going on."""
+    row, and a sentence about it."""
 
     text: str
     cells: list[str]
@@ -40,8 +35,8 @@ class Stage(TypedDict):
 
 
 def example(path: Path | None = None) -> Example:
-    """What ``python -m rigl.training.worked`` wrote."""
-    found: Example = json.loads((path or root() / "results" / "worked.json").read_text())
+    """The example in `path`, the project's own unless said."""
+    found: Example = json.loads((path or display.folder() / "worked.json").read_text())
     return found
 
 
@@ -109,61 +104,20 @@ def _listed(values: np.ndarray) -> str:
     return ", ".join(f"{abs(value):.2f}" for value in np.sort(values))
 
 
-def matrix(stage: Stage, columns: int) -> str:
-    """A stage's matrix as an HTML table."""
-    look = "padding:.3rem 0;text-align:center;min-width:2.5rem;height:2.1rem;background:none"
-    cells = [
-        f'<td style="{look};{STYLES[kind]}">{escape(text)}</td>'
-        for text, kind in zip(stage["cells"], stage["kinds"], strict=True)
-    ]
-    rows = [cells[at : at + columns] for at in range(0, len(cells), columns)]
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    spread = "border-collapse:separate;border-spacing:2px;font-size:.85rem;font-variant-numeric:tabular-nums"
-    return f'<table style="{spread};width:auto">{body}</table>'
-
-
-def html(example: Example) -> str:
-    """The example as a fragment of HTML that works by itself."""
+def html(example: Example) -> Markup:
+    """The example as HTML that works by itself."""
     table = stage_table(example)
     method, fraction = START
     stages, columns = table[method][fraction], len(example["mask"][0])
-    return f"""<div class="worked">
-<div class="explorer-controls">
-<label>Method <select name="method">{options(table, method)}</select></label>
-<label>Drop fraction <select name="fraction">{options(table[method], fraction)}</select></label>
-<label>Step <input name="stage" type="range" min="0" max="{len(stages) - 1}" value="0"></label>
-<span class="explorer-buttons">
-<button type="button" name="previous">Previous</button>
-<button type="button" name="next">Next</button>
-</span>
-</div>
-<p class="explorer-summary" aria-live="polite">{escape(stages[0]["text"])}</p>
-<div class="scroll" tabindex="0" role="region" aria-label="A small matrix during a mask update">
-{matrix(stages[0], columns)}
-</div>
-<p>Grey square: kept. Dashed and struck through: dropped. Round and bold: grown. No border: not active.</p>
-{explorers.scripts(__file__, {"table": table, "styles": STYLES})}
-</div>"""
-
-
-def widget(example: Example) -> Any:
-    """The example as an ipywidgets box; needs ipywidgets and a live kernel."""
-    import ipywidgets as ipw
-
-    table, columns = stage_table(example), len(example["mask"][0])
-    method = ipw.Dropdown(options=list(table), value=START[0], description="Method")
-    fraction = ipw.Dropdown(options=list(table[START[0]]), value=START[1], description="Drop fraction")
-    stage = ipw.IntSlider(min=0, max=3, description="Step")
-    text, view = ipw.HTML(), ipw.HTML()
-
-    def draw() -> None:
-        now = table[method.value][fraction.value][stage.value]
-        text.value, view.value = escape(now["text"]), matrix(now, columns)
-
-    explorers.live((method, fraction, stage), draw)
-    return ipw.VBox([ipw.HBox([method, fraction, stage]), text, view])
-
-
-def show() -> None:
-    """Display the example: in a page of the book the static form, in a live kernel the widgets."""
-    explorers.show(lambda: html(example()), lambda: widget(example()))
+    cells = list(zip(stages[0]["cells"], stages[0]["kinds"], strict=True))
+    return display.render(
+        "update_example",
+        methods=[(name, names.method(name)) for name in table],
+        method=method,
+        fractions=[(each, each) for each in table[method]],
+        fraction=fraction,
+        last=len(stages) - 1,
+        text=stages[0]["text"],
+        rows=[cells[at : at + columns] for at in range(0, len(cells), columns)],
+        data={"table": table, "styles": STYLES},
+    )

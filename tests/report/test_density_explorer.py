@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book.report import explorer
+from book.report import density_explorer, names
+from book.report.density_explorer import GRID
 from report.sample import CONV, LENET
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops
@@ -16,19 +17,19 @@ from rigl.sparsity.shapes import Layer
 from rigl.training.config import DISTRIBUTIONS
 
 MODELS = {"conv": CONV, "lenet": LENET}
-TABLE = explorer.density_table(MODELS)
+TABLE = density_explorer.density_table(MODELS)
 
 
 def test_grid_holds_the_densities_people_ask_for() -> None:
-    assert list(explorer.GRID) == sorted(set(explorer.GRID))
-    assert {0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0} <= set(explorer.GRID)
+    assert list(GRID) == sorted(set(GRID))
+    assert {0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0} <= set(GRID)
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_table_is_what_the_package_computes(model: str, kind: str) -> None:
     layers, points = MODELS[model], TABLE[model]["points"][kind]["density"]
-    assert [point["value"] for point in points] == list(explorer.GRID)
+    assert [point["value"] for point in points] == list(GRID)
     for point in points:
         shares = layer_densities(layers, point["value"], kind)
         assert point["densities"] == list(shares.values())
@@ -39,7 +40,7 @@ def test_table_is_what_the_package_computes(model: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_a_budget_of_flops_is_kept_or_refused(kind: str) -> None:
     points = TABLE["conv"]["points"][kind]["flops"]
-    assert [point["value"] for point in points] == list(explorer.GRID)
+    assert [point["value"] for point in points] == list(GRID)
     met = [point for point in points if point["densities"]]
     for point in met:
         assert point["flops"] == pytest.approx(point["value"], rel=1e-6)
@@ -57,7 +58,7 @@ def test_a_budget_of_flops_is_kept_or_refused(kind: str) -> None:
 )
 def test_points_are_shares(density: float, kind: str, widths: list[int]) -> None:
     layers = [Layer(f"l{i}", "linear", (b, a), 1) for i, (a, b) in enumerate(pairwise(widths))]
-    model = explorer.density_table({"m": layers}, [kind], [density])["m"]
+    model = density_explorer.density_table({"m": layers}, [kind], [density])["m"]
     (point,) = model["points"][kind]["density"]
     assert all(0 < share <= 1 + 1e-9 for share in point["densities"])
     assert 0 < point["flops"] <= 1 + 1e-9
@@ -73,35 +74,35 @@ def test_full_density_is_the_dense_network() -> None:
 
 
 def test_page_holds_the_table_and_opens_drawn() -> None:
-    page = explorer.html(TABLE)
+    page = density_explorer.html(TABLE)
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
     assert data["models"] == json.loads(json.dumps(TABLE))
     assert data["figure"]["data"][0]["y"]
     assert page.count("<label>") == 5
     assert 'aria-live="polite"' in page
-    assert TABLE["conv"]["points"]["erk"]["density"][explorer.GRID.index(0.1)]["text"] in page
+    assert TABLE["conv"]["points"]["erk"]["density"][GRID.index(0.1)]["text"] in page
 
 
 def test_names_are_escaped() -> None:
     evil = "</script><script>alert(1)</script>\"'&"
-    page = explorer.html(explorer.density_table({evil: [Layer(evil, "linear", (2, 3), 1)]}))
+    page = density_explorer.html(density_explorer.density_table({evil: [Layer(evil, "linear", (2, 3), 1)]}))
     assert "<script>alert" not in page
     assert page.count("</script>") == 2
 
 
 def test_widgets_say_what_the_page_says() -> None:
     pytest.importorskip("ipywidgets")
-    box = explorer.widget(TABLE)
+    box = density_explorer.widget(TABLE)
     (model, distribution, budget, value), summary, plot = box.children[0].children, *box.children[1:]
-    assert summary.value == TABLE["conv"]["points"]["erk"]["density"][explorer.GRID.index(0.1)]["text"]
+    assert summary.value == TABLE["conv"]["points"]["erk"]["density"][GRID.index(0.1)]["text"]
     model.value, distribution.value, budget.value, value.value = "lenet", "uniform", "flops", 0.2
-    point = TABLE["lenet"]["points"]["uniform"]["flops"][explorer.GRID.index(0.2)]
+    point = TABLE["lenet"]["points"]["uniform"]["flops"][GRID.index(0.2)]
     assert summary.value == point["text"]
     (output,) = plot.outputs
     assert output["data"]["application/vnd.plotly.v1+json"]["data"][0]["y"] == point["densities"]
 
 
 def test_flops_table() -> None:
-    table = explorer.flops_table(TABLE, [0.1, 1.0])
-    assert list(table.columns) == ["Model", "Density", *DISTRIBUTIONS]
-    assert table[table["Density"] == "1"]["erk"].tolist() == ["1.000", "1.000"]
+    table = density_explorer.flops_table(TABLE, [0.1, 1.0])
+    assert list(table.columns) == ["Model", "Density", *map(names.masks, DISTRIBUTIONS)]
+    assert table[table["Density"] == "1"]["ERK"].tolist() == ["1.000", "1.000"]

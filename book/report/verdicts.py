@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from html import escape
 from math import isfinite
-from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from book.report import explorers, figures, results, tables
+from book.report import display, names, runs
 from book.report.claims import CLAIMS, LEAST, Claim, Finding, findings, tally
 from book.report.evidence import REPORT, Cell, Source
-from book.report.pages import SETUPS
-from book.report.published import published
+from book.report.runs import published
 from book.report.statistics import LEVEL, Effect
-from book.report.tables import Markup
-from rigl.campaign.experiments import in_words
-from rigl.campaign.studies import studies
+from book.report.tables import SETUPS
 
 # A sign for each, so that no verdict is told by its colour.
 SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "-"}
@@ -29,11 +26,11 @@ SHARE = ("{:.2f}", " of the runs")
 PLACES = {name: SETUPS[name] for name in ("laptop", "tenth", "paper")} | {REPORT: SETUPS["paper"]}
 
 
-def load(frame: pd.DataFrame | None = None, folder: Path | None = None) -> list[Finding]:
-    """Every finding by the records in `folder`, the project's own unless said; `frame` is its `results.runs`,
-    where that is at hand."""
-    folder = folder or results.folder()
-    return findings(results.runs() if frame is None else frame, list(studies(folder)), folder)
+def load(frame: pd.DataFrame | None = None) -> list[Finding]:
+    """Every finding by the project's records; `frame` is `runs.load(searched=True)`, where that is at
+    hand."""
+    frame = runs.load(searched=True) if frame is None else frame
+    return findings(frame, list(runs.studies(display.folder())))
 
 
 def scoreboard(found: Iterable[Finding]) -> pd.DataFrame:
@@ -61,7 +58,7 @@ def scoreboard(found: Iterable[Finding]) -> pd.DataFrame:
 
 def place(source: Source) -> str:
     """A source in words."""
-    return f"{source.protocol}: {source.model} on {source.dataset}"
+    return f"{source.protocol}: {names.place(source.model, source.dataset)}"
 
 
 def signed(verdict: str) -> str:
@@ -124,7 +121,7 @@ def _plain(found: Finding) -> str:
 
 def brief(found: Finding) -> str:
     """The verdict in half a line, for prose: where, the effect and its interval."""
-    where = f"{found.verdict} for {found.source.model} on {found.source.dataset}"
+    where = f"{found.verdict} for {names.place(found.source.model, found.source.dataset)}"
     if found.effect is None:
         return f"{where}: {found.why}"
     value, words, bounds = _parts(found.effect, found.claim.unit)
@@ -135,72 +132,48 @@ def brief(found: Finding) -> str:
 
 
 def show_in_short(found: Sequence[Finding]) -> None:
-    """Display what holds, what is open and what nobody has checked."""
-    figures.emit({"text/html": in_short(found)}, raw=True)
+    """Display what holds, what is open and what has not been tested."""
+    display.show(in_short(found))
 
 
-def in_short(found: Sequence[Finding]) -> str:
-    """Three sentences, as HTML: what holds and by what evidence, what is open, and what nobody has
-    checked; the claims themselves are folded away below each."""
+def in_short(found: Sequence[Finding]) -> Markup:
+    """Three sentences, as HTML: what holds and by what evidence, what is open, and what has not been tested;
+    the claims themselves are folded away below each."""
     told = [each for each in found if each.verdict != "not tested"]
-    sources = Counter(place(each.source) for each in told if each.source.protocol != REPORT)
-    if not sources:
-        return "<p>No claim has been tested here yet: there are no runs that could.</p>"
-    main = sources.most_common(1)[0][0]
-    mine = {each.claim.key: each for each in told if place(each.source) == main}
-    runs = len({run for each in mine.values() for run in each.runs})
-    holds, fails, open_ = (
-        [each.claim for each in mine.values() if each.verdict == word]
-        for word in ("holds", "does not hold", "undecided")
+    ours = [each for each in told if each.source.protocol != REPORT]
+    if not ours:
+        return Markup("<p>No claim has been tested here yet: there are no runs that could.</p>")
+    main = Counter(place(each.source) for each in ours).most_common(1)[0][0]
+    mine = {each.claim.key: each for each in ours if place(each.source) == main}
+    tested = {each.claim.key for each in ours}
+    return display.render(
+        "in_short",
+        main=main,
+        runs=len({run for each in mine.values() for run in each.runs}),
+        count=len(CLAIMS),
+        **{
+            name: [each.claim for each in mine.values() if each.verdict == verdict]
+            for name, verdict in (("holds", "holds"), ("fails", "does not hold"), ("undecided", "undecided"))
+        },
+        never=[claim for claim in CLAIMS if claim.key not in tested],
+        elsewhere=[claim for claim in CLAIMS if claim.key in tested and claim.key not in mine],
+        own=any(each.source.protocol == "paper" for each in told),
     )
-    ours = {each.claim.key for each in told if each.source.protocol != REPORT}
-    never = [claim for claim in CLAIMS if claim.key not in ours]
-    seen = {each.source.protocol for each in told}
-    own = "" if "paper" in seen else "the report's own protocol, which needs a GPU, has not been run here"
-    elsewhere = [claim for claim in CLAIMS if claim.key in ours and claim.key not in mine]
-    parts = [own] if own else []
-    parts += [f"tested by no run here: {_number(never)}"] if never else []
-    parts += [f"on other networks or data alone: {_number(elsewhere)}"] if elsewhere else []
-    left = "; ".join(parts) or "nothing that the report claims"
-    return (
-        f"<p><strong>What holds:</strong> on small networks, by {runs} runs of {escape(main)}, "
-        f"{len(holds)} of {len(CLAIMS)} claims hold.</p>{_listed('Which hold', holds)}"
-        f"<p><strong>What does not, or is open:</strong> {len(fails)} do not hold there, and {len(open_)} "
-        f"are undecided.</p>{_listed('Which do not hold', fails)}{_listed('Which are undecided', open_)}"
-        f"<p><strong>What nobody has checked yet:</strong> {left}.</p>"
-        f"{_listed('Which no run has tested', never)}{_listed('Which were tested elsewhere', elsewhere)}"
-    )
-
-
-def _number(claims: Sequence[Claim]) -> str:
-    return f"{len(claims)} claim{'' if len(claims) == 1 else 's'}"
-
-
-def _listed(summary: str, claims: Sequence[Claim]) -> str:
-    """Claims as links to their sections, folded away; nothing for none."""
-    links = (f'<li><a href="claims.html#claim-{x.key}">{escape(x.text)}</a></li>' for x in claims)
-    return f"<details><summary>{summary}</summary><ul>{''.join(links)}</ul></details>" if claims else ""
 
 
 def show(found: Sequence[Finding]) -> None:
     """Display every claim's verdict by every source that says anything, a column a source."""
-    data = figures.csv_link(scoreboard(found).to_csv(index=False), "verdicts.csv")
-    figures.emit({"text/html": f"{html(found)}<p>{data}</p>"}, raw=True)
+    data = display.csv_link(scoreboard(found).to_csv(index=False), "verdicts.csv")
+    display.show(html(found) + Markup("<p>{}</p>").format(data))
 
 
-def html(found: Sequence[Finding], page: str = "claims.html") -> str:
-    """`show`'s table; a claim links to its section of `page`, an effect to what is behind it there."""
+def html(found: Sequence[Finding]) -> Markup:
+    """`show`'s table; a claim links to its section of the page of claims, an effect to what is behind it
+    there."""
     decided = {place(each.source) for each in found if each.verdict != "not tested" and not each.why}
     every = list(dict.fromkeys(place(each.source) for each in found))
     sources = [name for name in every if name in decided]
     cells = {(each.claim.key, place(each.source)): each for each in found}
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in sources)
-    body = "".join(
-        f'<tr><th scope="row"><a href="{page}#claim-{claim.key}">{escape(claim.text)}</a></th>'
-        + "".join(_verdict(cells.get((claim.key, name)), page) for name in sources)
-        + "</tr>"
-        for claim in CLAIMS
-    )
     run = {each.source.protocol for each in found}
     silent = [f"{name} (too few runs)" for name in every if name not in decided]
     silent += [f"{name} (not run)" for name in PLACES if name not in run]
@@ -210,34 +183,37 @@ def html(found: Sequence[Finding], page: str = "claims.html") -> str:
         f"{100 * LEVEL:g} % interval over seeds, or the range of what is counted."
         + (f" Left out: {'; '.join(silent)}." if silent else "")
     )
-    table = (
-        '<table class="table scoreboard">'
-        f'<thead><tr><th scope="col">Claim</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+    table = display.render(
+        "scoreboard",
+        sources=sources,
+        rows=[(claim, [_verdict(cells.get((claim.key, name))) for name in sources]) for claim in CLAIMS],
     )
-    return tables.framed(table, caption, "labels-1", name="Verdicts on the claims")
+    return display.framed(table, caption, "labels-1", name="Verdicts on the claims")
 
 
-def _verdict(found: Finding | None, page: str) -> str:
+def _verdict(found: Finding | None) -> dict[str, Any]:
+    """What a cell of the scoreboard says."""
     if found is None or found.effect is None:
-        return f"<td>{signed('not tested')}</td>"
+        return {"verdict": signed("not tested"), "effect": ""}
     value, words, bounds = _parts(found.effect, found.claim.unit)
-    interval = f"<br>[{', '.join(bounds)}]" if bounds else ""
-    text = f"{value}{words}{interval}"
-    aside = "; ".join(filter(None, [_plain(found), found.why if bounds else ""]))
-    link = f'<a href="{page}#{_anchor(found)}">{text}</a>'
-    told = f"<br><small>{escape(aside)}</small>" if aside else ""
-    return f"<td><strong>{signed(found.verdict)}</strong><br><small>{link}</small>{told}</td>"
+    return {
+        "verdict": signed(found.verdict),
+        "effect": f"{value}{words}",
+        "interval": f"[{', '.join(bounds)}]" if bounds else "",
+        "anchor": _anchor(found),
+        "aside": "; ".join(filter(None, [_plain(found), found.why if bounds else ""])),
+    }
 
 
 def show_claim(key: str, found: Sequence[Finding]) -> None:
     """Display one claim: its text, the comparison, and by every source the verdict, its settings and runs.
 
-    Raises ValueError for a claim that is not there.
+    Raises ValueError for a claim that does not exist.
     """
-    figures.emit({"text/html": claim_html(key, found)}, raw=True)
+    display.show(claim_html(key, found))
 
 
-def claim_html(key: str, found: Sequence[Finding]) -> str:
+def claim_html(key: str, found: Sequence[Finding]) -> Markup:
     """`show_claim`'s page."""
     mine = [each for each in found if each.claim.key == key]
     if not mine:
@@ -245,29 +221,35 @@ def claim_html(key: str, found: Sequence[Finding]) -> str:
     claim = mine[0].claim
     tested = [each for each in mine if each.effect or each.cells]
     rest = [f"{place(each.source)} ({each.why})" for each in mine if each not in tested]
-    parts = [f"<p><strong>Claim.</strong> {escape(claim.text)}<br>Compared: {escape(claim.compared)}.</p>"]
-    parts += [_finding(claim, each) for each in tested]
-    parts += [f"<p>{signed('not tested')}: {escape('; '.join(rest))}.</p>"] if rest else []
-    return "".join(parts)
+    return display.render(
+        "claim",
+        claim=claim,
+        findings=[
+            {
+                "place": place(each.source),
+                "verdict": signed(each.verdict),
+                "rest": sentence(each).removeprefix(each.verdict),
+                "anchor": _anchor(each),
+                "table": _table(claim, each),
+                "printed": display.printed_link() if each.source.protocol == REPORT else "",
+            }
+            for each in tested
+        ],
+        untested=f"{signed('not tested')}: {'; '.join(rest)}." if rest else "",
+    )
 
 
-def _finding(claim: Claim, found: Finding) -> str:
-    rest = sentence(found).removeprefix(found.verdict)
-    text = f"{escape(place(found.source))}: <strong>{signed(found.verdict)}</strong>{escape(rest)}."
+def _table(claim: Claim, found: Finding) -> Markup:
+    """A claim's comparisons by one source, a row a setting."""
     table = pd.DataFrame([_row(claim, cell, found.source) for cell in found.cells])
     empty = [name for name in ("Printed in", "Remark") if name in table and (table[name] == "-").all()]
-    listing = tables.html(table.drop(columns=empty), f"{claim.text} A row a setting, {place(found.source)}.")
-    data = f"<p>Here are {tables.printed_link()}.</p>" if found.source.protocol == REPORT else ""
-    summary = f"<summary>Setting by setting: {escape(place(found.source))}</summary>"
-    # The anchor lies inside, so that a link to it unfolds the table.
-    return f'<p>{text}</p><details>{summary}<div id="{_anchor(found)}">{listing}{data}</div></details>'
+    text = f"{claim.text} A row a setting, {place(found.source)}."
+    return display.html(table.drop(columns=empty), text)
 
 
 def _anchor(found: Finding) -> str:
     source = found.source
-    return escape(
-        "-".join((found.claim.key, source.protocol, source.dataset, source.model)).replace(" ", "-")
-    )
+    return "-".join((found.claim.key, source.protocol, source.dataset, source.model)).replace(" ", "-")
 
 
 def _row(claim: Claim, cell: Cell, source: Source) -> dict[str, str]:
@@ -282,22 +264,22 @@ def _row(claim: Claim, cell: Cell, source: Source) -> dict[str, str]:
         "From": low,
         "To": high,
         "Seeds": cell.seeds or "-",
-        "Printed in": ", ".join(map(in_words, cell.runs)) if source.protocol == REPORT else "-",
+        "Printed in": ", ".join(map(names.table, cell.runs)) if source.protocol == REPORT else "-",
         "Remark": cell.note or "-",
     }
 
 
-def _side(text: str, runs: tuple[str, ...], source: Source) -> str:
-    """A figure, and below it a link to the record of each run behind it, by its seed."""
-    if source.protocol == REPORT or not runs:
+def _side(text: str, records: tuple[str, ...], source: Source) -> str:
+    """A number, and below it a link to the record of each run behind it, by its seed."""
+    if source.protocol == REPORT or not records:
         return text
-    links = " ".join(tables.seed_link(source.dataset, name) for name in runs)
-    return Markup(f'{escape(text)}<br><span class="links">{links}</span>')
+    links = (display.record_link(source.dataset, name, name.split("_")[-2:][0]) for name in records)
+    return Markup('{}<br><span class="links">{}</span>').format(text, Markup(" ").join(links))
 
 
 def glue(found: Sequence[Finding]) -> None:
     """Leave every verdict where the book's prose can quote it, under the names of `texts`."""
-    if not explorers.in_book():
+    if not display.in_book():
         return  # nothing but the book reads them
     from myst_nb import glue as leave
 

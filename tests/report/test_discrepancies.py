@@ -6,15 +6,15 @@ from statistics import mean, stdev
 import pandas as pd
 import pytest
 
-from book.report import checks, results
+from book.report import discrepancies, runs
 from report.sample import record
 from rigl.training import records
 
 
 def test_flops_that_differ() -> None:
-    found = checks.flops_that_differ()
-    rows = {(row["Data"], row["Method"], row["Masks"], row["Density"]): row for _, row in found.iterrows()}
-    small = rows["cifar10", "small-dense", "-", "0.1"]
+    found = discrepancies.flops_that_differ()
+    rows = {(row["Data"], row["Setting"], row["Density"]): row for _, row in found.iterrows()}
+    small = rows["CIFAR-10", "Small-dense", "0.1"]
     # 5, 10, 20 and 40 channels: two 3x3 convolutions a block, and the two shortcuts that are there.
     stem, first = 27 * 5, 9 * 5 * 10 + 9 * 10 * 10 + 5 * 10 + 4 * 9 * 10 * 10
     second = 9 * 10 * 20 + 9 * 20 * 20 + 10 * 20 + 4 * 9 * 20 * 20
@@ -22,62 +22,62 @@ def test_flops_that_differ() -> None:
     macs = 1024 * (stem + first) + 256 * second + 64 * third + 40 * 10
     assert small["Inference, by the rules"] == f"{macs / 157_730_048:.3f}"
     assert small["Inference, printed"] == "0.11"
-    assert ("cifar10", "rigl", "erk", "0.1") not in rows, "0.17 is what the rules give"
-    assert ("cifar10", "rigl, 2x", "erk", "0.1") in rows
+    assert ("CIFAR-10", "RigL (ERK)", "0.1") not in rows, "0.17 is what the rules give"
+    assert ("CIFAR-10", "RigL (ERK), 2x", "0.1") in rows
 
 
 def test_tables_that_differ() -> None:
-    (row,) = checks.tables_that_differ().to_dict("records")
-    assert (row["Method"], row["Masks"], row["Density"]) == ("rigl", "uniform", "0.2")
-    assert row["Accuracy, %"] == "92.6 (table2, table4); 92.9 (supplement-table2, table5)"
+    (row,) = discrepancies.tables_that_differ().to_dict("records")
+    assert (row["Setting"], row["Density"]) == ("RigL (uniform)", "0.2")
+    assert row["Accuracy, %"] == "92.6 (Table 2, Table 4); 92.9 (Table 2 of the supplement, Table 5)"
 
 
 def test_costs_that_contradict() -> None:
-    found = checks.costs_that_contradict()
-    cells = {(row["Data"], row["Method"], row["Density"]): row for _, row in found.iterrows()}
+    found = discrepancies.costs_that_contradict()
+    cells = {(row["Data"], row["Setting"], row["Density"]): row for _, row in found.iterrows()}
     assert set(cells) == {
-        ("cifar10", "snfs, 2x", "0.2"),
-        ("cifar100", "lottery", "0.1"),
-        ("cifar100", "lottery", "0.2"),
+        ("CIFAR-10", "SNFS (uniform), 2x", "0.2"),
+        ("CIFAR-100", "Lottery ticket", "0.1"),
+        ("CIFAR-100", "Lottery ticket", "0.2"),
     }
-    assert cells["cifar10", "snfs, 2x", "0.2"]["By other rows"] == "0.49"
-    assert cells["cifar100", "lottery", "0.1"]["By other rows"] == "0.47"
+    assert cells["CIFAR-10", "SNFS (uniform), 2x", "0.2"]["By other rows"] == "0.49"
+    assert cells["CIFAR-100", "Lottery ticket", "0.1"]["By other rows"] == "0.47"
 
 
 def test_a_collapsed_seed_gives_back_mean_and_spread() -> None:
-    usual, odd = checks.collapsed_seed(83.3, 15.33)
+    usual, odd = discrepancies.collapsed_seed(83.3, 15.33)
     assert mean([usual, usual, odd]) == pytest.approx(83.3)
     assert stdev([usual, usual, odd]) == pytest.approx(15.33)
     assert odd < usual
 
 
 def test_wall_times_are_flops_and_the_remarks_say_so() -> None:
-    assert checks.wall_times_that_are_flops() == (12, 12)
-    assert "Of the 12 wall times" in checks.remarks()
-    assert "83.3 ± 15.33" in checks.remarks()
+    assert discrepancies.wall_times_that_are_flops() == (12, 12)
+    assert "Of the 12 wall times" in discrepancies.remarks()
+    assert "83.3 ± 15.33" in discrepancies.remarks()
 
 
 @pytest.fixture
 def frame(tmp_path, monkeypatch) -> pd.DataFrame:
     monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
-    runs = [record(80.0, seed=0), record(82.0, seed=1), record(90.0, seed=2), record(50.0, density=0.2)]
-    runs += [record(81.0, seed=0, preset="google"), record(84.0, seed=1, preset="google")]
-    runs += [record(70.0, seed=0, preset="google", alpha=0.5), record(60.0, method="pruning")]
-    runs += [record(61.0, method="pruning", warmup_share=0.0)]
-    for run in runs:
+    made = [record(80.0, seed=0), record(82.0, seed=1), record(90.0, seed=2), record(50.0, density=0.2)]
+    made += [record(81.0, seed=0, preset="google"), record(84.0, seed=1, preset="google")]
+    made += [record(70.0, seed=0, preset="google", alpha=0.5), record(60.0, method="pruning")]
+    made += [record(61.0, method="pruning", warmup_share=0.0)]
+    for run in made:
         records.save(run, tmp_path / "results")
-    return results.runs()
+    return runs.load()
 
 
 def test_pairs_are_alike_in_all_else(frame: pd.DataFrame) -> None:
-    (row,) = checks.paired(frame, "preset", "repro2021", "google").to_dict("records")
+    (row,) = discrepancies.paired(frame, "preset", "repro2021", "google").to_dict("records")
     assert (row["first"], row["second"], row["change"], row["seeds"]) == (81.0, 82.5, 1.5, 2)
     assert row["std"] == pytest.approx(stdev([1.0, 2.0]))
-    pairs = checks.paired(frame, "preset", "repro2021", "google")
-    table = checks.readable_pairs(frame, pairs, "one", "other")
+    pairs = discrepancies.paired(frame, "preset", "repro2021", "google")
+    table = discrepancies.readable_pairs(frame, pairs, "one", "other")
     one, other = table.iloc[0][["one, %", "other, %"]]
     assert table.iloc[0].drop(["one, %", "other, %"]).tolist() == [
-        "rigl (erk), density 0.1", "lenet-300-100", "+1.50 ± 0.71", 2,
+        "RigL (ERK), density 0.1", "LeNet-300-100", "+1.50 ± 0.71", 2,
     ]  # fmt: skip
     assert (">81.00<" in one, ">82.50<" in other) == (True, True)
     for cell, preset in ((one, "repro2021"), (other, "google")):
@@ -86,9 +86,9 @@ def test_pairs_are_alike_in_all_else(frame: pd.DataFrame) -> None:
 
 
 def test_pairs_of_variants(frame: pd.DataFrame) -> None:
-    (row,) = checks.paired(frame, "variant", "warmup_share=0", "").to_dict("records")
+    (row,) = discrepancies.paired(frame, "variant", "warmup_share=0", "").to_dict("records")
     assert (row["method"], row["distribution"], row["change"]) == ("pruning", "-", -1.0)
-    assert checks.readable_pairs(frame, pd.DataFrame(), "a", "b").empty
+    assert discrepancies.readable_pairs(frame, pd.DataFrame(), "a", "b").empty
 
 
 def test_counted_against_the_closed_form(project) -> None:
@@ -97,24 +97,24 @@ def test_counted_against_the_closed_form(project) -> None:
         flops = run.flops.model_copy(update={"counted": counted, "training": 3 * 532_400 * 0.103})
         return run.model_copy(update={"flops": flops})
 
-    assert checks.counted_against_closed_form(results.runs()).empty
+    assert discrepancies.counted_against_closed_form(runs.load()).empty
     dense = 3 * 532_400
-    runs = [
+    made = [
         cost(0.1 * dense),
         cost(0.102 * dense, seed=1),
         cost(None, seed=2),
         cost(0.1 * dense, method="set"),
     ]
-    for run in runs:
+    for run in made:
         records.save(run, project / "results")
-    (row,) = checks.counted_against_closed_form(results.runs()).to_dict("records")
-    assert (row["Setting"], row["Closed form, x"]) == ("rigl (erk), density 0.1", "0.1030")
+    (row,) = discrepancies.counted_against_closed_form(runs.load()).to_dict("records")
+    assert (row["Setting"], row["Closed form, x"]) == ("RigL (ERK), density 0.1", "0.1030")
     assert ">0.1010<" in row["Counted, x"]
     assert set(re.findall(r"fashion-mnist/(.*?)\.json", row["Counted, x"])) == {
-        each.name for each in runs[:2]
+        each.name for each in made[:2]
     }
     assert row["Closed form is above by"] == "2.0 %"
 
 
 def test_figures_that_are_printed_twice_are_told() -> None:
-    assert "static at density 0.2, 2x, as 91.20 ± 0.16, the figures of 1x" in checks.remarks()
+    assert "Static at density 0.2, 2x, as 91.20 ± 0.16, the numbers of 1x" in discrepancies.remarks()

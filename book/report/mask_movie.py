@@ -1,24 +1,19 @@
-"""The moving picture: one layer's mask in a real run, update by update (`rigl.training.movie` made it).
-
-One data function, `frames`, feeds both forms: a page that needs no Python any more (`html`) and ipywidgets in
-a live kernel (`widget`).
-"""
+"""A movie of one layer's mask in a real run, update by update, from the masks in ``results/movie.json``."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from html import escape
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
-from book.report import explorers, figures, tables
-from rigl.training.project import root
+from book.report import display, figures, names
 
 CLASSES = {  # what the outputs stand for, where the layer shown is the last one
     "fashion-mnist": (
@@ -28,8 +23,6 @@ CLASSES = {  # what the outputs stand for, where the layer shown is the last one
 }
 CELL = 10  # units of the pictures' coordinates; a path's letters are relative to a cell's middle
 SECONDS_A_FRAME = 0.5
-GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(7.3rem,1fr));gap:.9rem 1.1rem"
-SQUARE = "display:block;width:100%;border:1px solid rgba(128,128,128,.4)"
 Film = Mapping[str, Any]
 
 
@@ -93,8 +86,8 @@ class Frame(TypedDict):
 
 
 def film(path: Path | None = None) -> Film:
-    """What ``python -m rigl.training.movie`` wrote."""
-    found: Film = json.loads((path or root() / "results" / "movie.json").read_text())
+    """The movie in `path`, the project's own unless said."""
+    found: Film = json.loads((path or display.folder() / "movie.json").read_text())
     return found
 
 
@@ -169,33 +162,6 @@ def outputs(film: Film) -> list[str]:
     return list(names) if len(names) == count else [f"output {number}" for number in range(count)]
 
 
-def picture(film: Film, frame: Frame) -> str:
-    """One frame as HTML: a square for each output unit, a mark in it for each of its weights."""
-    width = CELL * ceil(sqrt(film["shape"][1]))
-    idle = _path(IDLE, np.ones(film["shape"][1], bool))
-    squares = []
-    for name, active, paths in zip(outputs(film), frame["active"], frame["paths"], strict=True):
-        drawn = "".join(f'<path data-kind="{k}" {KINDS[k]["look"]} d="{paths[k]}"/>' for k in KINDS)
-        squares.append(
-            f'<div><div style="display:flex;justify-content:space-between"><span>{escape(name)}</span>'
-            f'<b>{active}</b></div><svg viewBox="0 0 {width} {width}" style="{SQUARE}">'
-            f'<path {IDLE["look"]} d="{idle}"/>{drawn}</svg></div>'
-        )
-    return f'<div role="img" aria-label="{escape(frame["text"])}" style="{GRID}">{"".join(squares)}</div>'
-
-
-def legend() -> str:
-    """What the marks mean, as HTML."""
-    marks = [
-        '<span style="white-space:nowrap"><svg viewBox="-5 -5 10 10" width="14" height="14" '
-        f'style="vertical-align:-2px" aria-hidden="true"><path {kind["look"]} '
-        f'd="{kind["path"](0, 0)}"/></svg> '
-        f"{kind['text']}</span>"
-        for kind in (*KINDS.values(), IDLE)
-    ]
-    return '<p style="display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.9rem 0">' + "".join(marks) + "</p>"
-
-
 def story(film: Film, found: list[Frame]) -> str:
     """What one sees in the whole film, and where it comes from, in sentences."""
     start, first, last = found[0], found[1], found[-1]
@@ -209,9 +175,9 @@ def story(film: Film, found: list[Frame]) -> str:
         f"{first['dropped']}, the last {last['dropped']}. Of the connections drawn at random "
         f"{last['first']} are active at the end, and the hidden units that are connected have gone from "
         f"{start['inputs']} to {last['inputs']}. "
-        f"Run {film['name']}: {config['method']}, {config['distribution']} masks at density "
-        f"{config['density']:g}, {config['model']} on {config['dataset']}, protocol “{config['protocol']}”, "
-        f"seed {config['seed']}, test accuracy {film['test_accuracy']:.2f} %; "
+        f"Run {film['name']}: {names.setting(config['method'], config['distribution'])} at density "
+        f"{config['density']:g}, {names.place(config['model'], config['dataset'])}, protocol "
+        f"“{config['protocol']}”, seed {config['seed']}, test accuracy {film['test_accuracy']:.2f} %; "
         f"filmed at commit {(origin['commit'] or 'unknown')[:8]}{changed}, {origin['device']}, "
         f"{origin['precision']}." + (" It ended bit for bit as that run's record did." if known else "")
     )
@@ -219,7 +185,7 @@ def story(film: Film, found: list[Frame]) -> str:
 
 def _record(film: Film) -> Path:
     """Where the record of the run that was filmed lies."""
-    return Path(root(), "results", film["config"]["dataset"], f"{film['name']}.json")
+    return display.folder() / str(film["config"]["dataset"]) / f"{film['name']}.json"
 
 
 def table(found: list[Frame]) -> pd.DataFrame:
@@ -232,54 +198,24 @@ def table(found: list[Frame]) -> pd.DataFrame:
     return pd.DataFrame([{name: frame[key] for key, name in columns.items()} for frame in found])  # type: ignore[literal-required]
 
 
-def html(film: Film) -> str:
-    """The film as a fragment of HTML that works by itself."""
-    found = frames(film)
-    data = [{"text": frame["text"], "active": frame["active"], "paths": frame["paths"]} for frame in found]
+def html(film: Film) -> Markup:
+    """The movie as HTML that works by itself."""
+    found, record = frames(film), _record(film)
     numbers = table(found)
-    place = film["config"]["dataset"], film["name"]
-    record = tables.record_link(*place, "The record.") if _record(film).exists() else ""
-    rows = tables.html(numbers, f"Every update of {film['layer']}, in weights.")
-    return f"""<div class="movie">
-<div class="explorer-controls">
-<label class="explorer-wide">Update
-<input name="update" type="range" min="0" max="{len(found) - 1}" value="0"></label>
-<span class="explorer-buttons">
-<button type="button" name="previous">Previous</button>
-<button type="button" name="next">Next</button>
-<button type="button" name="play" data-seconds="{SECONDS_A_FRAME}">Play</button>
-</span>
-</div>
-<p class="explorer-summary" aria-live="polite">{escape(found[0]["text"])}</p>
-<figure class="numbers">
-{picture(film, found[0])}
-{legend()}
-<figcaption>{escape(story(film, found))} {record}</figcaption>
-</figure>
-<details><summary>The same as a table</summary>{rows}
-<p>{figures.csv_link(numbers.to_csv(index=False), "movie.csv")}</p></details>
-{explorers.scripts(__file__, data)}
-</div>"""
-
-
-def widget(film: Film) -> Any:
-    """The film as an ipywidgets box; needs ipywidgets and a live kernel."""
-    import ipywidgets as ipw
-
-    found = frames(film)
-    update = ipw.IntSlider(min=0, max=len(found) - 1, description="Update")
-    play = ipw.Play(min=0, max=len(found) - 1, interval=int(1000 * SECONDS_A_FRAME))
-    ipw.jslink((play, "value"), (update, "value"))
-    text, view = ipw.HTML(), ipw.HTML()
-
-    def draw() -> None:
-        frame = found[update.value]
-        text.value, view.value = escape(frame["text"]), picture(film, frame)
-
-    explorers.live([update], draw)
-    return ipw.VBox([ipw.HBox([play, update]), text, view, ipw.HTML(legend())])
-
-
-def show() -> None:
-    """Display the film: in a page of the book the static form, in a live kernel the widgets."""
-    explorers.show(lambda: html(film()), lambda: widget(film()))
+    size = film["shape"][1]
+    return display.render(
+        "mask_movie",
+        first=found[0],
+        last=len(found) - 1,
+        seconds=SECONDS_A_FRAME,
+        width=CELL * ceil(sqrt(size)),
+        idle={"look": Markup(IDLE["look"]), "path": _path(IDLE, np.ones(size, bool))},
+        outputs=outputs(film),
+        kinds={name: Markup(kind["look"]) for name, kind in KINDS.items()},
+        legend=[(Markup(kind["look"]), kind["path"](0, 0), kind["text"]) for kind in (*KINDS.values(), IDLE)],
+        story=story(film, found),
+        record=display.record_link(record.parent.name, record.stem, "The record.") if record.exists() else "",
+        numbers=display.html(numbers, f"Every update of {film['layer']}, in weights."),
+        csv=display.csv_link(numbers.to_csv(index=False), "movie.csv"),
+        data=[{"text": frame["text"], "active": frame["active"], "paths": frame["paths"]} for frame in found],
+    )

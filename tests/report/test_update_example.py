@@ -7,10 +7,10 @@ from math import ceil
 import numpy as np
 import pytest
 
-from book.report import worked
+from book.report import update_example
 
-EXAMPLE = worked.example()
-TABLE = worked.stage_table(EXAMPLE)
+EXAMPLE = update_example.example()
+TABLE = update_example.stage_table(EXAMPLE)
 WEIGHT, MASK = np.array(EXAMPLE["weight"]), np.array(EXAMPLE["mask"], bool)
 
 
@@ -36,7 +36,9 @@ def test_stages_follow_the_rules(method: str, fraction: str) -> None:
     for index in candidates:
         assert float(grow["cells"][index]) == pytest.approx(score[index])
     for index in active - dropped:
-        assert float(after["cells"][index].replace(worked.MINUS, "-")) == pytest.approx(WEIGHT.ravel()[index])
+        assert float(after["cells"][index].replace(update_example.MINUS, "-")) == pytest.approx(
+            WEIGHT.ravel()[index]
+        )
     again = len(dropped & grown)
     assert (f"{again} had just been dropped" in grow["text"]) == (again > 0)
 
@@ -48,7 +50,7 @@ def test_methods_drop_alike_and_grow_apart() -> None:
 
 
 def test_page_holds_the_table_and_opens_drawn() -> None:
-    page = worked.html(EXAMPLE)
+    page = update_example.html(EXAMPLE)
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
     assert data["table"] == TABLE
     assert set(data["styles"]) == {
@@ -56,13 +58,3 @@ def test_page_holds_the_table_and_opens_drawn() -> None:
     }
     assert page.count("<td") == MASK.size
     assert TABLE["rigl"]["0.3"][0]["text"] in page
-
-
-def test_widgets_say_what_the_page_says() -> None:
-    pytest.importorskip("ipywidgets")
-    controls, text, view = worked.widget(EXAMPLE).children
-    method, fraction, stage = controls.children
-    method.value, fraction.value, stage.value = "set", "0.5", 2
-    shown = TABLE["set"]["0.5"][2]
-    assert text.value == shown["text"]
-    assert view.value == worked.matrix(shown, MASK.shape[1])

@@ -1,22 +1,20 @@
-"""The density explorer: which layer keeps how many weights, for a model, a distribution and a budget, which
-is a density or a share of the dense network's FLOPs.
+"""The density explorer: how many weights each layer keeps, for a model, a distribution and a budget, which is
+a density or a share of the dense network's FLOPs.
 
-One data function, `density_table`, feeds both forms: a page that needs no Python any more (`html`) and
-ipywidgets in a live kernel (`widget`).
+One data function, `density_table`, feeds both forms: HTML on a page and ipywidgets in a live kernel.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, TypedDict
 
 import pandas as pd
 import plotly.graph_objects as go
+from markupsafe import Markup, escape
 
-from book.report import explorers, figures
-from book.report.explorers import options
+from book.report import display, figures, names
 from rigl.sparsity.distributions import DISTRIBUTIONS, active_counts, layer_densities
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.shapes import Layer
@@ -77,7 +75,7 @@ def density_table(
 
 
 def _point(layers: Sequence[Layer], distribution: str, budget: str, value: float) -> Point:
-    asked = f"{distribution} at {UNITS[budget].format(value)}"
+    asked = f"{names.masks(distribution)} at {UNITS[budget].format(value)}"
     try:
         if budget == "density":
             shares = layer_densities(layers, value, distribution)
@@ -110,9 +108,9 @@ def flops_table(table: Mapping[str, Model], densities: Sequence[float]) -> pd.Da
     rows = []
     for name, model in table.items():
         for density in densities:
-            row: dict[str, Any] = {"Model": name, "Density": f"{density:g}"}
+            row: dict[str, Any] = {"Model": names.title(name), "Density": f"{density:g}"}
             for kind, points in model["points"].items():
-                row[kind] = next(
+                row[names.masks(kind)] = next(
                     f"{point['flops']:.3f}" for point in points["density"] if point["value"] == density
                 )
             rows.append(row)
@@ -141,35 +139,25 @@ def _start(model: Model) -> tuple[str, str, int]:
     return kind, START[1], min(range(len(grid)), key=lambda index: abs(grid[index] - START[2]))
 
 
-def html(table: Mapping[str, Model]) -> str:
-    """The explorer as a fragment of HTML that works by itself wherever plotly.js is loaded before it."""
-    model = next(iter(table.values()))
+def html(table: Mapping[str, Model]) -> Markup:
+    """The explorer as HTML that works by itself wherever plotly.js is loaded before it."""
+    name, model = next(iter(table.items()))
     kind, budget, at = _start(model)
     points = model["points"][kind][budget]
-    point = points[at]
-    data = {"models": table, "figure": json.loads(figure(model, point).to_json()), "config": figures.CONFIG}
-    return f"""<div class="explorer">
-<div class="explorer-controls">
-<label>Model <select name="model">{options(table, next(iter(table)))}</select></label>
-<label>Distribution <select name="distribution">{options(model["points"], kind)}</select></label>
-<label>Budget of <select name="budget">{options(BUDGETS, budget, BUDGETS.values())}</select></label>
-<label>at <input name="value" type="range" min="0" max="{len(points) - 1}" value="{at}">
-<output>{point["value"]:g}</output></label>
-<label><input name="log" type="checkbox"> logarithmic axis</label>
-</div>
-<p class="explorer-summary" aria-live="polite">{escape(point["text"])}</p>
-<div class="plotly-graph-div" role="img" aria-label="Density of each layer; the table has the numbers"></div>
-<details><summary>The same as a table</summary>
-<figure class="numbers labels-2">
-<div class="scroll" tabindex="0" role="region" aria-label="Density and cost of each layer">
-<table class="table">
-<thead><tr><th>Layer</th><th>Shape</th><th>Density</th><th>Active weights</th><th>Forward FLOPs</th></tr>
-</thead>
-<tbody></tbody></table>
-</div></figure>
-<p><a download="densities.csv">Data as csv</a></p></details>
-{explorers.scripts(__file__, data)}
-</div>"""
+    drawn = json.loads(figure(model, points[at]).to_json())
+    return display.render(
+        "density_explorer",
+        models=[(each, names.title(each)) for each in table],
+        model=name,
+        distributions=[(each, names.masks(each)) for each in model["points"]],
+        distribution=kind,
+        budgets=BUDGETS.items(),
+        budget=budget,
+        last=len(points) - 1,
+        at=at,
+        point=points[at],
+        data={"models": table, "figure": drawn, "config": figures.CONFIG},
+    )
 
 
 def widget(table: Mapping[str, Model]) -> Any:
@@ -179,22 +167,31 @@ def widget(table: Mapping[str, Model]) -> Any:
     first = next(iter(table.values()))
     kind, start, at = _start(first)
     grid = [point["value"] for point in first["points"][kind][start]]
-    model = ipw.Dropdown(options=list(table), description="Model")
-    distribution = ipw.Dropdown(options=list(first["points"]), value=kind, description="Distribution")
-    budget = ipw.Dropdown(options=[(text, name) for name, text in BUDGETS.items()], description="Budget of")
-    value = ipw.SelectionSlider(options=grid, value=grid[at], description="at")
+    choices = {
+        "Model": ipw.Dropdown(options=[(names.title(each), each) for each in table]),
+        "Distribution": ipw.Dropdown(options=[(names.masks(x), x) for x in first["points"]], value=kind),
+        "Budget of": ipw.Dropdown(options=[(text, name) for name, text in BUDGETS.items()]),
+        "at": ipw.SelectionSlider(options=grid, value=grid[at]),
+    }
     summary, plot = ipw.HTML(), ipw.Output()
 
-    def draw() -> None:
-        point = table[model.value]["points"][distribution.value][budget.value][grid.index(value.value)]
+    def draw(_: Any = None) -> None:
+        name, distribution, budget, value = (choice.value for choice in choices.values())
+        point = table[name]["points"][distribution][budget][grid.index(value)]
         summary.value = escape(point["text"])
-        explorers.redraw(plot, figure(table[model.value], point), point["text"])
+        data = figures.bundle(figure(table[name], point), point["text"])
+        plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
-    explorers.live((model, distribution, budget, value), draw)
-    return ipw.VBox([ipw.HBox([model, distribution, budget, value]), summary, plot])
+    for label, choice in choices.items():
+        choice.description = label
+        choice.observe(draw, names="value")
+    draw()
+    return ipw.VBox([ipw.HBox(list(choices.values())), summary, plot])
 
 
 def show(table: Mapping[str, Model]) -> None:
-    """Display the explorer of a `density_table`: in a page of the book the static form, in a live kernel the
-    widgets."""
-    explorers.show(lambda: html(table), lambda: widget(table))
+    """Display the explorer of a `density_table`: HTML in a page of the book, widgets in a live kernel."""
+    if display.in_book():
+        display.show(html(table))
+    else:
+        display.emit(widget(table))

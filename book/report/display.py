@@ -1,0 +1,172 @@
+"""What puts things on a page: HTML from `templates/`, tables, links, and the runs behind a number.
+
+An output is the same in a page of the book and in a live Jupyter, but for plotly figures (`figures.show`) and
+the density explorer, which is made of widgets where there is a kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from math import isnan
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from rigl.training.project import root
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.policies["json.dumps_kwargs"] = {}  # keep the order of keys
+
+
+def in_book() -> bool:
+    """Whether the book is being built, so that readers have no kernel."""
+    return bool(os.environ.get("RIGL_BOOK"))
+
+
+def folder(name: str = "results") -> Path:
+    """The project's folder called `name`."""
+    return root() / name
+
+
+def render(template: str, **values: Any) -> Markup:
+    """The template ``templates/TEMPLATE.html`` with `values`, which are escaped unless they are `Markup`."""
+    return Markup(TEMPLATES.get_template(f"{template}.html").render(values))
+
+
+def emit(output: Any, *, raw: bool = False) -> None:
+    """Display something in a notebook; `raw` for a ``{mimetype: content}``."""
+    from IPython.display import display
+
+    display(output, raw=raw)  # type: ignore[no-untyped-call]
+
+
+def show(page: str) -> None:
+    """Display HTML."""
+    emit({"text/html": str(page)}, raw=True)
+
+
+def show_text(markdown: str) -> None:
+    """Display computed sentences."""
+    emit({"text/markdown": markdown, "text/plain": markdown}, raw=True)
+
+
+def show_heading(text: str) -> None:
+    """Display a heading within a page's section."""
+    emit({"text/html": str(Markup("<h3>{}</h3>").format(text)), "text/plain": text}, raw=True)
+
+
+def show_table(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: str = "") -> None:
+    """Display a table as `html` makes it, or say that there are no runs yet."""
+    empty = Markup("<p><em>Nothing yet. {}</em></p>").format(caption)
+    show(html(table, caption, origin, kind) if len(table) else empty)
+
+
+def html(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: str = "") -> Markup:
+    """A table above its caption, in a frame that scrolls; cells are escaped unless they are `Markup`.
+
+    origin  a link to what all its numbers come from
+    kind    a class of ``book.css``: ``"labels-N"`` where the first N columns are words, which is found out
+    unless
+            said, or ``"words"`` where all are
+    """
+    words = [not table[name].astype(str).str.match(r"[-+]?\d|-$").all() for name in table.columns[:3]]
+    labels = words.index(False) if False in words else len(words)
+    return framed(plain(table), caption, kind or f"labels-{labels}", origin=origin)
+
+
+def framed(table: str, caption: str, kind: str, *, name: str = "", origin: Markup | None = None) -> Markup:
+    """A table that is HTML already, framed as in `html`; a screen reader calls it `name`, or else its
+    caption."""
+    return render(
+        "framed", table=Markup(table), caption=caption, kind=kind, name=name or caption, origin=origin
+    )
+
+
+def plain(table: pd.DataFrame) -> Markup:
+    """A table as HTML and no more, on one line a row; cells are escaped unless they are `Markup`."""
+    safe = table.map(lambda cell: escape("-" if cell is None or cell != cell else cell))
+    if isinstance(table.columns, pd.MultiIndex):
+        safe.columns = pd.MultiIndex.from_tuples([tuple(map(escape, name)) for name in table.columns])
+    else:
+        safe.columns = pd.Index([escape(name) for name in table.columns])
+    with pd.option_context("display.max_colwidth", None):
+        return Markup(safe.to_html(index=False, border=0, classes="table", escape=False, justify="left"))
+
+
+def accuracy(mean: float, std: float = float("nan")) -> str:
+    """Mean and sample standard deviation in percent; one run has no deviation, none no mean."""
+    if isnan(mean):
+        return "-"
+    return f"{mean:.2f}" if isnan(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def link(path: str, text: str, spoken: str = "") -> Markup:
+    """A link to a file of ``results/``, which lies beside the notebooks and beside their pages; a screen
+    reader says `spoken`, or else `text`."""
+    label = Markup(' aria-label="{}"').format(spoken) if spoken else ""
+    return Markup('<a href="../results/{}"{}>{}</a>').format(path, label, text)
+
+
+def record_link(dataset: str, name: str, text: str = "") -> Markup:
+    """A link to a record under `text`, or else under the last part of its name, its run's id."""
+    return link(f"{dataset}/{name}.json", text or name.rpartition("_")[2], spoken=name if text else "")
+
+
+def printed_link() -> Markup:
+    """A link to the report's own figures."""
+    return link("published.json", "the report's figures as data")
+
+
+def csv_link(data: str, name: str) -> Markup:
+    """A link that saves `data` under `name`."""
+    address = f"data:text/csv;charset=utf-8,{quote(data)}"
+    return Markup('<a download="{}" href="{}">Data as csv</a>').format(name, address)
+
+
+def commit(run: Mapping[str, Any] | pd.Series) -> str:
+    """The commit of a run or a benchmark, short, and whether the code had been changed since."""
+    name = run["commit"][:8] if isinstance(run["commit"], str) else "unknown"
+    return name + (" (changed)" if run["clean"] in (False,) else "")
+
+
+def opened(shown: str, label: str, place: str, content: str) -> Markup:
+    """`shown` as a button that opens `content` under the heading `label`, on one line; `place` sets it apart
+    from every other button of the page."""
+    target = re.sub(r"\s+", "-", place)
+    page = render("opened", shown=shown, label=label, target=target, content=Markup(content))
+    # On one line: pandas keeps a cell's line breaks as text.
+    return Markup("").join(line.strip() for line in page.splitlines())
+
+
+def runs_behind(shown: str, label: str, place: str, found: pd.DataFrame) -> Markup:
+    """`shown` as a button that opens the runs `found`: a link to the record, seed, accuracy, time, device and
+    commit of each."""
+    lines = [
+        {
+            "Record": record_link(run["dataset"], run["name"]),
+            "Seed": run["seed"],
+            "Accuracy, %": "diverged" if pd.isna(run["test_accuracy"]) else f"{run['test_accuracy']:.2f}",
+            "Minutes": f"{run['wall_seconds'] / 60:.1f}",
+            "Device": f"{run['device']}, {run['precision']}",
+            "Commit": commit(run),
+        }
+        for _, run in found.sort_values("seed").iterrows()
+    ]
+    return opened(shown, label, place, plain(pd.DataFrame(lines)))
+
+
+def named(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """The rows of `frame` that are the records called `names`."""
+    return frame[frame["name"].isin(list(names))]

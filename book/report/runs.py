@@ -1,0 +1,155 @@
+"""What the pages are made of: the runs' records and the report's own numbers, each loaded once into a frame.
+
+Whatever the book needs of `rigl.campaign` is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from book.report import display
+from rigl.campaign import experiments
+from rigl.campaign.studies import Settings, Study, Trial, studies
+from rigl.sparsity.distributions import DISTRIBUTIONS
+from rigl.training import records
+from rigl.training.config import FLOAT32, RunConfig
+from rigl.training.records import Record
+
+__all__ = ["Settings", "Study", "Trial", "experiments", "load", "published", "settings", "studies", "usual"]
+SEEDS = 3  # behind every mean of the report's tables
+KEYS = ["protocol", "dataset", "model", "method", "distribution", "multiplier", "preset", "variant", "size"]
+
+
+def load(folder: Path | None = None, *, searched: bool = False) -> pd.DataFrame:
+    """The records in `folder`, or in the project's, a row each: the columns of `records.tabulate`, and
+
+    alpha, delta_t, ...  every other knob of the run's config; `budget` is its budget of forward FLOPs
+    variant              what the run changed of its protocol, as ``"alpha=0.5"``, and its precision where
+    that
+                         is not `usual_precision`, so that no mean mixes two settings
+    searched             whether only a hyperparameter study has the run; such runs are left out unless asked
+    for record               the whole record
+
+    Runs whose layer densities another run found have ``"as LABEL"`` for a distribution, so that seeds share a
+    setting. Raises RecordError for a damaged file.
+    """
+    place = folder or display.folder()
+    trials = {run for study in studies(place) for trial in study.trials for run in trial.runs}
+    found = [
+        (path, record, record.name in trials and bool(record.config.changes("preset")))
+        for path, record in records.records(place)
+    ]
+    found = [each for each in found if searched or not each[2]]
+    frame = records.tabulate((path, record) for path, record, _ in found)
+    labels = {record.name: record.config.label for _, record, _ in found}
+    made = [_extra(record, labels) | {"searched": alone} for _, record, alone in found]
+    extra = pd.DataFrame(made, columns=[*_extra(None, {}), "searched"], index=frame.index)
+    return frame.drop(columns="distribution").join(extra).astype({"variant": object, "searched": bool})
+
+
+def _extra(record: Record | None, labels: dict[str, str]) -> dict[str, Any]:
+    """The columns that `load` adds for a record; those of None name them."""
+    knobs = [
+        knob for knob in RunConfig.model_fields if knob not in (*records.COLUMNS, "distribution", "flops")
+    ]
+    if record is None:
+        return dict.fromkeys(["distribution", *knobs, "budget", "variant", "record"])
+    config, distribution = record.config, record.config.distribution_name
+    changed = [config.changes("preset", "precision")]
+    if record.provenance.precision != usual_precision(config.protocol):
+        changed.append(f"precision={record.provenance.precision}")
+    if distribution not in (None, *DISTRIBUTIONS):
+        changed.append("densities given")
+        if label := labels.get(str(config.distribution)):
+            distribution = f"as {label}"
+    return {
+        "distribution": distribution,
+        **{knob: getattr(config, knob) for knob in knobs},
+        "budget": config.flops,
+        "variant": ", ".join(filter(None, changed)),
+        "record": record,
+    }
+
+
+def usual_precision(protocol: str) -> str:
+    """What a protocol's runs compute in unless told otherwise: bf16 is what a GPU has."""
+    return "float32" if protocol in FLOAT32 else "bf16"
+
+
+def usual(frame: pd.DataFrame, *variants: str) -> pd.DataFrame:
+    """The runs that change nothing but what the report's tables name: method, masks, density and length; also
+    those of `variants`, such as ``"densities given"``."""
+    return frame[frame["variant"].isin(["", *variants]) & frame["preset"].eq("repro2021")]
+
+
+def budgeted(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs that have a budget of FLOPs and are otherwise usual."""
+    return frame[
+        frame["variant"].str.fullmatch(r"flops=[\d.e-]+").fillna(False).astype(bool)
+        & frame["preset"].eq("repro2021")
+    ]
+
+
+def settings(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each setting: runs that differ by seed alone.
+
+    `mean` and `std` (n - 1; missing for one run) are of the test accuracy in percent over the `seeds`
+    finished runs, and `diverged` counts the others; `density`, `train_flops` and `test_flops` are means,
+    FLOPs relative to dense; `accuracies`, `costs` (training FLOPs), `names` and `records` have an entry a
+    run, by seed; `validation` is the mean validation accuracy in percent.
+    """
+    rows = frame.sort_values("seed", kind="stable").assign(
+        size=frame["density"].where(~frame["variant"].str.startswith("flops=").astype(bool)),
+        accuracy=pd.to_numeric(frame["test_accuracy"]),
+        validated=pd.to_numeric(frame["validation_accuracy"]),
+        diverged=frame["status"].eq("diverged"),
+    )
+    return rows.groupby(KEYS, dropna=False, as_index=False).agg(
+        density=("density", "first"),
+        mean=("accuracy", "mean"),
+        std=("accuracy", "std"),
+        seeds=("accuracy", "count"),
+        diverged=("diverged", "sum"),
+        train_flops=("train_flops", "mean"),
+        test_flops=("test_flops", "mean"),
+        validation=("validated", "mean"),
+        accuracies=("accuracy", tuple),
+        costs=("train_flops", tuple),
+        names=("name", tuple),
+        records=("record", tuple),
+    )
+
+
+def convolutional(record: Record) -> bool:
+    """Whether weights are used at several positions, so that FLOPs and weights part ways."""
+    return any(len(layer.shape) > 2 for layer in record.layers)
+
+
+def published(**equal: Any) -> pd.DataFrame:
+    """The rows of all the report's tables, under the names that runs have here.
+
+    Accuracy and its standard deviation over three seeds are in percent, FLOPs and wall times relative to
+    dense; what a table does not give is missing. `equal` keeps the rows whose columns have these values, e.g.
+    ``published(table="table2", method="rigl")``. Raises ValueError for an unknown column.
+    """
+    tables = json.loads((display.folder() / "published.json").read_text())["tables"]
+    frame = pd.DataFrame([{"table": name, **row} for name, table in tables.items() for row in table["rows"]])
+    for column, value in equal.items():
+        if column not in frame:
+            raise ValueError(f"{column!r} is not a column: choose from {', '.join(map(str, frame))}")
+        frame = frame[frame[column] == value]
+    return frame.reset_index(drop=True)
+
+
+def train(names: Sequence[str], *, seeds: Sequence[int], **options: Any) -> list[str]:
+    """Train what the tables `names` lack, and say what came of it; `options` are those of
+    `experiments.rows`."""
+    from rigl.campaign import runner  # torch, which a page that only shows does without
+
+    outcome = runner.run(experiments.runs(names, seeds=seeds, **options), results=display.folder())
+    return outcome.lines()

@@ -1,0 +1,31 @@
+"""Tables as HTML: escaped, and aligned by what stands in them."""
+
+import pandas as pd
+
+from book.report import display
+
+
+def test_html_is_escaped() -> None:
+    evil = "<script>alert(1)</script>"
+    page = display.html(pd.DataFrame({evil: [evil]}), f'{evil}"')
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") == 4
+
+
+def test_leading_words_are_told_from_numbers() -> None:
+    table = pd.DataFrame({"Method": ["rigl", "set"], "Masks": ["erk", "-"], "Accuracy": ["-1.5 ± 2", "-"]})
+    assert 'class="numbers labels-2"' in display.html(table, "")
+    assert 'class="numbers labels-1"' in display.html(table[["Method", "Accuracy"]], "")
+    assert 'class="numbers labels-0"' in display.html(table[["Accuracy"]], "")
+    assert 'class="numbers labels-2"' in display.html(table[["Method", "Masks"]], "")
+
+
+def test_text_is_escaped_wherever_it_stands() -> None:
+    evil = '<i>"'
+    made = [
+        display.link(evil, evil, evil),
+        display.opened(evil, evil, evil, display.plain(pd.DataFrame({"a": [evil]}))),
+        display.csv_link(evil, evil),
+    ]
+    assert all("<i>" not in page and '<i>"' not in page for page in made)
+    assert all("\n" not in page for page in made)
