@@ -143,7 +143,9 @@ def in_short(found: Sequence[Finding]) -> Markup:
     ours = [each for each in told if each.source.protocol != REPORT]
     if not ours:
         return Markup("<p>No claim has been tested here yet: there are no runs that could.</p>")
-    main = Counter(place(each.source) for each in ours).most_common(1)[0][0]
+    # Of the source with the most verdicts: a single seed tests a claim and decides nothing.
+    decided = [each for each in ours if each.verdict != "undecided"] or ours
+    main = Counter(place(each.source) for each in decided).most_common(1)[0][0]
     mine = {each.claim.key: each for each in ours if place(each.source) == main}
     tested = {each.claim.key for each in ours}
     return display.render(
