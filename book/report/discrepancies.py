@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from book.report import display, names
 from book.report.runs import published, usual
-from book.report.statistics import apart, in_words, sample
+from book.report.statistics import in_words, sample
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.shapes import Layer, narrowed
@@ -312,8 +312,6 @@ def steps_table(frame: pd.DataFrame, steps: Steps) -> pd.DataFrame:
     for model, density, found in _complete(frame, steps):
         for (method, masks, words), runs in zip(steps, found, strict=True):
             label = f"{words}: {names.method(method)}, {model}, density {density:g}"
-            values = sample(words, runs["test_accuracy"].astype(float).tolist())
-            shown = display.accuracy(values.mean, values.std)
             rows.append(
                 {
                     "Training": words,
@@ -321,8 +319,8 @@ def steps_table(frame: pd.DataFrame, steps: Steps) -> pd.DataFrame:
                     "Masks": names.masks(masks) if masks else "-",
                     "Model": model,
                     "Density": f"{density:g}",
-                    "Accuracy, %": display.runs_behind(shown, label, f"step-{label}", runs),
-                    "Seeds": values.n,
+                    "Accuracy, %": display.accuracy_of(runs, label, f"step-{label}"),
+                    "Seeds": len(runs),
                 }
             )
     return pd.DataFrame(rows)
@@ -338,9 +336,8 @@ def steps_verdict(frame: pd.DataFrame, steps: Steps) -> str:
         ]
         for one, other in PAIRS[steps]:
             a, b = samples[other], samples[one]
-            told = in_words(apart(a, b)) if min(a.n, b.n) > 1 else "a single seed"
             what = f"{model}, density {density:g}, {a.name} against {b.name}"
-            lines.append(f"- {what}: {a.mean - b.mean:+.2f} points, {told}.")
+            lines.append(f"- {what}: {in_words(a, b)}.")
     return "\n".join(lines) or "Too few runs yet to say."
 
 

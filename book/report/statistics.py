@@ -106,10 +106,16 @@ def clear(effect: Effect) -> bool:
     return not effect.low <= 0 <= effect.high
 
 
-def in_words(effect: Effect) -> str:
-    """What a difference of accuracies, in points, says, and its interval."""
+def in_words(a: Sample, b: Sample) -> str:
+    """How far `a` is from `b` in accuracy, and whether that counts: ``"+0.31 points, 3 seeds, 95 % interval
+    +0.10 to +0.52: better"``."""
+    points = f"{a.mean - b.mean:+.2f} points"
+    if min(a.n, b.n) < 2:
+        return f"{points}, on a single seed, which decides nothing"
+    effect = apart(a, b)
     words = "better" if effect.value > 0 else "worse"
-    return f"{interval(effect)}: {words if clear(effect) else 'not told apart'}"
+    told = words if clear(effect) else "not told apart"
+    return f"{points}, {min(a.n, b.n)} seeds, {interval(effect)}: {told}"
 
 
 def interval(effect: Effect) -> str:

@@ -236,8 +236,7 @@ def ours(row: Row, place: str) -> Markup:
     if row.runs.empty:
         content = Markup("<p>No run yet. To make one:</p><pre>{}</pre>").format(command(row.config))
         return display.opened("not run", label, place, content)
-    shown = display.accuracy(row.mean, row.std) if len(row.accuracies) else "diverged"
-    return display.runs_behind(shown, label, place, row.runs)
+    return display.accuracy_of(row.runs, label, place)
 
 
 def command(config: RunConfig) -> str:

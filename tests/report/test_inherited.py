@@ -58,7 +58,7 @@ def test_steps_over_the_seeds_that_all_have(saved) -> None:
 
 def test_differences_follow_the_runs(saved) -> None:
     text = discrepancies.steps_verdict(saved(**STEPS), discrepancies.TICKET)
-    found = re.findall(r"([-+]\d+\.\d\d) points, 95 % interval .*?: (better|worse|not told)", text)
+    found = re.findall(r"([-+]\d+\.\d\d) points, 2 seeds, 95 % interval .*?: (better|worse|not told)", text)
     assert [float(value) for value, _ in found] == [2.0, 1.0, 1.0, 2.0]
     assert {word for _, word in found} == {"better"}
 
