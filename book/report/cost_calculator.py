@@ -68,7 +68,7 @@ class Table(TypedDict):
 
 class Cost(TypedDict):
     """FLOPs of a training step, times how much longer training is, and of a forward pass, both relative to
-    dense; None where nothing says. `dense` is FLOPs a sample of a dense forward pass."""
+    dense; None where no run tells. `dense` is FLOPs a sample of a dense forward pass."""
 
     training: float | None
     inference: float | None
@@ -221,7 +221,7 @@ def rows(found: Cost) -> list[tuple[str, str, str, str]]:
 
 
 def html(found: Table) -> Markup:
-    """The calculator as HTML that works by itself."""
+    """The calculator as standalone HTML."""
     first, (method, masks, density) = next(iter(found["models"])), START
     now = cost(found, first, method, masks, density)
     data = {

@@ -78,7 +78,7 @@ class Frame(TypedDict):
 
 
 def film(path: Path | None = None) -> Film:
-    """The movie in `path`, the project's own unless said."""
+    """The movie in `path`, the project's own by default."""
     found: Film = json.loads((path or display.folder() / "movie.json").read_text())
     return found
 
@@ -191,7 +191,7 @@ def table(found: list[Frame]) -> pd.DataFrame:
 
 
 def html(film: Film) -> Markup:
-    """The movie as HTML that works by itself."""
+    """The movie as standalone HTML."""
     found, record = frames(film), _record(film)
     numbers = table(found)
     size = film["shape"][1]

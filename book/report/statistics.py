@@ -51,7 +51,7 @@ class Effect:
 @dataclass(frozen=True)
 class Region:
     """The effects for which a claim is true: those between `low` and `high`. Where the interval lies below
-    `least`, or above `high`, it is false; `least` is `low` unless said."""
+    `least`, or above `high`, it is false; `least` defaults to `low`."""
 
     low: float = -inf
     high: float = inf
@@ -159,7 +159,7 @@ def pool(effects: Sequence[Effect]) -> Effect:
     weights = [each / sum(raw) for each in raw]
     pairs = list(zip(weights, known, strict=True))
     terms = tuple((weight * w, x) for weight, each in pairs for w, x in each.source)
-    # An offset, where a setting is held against a constant, is what its terms do not explain.
+    # An offset, where a setting is compared with a constant, is what its terms do not explain.
     offset = sum(weight * (sum(w * x.mean for w, x in each.source) - each.value) for weight, each in pairs)
     return welch(terms, offset)
 

@@ -40,7 +40,7 @@ def _title(study: Study) -> str:
 
 
 def trials(study: Study) -> pd.DataFrame:
-    """Every trial that is over, a row each, in the order in which they began."""
+    """Every finished trial, a row each, in the order of their start."""
     best = study.best
     rows = [
         {
