@@ -95,7 +95,9 @@ display.show_table(
 
 # %% tags=["remove-input"]
 display.show_table(
-    cost.captured(first), f"Images a second of dense training on {cost.name(first)}, as ratios.", cost.origin(first)
+    cost.captured(first),
+    f"Images a second of dense training on {cost.name(first)}, as ratios.",
+    cost.origin(first),
 )
 
 # %% [markdown]
