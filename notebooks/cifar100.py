@@ -18,8 +18,8 @@
 # own protocol, `tenth` the same in a tenth of the epochs; both need a GPU. `laptop` is a WRN-10-2 on images mean-pooled
 # to 16 x 16 for 20 epochs, on one processor core, with this data set's own schedule and label smoothing.
 #
-# A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
-# nothing has been run it gives the command that would.
+# Each of our numbers is a button that opens the runs behind it: seed, device, commit and a link to the record. Where
+# there are no runs yet, it shows the command that makes one.
 
 # %% tags=["remove-cell"]
 from book.report import figures, pages
@@ -28,8 +28,8 @@ before = set(globals())
 
 # %% tags=["parameters", "remove-input"]
 protocol: str = "paper"  # paper, tenth or laptop: what the page opens with, and what run trains
-seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
-run: bool = False  # whether to train what is missing, through the campaign, before showing it
+seeds: str = None  # separated by commas; None shows all there are and trains 0,1,2
+run: bool = False  # whether to train the missing runs before showing the page
 
 # %% tags=["remove-cell"]
 page = pages.configure(globals(), before, "table3 figure2", datasets=("cifar100",))

@@ -257,7 +257,7 @@ verdicts.show_claim("densities-more-extreme", found)
 
 # %% [markdown]
 # (claim-reinit-hurts)=
-# ### Starting anew from the masks found
+# ### Restarting from the masks found
 #
 # Table 5: the masks that redistribution ends with, given to fresh weights, do worse than the run that found them.
 

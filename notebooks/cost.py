@@ -14,11 +14,11 @@
 # %% [markdown]
 # # Cost
 #
-# A sparse network promises fewer FLOPs. What a run takes in time is another matter: on today's hardware a masked
-# weight is multiplied like any other, so a sparse step takes as long as a dense one, and what counts is that masking
-# adds next to nothing to it, and that the step itself is close to what the machine can do. This page says how close,
-# from the records that `python -m benchmarks` leaves: every ratio is measured within one run, variants taking turns,
-# and stands with its quartiles. FLOPs come first.
+# A sparse network promises fewer FLOPs. What a run takes in time is another matter: today's hardware multiplies a masked
+# weight like any other, so a sparse step takes as long as a dense one. Two questions remain: how little masking adds to
+# a step, and how close the step is to what the machine can do. The answers come from the records of
+# `python -m benchmarks`: every ratio is measured within one run, variants taking turns, and given with its quartiles.
+# FLOPs come first.
 #
 # ## The FLOP rules
 #

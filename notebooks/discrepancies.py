@@ -137,16 +137,16 @@ display.show_text(discrepancies.remarks())
 # %% tags=["remove-input"]
 display.show_table(
     discrepancies.counted_against_closed_form(frame),
-    "Training FLOPs relative to dense, by the closed form and counted step by step: means over the runs at hand, but for "
-    "those from before steps were counted.",
+    "Training FLOPs relative to dense, by the closed form and counted step by step: means over all runs whose "
+    "steps were counted.",
 )
 
 # %% [markdown]
-# ## Where our runs come out otherwise
+# ## Where our runs disagree
 #
 # Under `laptop` networks and data are not the report's, so no accuracy of ours speaks against one of its own; orders
-# and distances can. The page [](laptop) counts the pairs of settings that come out the other way round, and
-# {doc}`claims` judges each claim. Two need a word: lottery tickets, and RigL begun once more from a mask that it has
+# and distances can. The page [](laptop) counts the pairs of settings that rank the other way round, and
+# {doc}`claims` judges each claim. Two need a closer look: lottery tickets, and RigL restarted from a mask that it
 # found. In the report's tables at density 0.1:
 
 # %% tags=["remove-input"]
@@ -154,9 +154,9 @@ display.show_text(discrepancies.steps_reported())
 
 # %% [markdown]
 # **Tickets.** The report's two data sets do not agree with each other: on one, tickets are behind RigL, on the other
-# ahead of pruning itself. To see what a ticket's accuracy comes from, vary one thing at a time: draw masks anew, at
-# random, but with the densities that pruning left each layer; and let RigL move them. Where that does not reach the ticket,
-# what is left to it is which weights it keeps, and what these were at first.
+# ahead of pruning itself. To see where a ticket's accuracy comes from, vary one thing at a time: draw random masks
+# with the layer densities that pruning found, then let RigL move them. Whatever gap to the ticket remains is due to
+# which weights it keeps, and to their first values.
 
 # %% tags=["remove-input"]
 display.show_table(
@@ -169,7 +169,7 @@ display.show_table(
 display.show_text(discrepancies.steps_verdict(laptop, discrepancies.TICKET))
 
 # %% [markdown]
-# **Begun once more.** By the report's figures the claim that this hurts:
+# **Restarted.** By the report's figures the claim that this hurts:
 # {glue:text}`../notebooks/claims.py::claim-reinit-hurts-report:s`. Here:
 # {glue:text}`../notebooks/claims.py::claim-reinit-hurts-laptop:s`. The report's runs end below a fixed random mask on
 # CIFAR-100, although RigL goes on moving the mask from wherever it begins. The code as published does not load the mask
@@ -179,7 +179,7 @@ display.show_text(discrepancies.steps_verdict(laptop, discrepancies.TICKET))
 # %% tags=["remove-input"]
 display.show_table(
     discrepancies.steps_table(laptop, discrepancies.AGAIN),
-    "From RigL to RigL begun once more: protocol “laptop”, Fashion-MNIST; mean ± sample standard deviation over the "
+    "From RigL to RigL restarted: protocol “laptop”, Fashion-MNIST; mean ± sample standard deviation over the "
     "seeds that all rows have.",
 )
 

@@ -20,8 +20,8 @@
 # accuracy against FLOPs, uniform masks ahead at equal cost. Here the same plot: every marker is a run that says its
 # name when pointed at.
 #
-# A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
-# nothing has been run it gives the command that would.
+# Each of our numbers is a button that opens the runs behind it: seed, device, commit and a link to the record. Where
+# there are no runs yet, it shows the command that makes one.
 
 # %% tags=["remove-cell"]
 from book.report import figures, pages
@@ -30,8 +30,8 @@ before = set(globals())
 
 # %% tags=["parameters", "remove-input"]
 protocol: str = "laptop"  # paper, tenth, laptop or smoke: what the page opens with, and what run trains
-seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
-run: bool = False  # whether to train what is missing, through the campaign, before showing it
+seeds: str = None  # separated by commas; None shows all there are and trains 0,1,2
+run: bool = False  # whether to train the missing runs before showing the page
 
 # %% tags=["remove-cell"]
 page = pages.configure(globals(), before, "figure4")
@@ -60,9 +60,9 @@ page.table("figure4")
 page.show(figures.at_equal_flops)
 
 # %% [markdown]
-# ## What becomes of the claims
+# ## Verdicts on the claims
 #
-# By our runs under `laptop`, and by the report's own figures, both judged as {doc}`claims` says.
+# By our runs under `laptop` and by the report's printed numbers, both judged as {doc}`claims` explains.
 #
-# - **ERK is better at equal numbers of weights.** Here: {glue:text}`../notebooks/claims.py::claim-erk-at-equal-parameters-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-erk-at-equal-parameters-report:s`.
-# - **Uniform masks are better at equal FLOPs.** Here: {glue:text}`../notebooks/claims.py::claim-uniform-at-equal-flops-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-uniform-at-equal-flops-report:s`.
+# - **ERK is better at equal numbers of weights.** Here: {glue:text}`../notebooks/claims.py::claim-erk-at-equal-parameters-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-erk-at-equal-parameters-report:s`.
+# - **Uniform masks are better at equal FLOPs.** Here: {glue:text}`../notebooks/claims.py::claim-uniform-at-equal-flops-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-uniform-at-equal-flops-report:s`.

@@ -20,8 +20,8 @@
 # Parzen estimator, $\alpha$ in [0.1, 0.6] and $\Delta T$ in 50, 100, ..., 1000, each judged by the validation accuracy
 # averaged over three seeds. It also varies the learning rate, with four pairs of the other two.
 #
-# A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
-# nothing has been run it gives the command that would.
+# Each of our numbers is a button that opens the runs behind it: seed, device, commit and a link to the record. Where
+# there are no runs yet, it shows the command that makes one.
 
 # %% tags=["remove-cell"]
 from book.report import figures, pages, studies
@@ -30,8 +30,8 @@ before = set(globals())
 
 # %% tags=["parameters", "remove-input"]
 protocol: str = "laptop"  # paper, tenth, laptop or smoke: what the page opens with, and what run trains
-seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
-run: bool = False  # whether to train what is missing, through the campaign, before showing it
+seeds: str = None  # separated by commas; None shows all there are and trains 0,1,2
+run: bool = False  # whether to train the missing runs before showing the page
 
 # %% tags=["remove-cell"]
 page = pages.configure(globals(), before, "table4 figure3")
@@ -61,17 +61,17 @@ page.show(figures.learning_rates)
 #
 # Every study in `results/studies`, whatever its protocol. `python -m rigl.campaign tune` does one, and so does
 # `notebooks/tune.ipynb`. The best of several trials owes part of its validation accuracy to luck, since that is what it
-# was picked by; it is held against the recommended setting in test accuracy, which played no part in the search. The
+# was picked by; it is compared with the recommended setting by test accuracy, which played no part in the search. The
 # map of each study's space is as in the study's supplement, with every trial marked; its colours between trials are
-# no more than interpolation.
+# interpolated.
 
 # %% tags=["remove-input"]
 studies.show()
 
 # %% [markdown]
-# ## What becomes of the claims
+# ## Verdicts on the claims
 #
-# By our runs under `laptop`, and by the report's own figures, both judged as {doc}`claims` says.
+# By our runs under `laptop` and by the report's printed numbers, both judged as {doc}`claims` explains.
 #
-# - **The recommended setting is as good as a tuned one.** Here: {glue:text}`../notebooks/claims.py::claim-reference-hyperparameters-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-reference-hyperparameters-report:s`.
-# - **One learning rate serves all densities.** Here: {glue:text}`../notebooks/claims.py::claim-one-learning-rate-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-one-learning-rate-report:s`.
+# - **The recommended setting is as good as a tuned one.** Here: {glue:text}`../notebooks/claims.py::claim-reference-hyperparameters-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-reference-hyperparameters-report:s`.
+# - **One learning rate serves all densities.** Here: {glue:text}`../notebooks/claims.py::claim-one-learning-rate-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-one-learning-rate-report:s`.

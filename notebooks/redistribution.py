@@ -16,11 +16,11 @@
 #
 # RigL never moves weights from one layer to another. SNFS {cite}`dettmers2019sparse` does: at each update, what was
 # dropped anywhere is shared out among layers by the mean size of their momentum. The study {cite}`sundar2021rigging` adds
-# that to RigL in two ways, by the gradients of active weights (`rigl-sg`) and by their momentum (`rigl-sm`), and trains anew
-# from the masks that came out of the latter (`rigl-reinit`).
+# that to RigL in two ways, by the gradients of active weights (`rigl-sg`) and by their momentum (`rigl-sm`), and trains again
+# from the masks that the latter found (`rigl-reinit`).
 #
-# A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
-# nothing has been run it gives the command that would.
+# Each of our numbers is a button that opens the runs behind it: seed, device, commit and a link to the record. Where
+# there are no runs yet, it shows the command that makes one.
 
 # %% tags=["remove-cell"]
 from book.report import figures, pages
@@ -29,8 +29,8 @@ before = set(globals())
 
 # %% tags=["parameters", "remove-input"]
 protocol: str = "laptop"  # paper, tenth, laptop or smoke: what the page opens with, and what run trains
-seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
-run: bool = False  # whether to train what is missing, through the campaign, before showing it
+seeds: str = None  # separated by commas; None shows all there are and trains 0,1,2
+run: bool = False  # whether to train the missing runs before showing the page
 
 # %% tags=["remove-cell"]
 page = pages.configure(globals(), before, "table5 figure5")
@@ -57,14 +57,14 @@ page.rank("table5")
 page.show(figures.redistribution)
 
 # %% [markdown]
-# ## What becomes of the claims
+# ## Verdicts on the claims
 #
-# By our runs under `laptop`, and by the report's own figures, both judged as {doc}`claims` says.
+# By our runs under `laptop` and by the report's printed numbers, both judged as {doc}`claims` explains.
 #
-# - **Redistribution lifts RigL from uniform masks.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-lifts-uniform-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-redistribution-lifts-uniform-report:s`.
-# - **It reaches RigL with ERK.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-reaches-erk-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-redistribution-reaches-erk-report:s`.
-# - **It does not help ERK.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-no-help-to-erk-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-redistribution-no-help-to-erk-report:s`.
-# - **It costs FLOPs.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-costs-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-redistribution-costs-report:s`.
-# - **Densities settle early.** Here: {glue:text}`../notebooks/claims.py::claim-densities-settle-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-densities-settle-report:s`.
-# - **They end beyond ERK.** Here: {glue:text}`../notebooks/claims.py::claim-densities-more-extreme-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-densities-more-extreme-report:s`.
-# - **Starting anew from the masks found is worse.** Here: {glue:text}`../notebooks/claims.py::claim-reinit-hurts-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-reinit-hurts-report:s`.
+# - **Redistribution lifts RigL from uniform masks.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-lifts-uniform-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-redistribution-lifts-uniform-report:s`.
+# - **It reaches RigL with ERK.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-reaches-erk-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-redistribution-reaches-erk-report:s`.
+# - **It does not help ERK.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-no-help-to-erk-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-redistribution-no-help-to-erk-report:s`.
+# - **It costs FLOPs.** Here: {glue:text}`../notebooks/claims.py::claim-redistribution-costs-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-redistribution-costs-report:s`.
+# - **Densities settle early.** Here: {glue:text}`../notebooks/claims.py::claim-densities-settle-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-densities-settle-report:s`.
+# - **They end beyond ERK.** Here: {glue:text}`../notebooks/claims.py::claim-densities-more-extreme-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-densities-more-extreme-report:s`.
+# - **Restarting from the masks found is worse.** Here: {glue:text}`../notebooks/claims.py::claim-reinit-hurts-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-reinit-hurts-report:s`.

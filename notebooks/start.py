@@ -26,8 +26,8 @@
 #
 # A network with two hidden layers learns to tell ten kinds of clothing apart from small grey pictures. Its last
 # layer could join each of 100 hidden units to each of the ten kinds; one connection in ten is active. Below is what
-# RigL did to that layer in a real run. Move the slider, or let it play; the line below it counts what an update drops
-# and grows, and on how many hidden units the connections gather.
+# RigL did to that layer in a real run. Move the slider, or let it play; the line below it counts the connections that
+# an update drops and grows, and the hidden units that are still connected.
 
 # %% tags=["remove-input"]
 from book.report import display, mask_movie, pages, runs, verdicts
@@ -59,26 +59,26 @@ verdicts.show(found)
 # ## How to read this book
 #
 # Every table and plot is computed from records of training runs when the book is built, and every record says which
-# code, settings, seed and device made it. A result that has no runs yet says so.
+# code, settings, seed and device made it. A result without runs says so.
 #
-# A **protocol** says how long and on what a run trains. `paper` is the report's own and wants a GPU, `tenth` is a
-# tenth of it, `laptop` is for small networks on processor cores, `smoke` for a first try. Figures of two protocols
-# never stand in one table, and what is not the report's protocol says so.
+# A **protocol** says how long and on what a run trains. `paper` is the report's own and needs a GPU, `tenth` is a
+# tenth of it, `laptop` is for small networks on CPU cores, `smoke` for a first try. A table never mixes two
+# protocols, and its caption says whether the protocol is the report's.
 #
 # - {doc}`method` explains the first masks, the updates and their schedule, each with something to try that needs
 #   nothing but the page; {doc}`cost` says what all this takes.
 # - {doc}`laptop`, {doc}`cifar10` and {doc}`cifar100` hold the report's main tables, in its figures and in ours.
 # - {doc}`hyperparameters`, {doc}`flops`, {doc}`budgets`, {doc}`redistribution` and {doc}`structured` each ask one
 #   question.
-# - {doc}`discrepancies` lists where the report, its code and the original code differ, {doc}`claims` what becomes of
+# - {doc}`discrepancies` lists where the report, its code and the original code differ; {doc}`claims` has the verdict on
 #   each claim.
 # - {doc}`../book/own-loop` shows how to train your own model sparsely, {doc}`../book/run` how to make any run of this
 #   book, on a laptop, a GPU or a cluster; {doc}`../book/api` lists the functions behind both.
 #
 # All methods of the report are there: beside dense, static, SET and RigL also SNFS {cite}`dettmers2019sparse`, gradual
 # pruning {cite}`zhu2017prune`, lottery tickets {cite}`frankle2019lottery` and RigL's variants. All pages work without
-# a network, also when they are opened as files. Explorers are moved by mouse or keyboard; in JupyterLab the same
-# notebooks show them as widgets.
+# a network, also when opened as files. The interactive parts take mouse and keyboard, on a page as in JupyterLab,
+# where the density explorer is made of widgets.
 #
 # ## How to run it
 #

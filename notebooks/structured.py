@@ -19,8 +19,8 @@
 # study's supplement {cite}`sundar2021rigging` compares that with a dense network that was narrow from the start
 # (`small-dense`).
 #
-# A figure of ours is a button: it opens the runs behind it, with seed, device, commit and a link to the record. Where
-# nothing has been run it gives the command that would.
+# Each of our numbers is a button that opens the runs behind it: seed, device, commit and a link to the record. Where
+# there are no runs yet, it shows the command that makes one.
 
 # %% tags=["remove-cell"]
 from book.report import cost, display, pages
@@ -29,8 +29,8 @@ before = set(globals())
 
 # %% tags=["parameters", "remove-input"]
 protocol: str = "laptop"  # paper, tenth, laptop or smoke: what the page opens with, and what run trains
-seeds: str = None  # by commas; None shows all that there are and trains 0,1,2
-run: bool = False  # whether to train what is missing, through the campaign, before showing it
+seeds: str = None  # separated by commas; None shows all there are and trains 0,1,2
+run: bool = False  # whether to train the missing runs before showing the page
 
 # %% tags=["remove-cell"]
 page = pages.configure(globals(), before, "supplement-table2")
@@ -65,8 +65,8 @@ display.show_table(
 )
 
 # %% [markdown]
-# ## What becomes of the claims
+# ## Verdicts on the claims
 #
-# By our runs under `laptop`, and by the report's own figures, both judged as {doc}`claims` says.
+# By our runs under `laptop` and by the report's printed numbers, both judged as {doc}`claims` explains.
 #
-# - **Structured RigL is no better than a small dense network.** Here: {glue:text}`../notebooks/claims.py::claim-structured-no-better-laptop:s`. The report's figures: {glue:text}`../notebooks/claims.py::claim-structured-no-better-report:s`.
+# - **Structured RigL is no better than a small dense network.** Here: {glue:text}`../notebooks/claims.py::claim-structured-no-better-laptop:s`. The report's numbers: {glue:text}`../notebooks/claims.py::claim-structured-no-better-report:s`.

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from book.report import display, figures, names
 from book.report.runs import budgeted, settings
-from book.report.statistics import Sample, apart, in_words
+from book.report.statistics import Sample, in_words
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.shapes import network_density
 from rigl.training.project import model_layers
@@ -56,7 +56,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     for _, row in _budgeted(frame).iterrows():
         setting, model = names.setting(row["method"], row["distribution"]), names.network(row["model"])
         label = f"{setting}, {row['budget']} of the FLOPs, {model}"
-        accuracy, found = display.accuracy(row["mean"], row["std"]), display.named(frame, row["names"])
+        found = display.named(frame, row["names"])
         rows.append(
             {
                 "Model": model,
@@ -64,7 +64,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
                 "FLOPs, x": row["budget"],
                 "Masks": names.masks(row["distribution"]),
                 "Weights, x": f"{row['density']:.4f}",
-                "Accuracy, %": display.runs_behind(accuracy, label, f"budget-{label}", found),
+                "Accuracy, %": display.accuracy_of(found, label, f"budget-{label}"),
                 "Seeds": row["seeds"],
             }
         )
@@ -79,18 +79,11 @@ def verdict(frame: pd.DataFrame) -> str:
         rows = {row["distribution"]: row for _, row in part.iterrows()}
         for other in ("erk", "uniform") if set(COMPARED) <= set(rows) else ():
             place = f"{names.network(str(model))}, {names.method(str(method))}, {budget} of the FLOPs"
-            found.append(f"- {place}: {_compare(rows['erk-flops'], rows[other])}")
+            pair = [Sample(name, *rows[name][["mean", "std", "seeds"]]) for name in ("erk-flops", other)]
+            found.append(
+                f"- {place}, {names.masks('erk-flops')} against {names.masks(other)}: {in_words(*pair)}."
+            )
     return "\n".join(found) or "Too few runs yet to say."
-
-
-def _compare(new: pd.Series, old: pd.Series) -> str:
-    """In words; a difference counts where Welch's interval over seeds leaves 0 out."""
-    difference = f"{new['mean'] - old['mean']:+.2f} points"
-    what = f"{names.masks(new['distribution'])} is {difference} from {names.masks(old['distribution'])}"
-    if min(new["seeds"], old["seeds"]) < 2:
-        return what + ", on a single seed, which decides nothing."
-    sides = (Sample(row["distribution"], row["mean"], row["std"], row["seeds"]) for row in (new, old))
-    return f"{what}, {min(new['seeds'], old['seeds'])} seeds, {in_words(apart(*sides))}."
 
 
 def _budgeted(frame: pd.DataFrame) -> pd.DataFrame:

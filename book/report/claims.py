@@ -280,7 +280,7 @@ CLAIMS = (
     ),
     Claim(
         "reinit-hurts",
-        "RigL started anew from the masks that RigL-SM ended with reaches a lower accuracy than RigL-SM did.",
+        "RigL restarted from the final masks of RigL-SM reaches a lower accuracy than RigL-SM.",
         "re-initialised RigL less the RigL-SM whose masks it starts from, at the same masks and density",
         WORSE,
         ("Re-initialised, %", "RigL-SM, %"),

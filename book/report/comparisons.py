@@ -1,4 +1,4 @@
-"""What each claim sets against what: cells from one source, each judged by the claim's region.
+"""What each claim compares: cells from one source, each judged by the claim's region.
 
 What layers' densities do while a network trains is counted, not sampled, so that there is no confidence
 interval: a claim about it holds where every run is as it says.
@@ -20,6 +20,7 @@ from book.report.evidence import (
     Setting,
     Source,
     compared,
+    counted,
     dearness,
     difference,
     reported,
@@ -110,7 +111,7 @@ def _interpolated(source: Source, region: Region) -> Iterable[Cell]:
         return sum(setting.costs) / len(setting.costs)
 
     usual = {"method": "rigl", "multiplier": 1}
-    # Dense is what uniform masks come to at density 1.
+    # Uniform masks at density 1 are the dense network.
     line = [*source.like(distribution="uniform", **usual), *source.like(method="dense", multiplier=1)]
     line = sorted((each for each in line if each.costs), key=cost)
     for erk in source.like(distribution="erk", **usual):
@@ -166,19 +167,16 @@ def collapses(source: Source, region: Region) -> Iterable[Cell]:
     for each in source.like(method="set"):
         if each.multiplier > 1 and each.density is not None and each.density <= SPARSE:
             tries = each.accuracy.n
-            effect = share(each.collapsed, tries)
             rigl = source.partner(each, method="rigl")
-            yield Cell(
-                where=each.where,
-                one=f"{each.collapsed} of {tries}",
-                other=f"{rigl.collapsed} of {rigl.accuracy.n}" if rigl else "-",
-                verdict=judge(effect, region) if tries > 1 else "undecided",
-                effect=effect,
-                seeds=str(tries),
-                note="" if tries > 1 else "fewer than two seeds",
-                one_runs=each.runs,
-                other_runs=rigl.runs if rigl else (),
+            other = f"{rigl.collapsed} of {rigl.accuracy.n}" if rigl else "-"
+            cell = counted(
+                each.where,
+                share(each.collapsed, tries),
+                region,
+                (f"{each.collapsed} of {tries}", other),
+                each,
             )
+            yield replace(cell, other_runs=rigl.runs if rigl else ())
 
 
 def original(source: Source, region: Region) -> Iterable[Cell]:
@@ -235,17 +233,8 @@ def _redistributed(
 def _cell(setting: Setting, region: Region, measure: Callable[[Record], float], what: str) -> Iterator[Cell]:
     if setting.records:
         effect = extent([measure(record) for record in setting.records])
-        few = len(setting.records) < 2
-        yield Cell(
-            where=setting.label,
-            one=f"{effect.value:.1f} ({effect.low:.1f} to {effect.high:.1f})",
-            other=what,
-            verdict="undecided" if few else judge(effect, region),
-            effect=effect,
-            seeds=str(len(setting.records)),
-            note="fewer than two seeds" if few else "",
-            one_runs=setting.runs,
-        )
+        shown = f"{effect.value:.1f} ({effect.low:.1f} to {effect.high:.1f})"
+        yield counted(setting.label, effect, region, (shown, what), setting)
 
 
 def _change(record: Record) -> float:

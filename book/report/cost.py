@@ -172,7 +172,7 @@ def structured(benchmark: Benchmark | None) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "Network": key.removesuffix(mark),
+                "Network": names.setting(*key.removesuffix(mark).lower().split(", ")),
                 "Training": _spread(ratio),
                 "Inference": _spread(ratios[key.replace("training", "inference")]),
             }

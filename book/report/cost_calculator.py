@@ -67,13 +67,12 @@ class Table(TypedDict):
 
 
 class Cost(TypedDict):
-    """FLOPs a sample of a training step, times how much longer training is, and of a forward pass; both also
-    relative to dense. None where nothing says."""
+    """FLOPs of a training step, times how much longer training is, and of a forward pass, both relative to
+    dense; None where no run tells. `dense` is FLOPs a sample of a dense forward pass."""
 
     training: float | None
     inference: float | None
-    training_ratio: float | None
-    inference_ratio: float | None
+    dense: float
     origin: str
     printed: tuple[str, str, str]  # training and inference, relative to dense, and the report's table
 
@@ -112,29 +111,21 @@ def cost(
 ) -> Cost:
     """What `method` costs on `model`. `distribution` and `density` are ignored where the method has none."""
     of = found["models"][model]
-    key = _key(method, distribution, density)
     entry = of["entries"].get(_place(method, distribution, density))
-    theirs = delta_t == USUAL or method not in UPDATED
-    printed = of["printed"].get(f"{key} {multiplier}", NOTHING) if theirs else NOTHING
-    if entry is None:
-        return {
-            "training": None,
-            "inference": None,
-            "training_ratio": None,
-            "inference_ratio": None,
-            "origin": MISSING,
-            "printed": printed,
-        }
-    sparse, dense = found["steps"][method][str(delta_t)]
-    step = multiplier * (sparse * entry["mean"] + dense + entry["source"])
-    return {
-        "training": step * of["dense"],
-        "inference": entry["final"] * of["dense"],
-        "training_ratio": step / 3,
-        "inference_ratio": entry["final"],
-        "origin": entry["origin"],
-        "printed": printed,
+    theirs = f"{_key(method, distribution, density)} {multiplier}"
+    asked = delta_t == USUAL or method not in UPDATED
+    made: Cost = {
+        "training": None,
+        "inference": None,
+        "dense": of["dense"],
+        "origin": MISSING,
+        "printed": of["printed"].get(theirs, NOTHING) if asked else NOTHING,
     }
+    if entry:
+        sparse, dense = found["steps"][method][str(delta_t)]
+        made["training"] = multiplier * (sparse * entry["mean"] + dense + entry["source"]) / 3
+        made["inference"], made["origin"] = entry["final"], entry["origin"]
+    return made
 
 
 def _key(method: str, distribution: str | None, density: float) -> str:
@@ -217,19 +208,20 @@ def _printed(name: str) -> dict[str, tuple[str, str, str]]:
 
 
 def rows(found: Cost) -> list[tuple[str, str, str, str]]:
-    """A cost in words: what, FLOPs a sample, relative to dense, and the report's figure for that; the page's
+    """A cost in words: what, FLOPs a sample, relative to dense, and the report's number for that; the page's
     script writes the same."""
-    return [
-        (name, "-" if flops is None else f"{flops:.3e}", "-" if ratio is None else f"{ratio:.4f}", theirs)
-        for name, flops, ratio, theirs in (
-            ("training", found["training"], found["training_ratio"], found["printed"][0]),
-            ("inference", found["inference"], found["inference_ratio"], found["printed"][1]),
-        )
-    ]
+    made = []
+    for name, ratio, passes, theirs in (
+        ("training", found["training"], 3, found["printed"][0]),
+        ("inference", found["inference"], 1, found["printed"][1]),
+    ):
+        shown = ("-", "-") if ratio is None else (f"{ratio * passes * found['dense']:.3e}", f"{ratio:.4f}")
+        made.append((name, *shown, theirs))
+    return made
 
 
 def html(found: Table) -> Markup:
-    """The calculator as HTML that works by itself."""
+    """The calculator as standalone HTML."""
     first, (method, masks, density) = next(iter(found["models"])), START
     now = cost(found, first, method, masks, density)
     data = {

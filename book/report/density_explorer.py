@@ -140,7 +140,7 @@ def _start(model: Model) -> tuple[str, str, int]:
 
 
 def html(table: Mapping[str, Model]) -> Markup:
-    """The explorer as HTML that works by itself wherever plotly.js is loaded before it."""
+    """The explorer as standalone HTML, on a page that loads plotly.js before it."""
     name, model = next(iter(table.items()))
     kind, budget, at = _start(model)
     points = model["points"][kind][budget]

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from book.report import display, names
 from book.report.runs import published, usual
-from book.report.statistics import apart, in_words, sample
+from book.report.statistics import in_words, sample
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.shapes import Layer, narrowed
@@ -66,16 +66,11 @@ def costs_that_contradict() -> pd.DataFrame:
     for table in ("table2", "table3"):
         frame = published(table=table)
         for _, row in frame.iterrows():
-            same = frame[
-                (frame["method"] == row["method"])
-                & _masks_of(frame).eq(_masks(row))
-                & (frame["density"] == row["density"])
-                & (frame["multiplier"] == 1)
-            ]
+            same = _alike(frame, row)
             if row["multiplier"] > 1 and len(same) and same["test_flops"].iloc[0] != row["test_flops"]:
                 rows.append(_contradiction(row, "inference", row["test_flops"], same["test_flops"].iloc[0]))
             if row["method"] == "lottery":
-                pruning = frame[(frame["method"] == "pruning") & (frame["density"] == row["density"])].iloc[0]
+                pruning = _alike(frame, row, method="pruning").iloc[0]
                 expected = pruning["train_flops"] + row["test_flops"]
                 if abs(expected - row["train_flops"]) > LAST_DIGIT:
                     rows.append(_contradiction(row, "training", row["train_flops"], expected))
@@ -95,16 +90,10 @@ def wall_times_that_are_flops() -> tuple[int, int]:
     frame = published(table="supplement-table2")
     frame = frame[frame["method"].isin(["rigl-struct", "small-dense"])]
     costs = published()
-    costs = costs[costs["table"].isin(["table2", "table3"]) & (costs["multiplier"] == 1)]
+    costs = costs[costs["table"].isin(["table2", "table3"])]
     equal = 0
     for _, row in frame.iterrows():
-        method = "rigl" if row["method"] == "rigl-struct" else row["method"]
-        other = costs[
-            (costs["method"] == method)
-            & (costs["dataset"] == row["dataset"])
-            & (costs["density"] == row["density"])
-            & _masks_of(costs).eq(_masks(row))
-        ]
+        other = _alike(costs, row, method="rigl" if row["method"] == "rigl-struct" else row["method"])
         equal += bool(len(other)) and float(other["train_flops"].iloc[0]) == float(row["wall_time"])
     return equal, len(frame)
 
@@ -148,13 +137,13 @@ def counted_against_closed_form(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def remarks() -> str:
-    """What the checks on single cells came to, in Markdown."""
+    """What the checks on single cells found, in Markdown."""
     row = published(table="table2", method="set", multiplier=2, density=0.1).iloc[0]
     usual, odd = collapsed_seed(row["accuracy"], row["std"])
     equal, compared = wall_times_that_are_flops()
     return (
         f"Table 2 prints {row['accuracy']:g} ± {row['std']:g} for SET trained twice as long at density 0.1. "
-        f"Three seeds of which two agree come to that when those two reach {usual:.1f} % and the third "
+        f"Three seeds of which two agree give that when those two reach {usual:.1f} % and the third "
         f"{odd:.1f} %, as if one run had collapsed.\n\nOf the {compared} wall times of small-dense and "
         f"RigL-struct in the supplement's Table 2, {equal} are the training FLOPs that Tables 2 and 3 print "
         "for small-dense and for RigL without structure at the same density and masks, as if they had not "
@@ -248,13 +237,12 @@ def _ratios(row: pd.Series, layers: Sequence[Layer]) -> tuple[float, float]:
     return training / (3 * dense), sparse / dense
 
 
-def _masks_of(frame: pd.DataFrame) -> pd.Series:
-    found: pd.Series = frame["distribution"].fillna("-")
+def _alike(frame: pd.DataFrame, row: pd.Series, **other: Any) -> pd.DataFrame:
+    """The published rows in `frame` of the setting of `row`, once as long as usual, but for `other`."""
+    wanted: dict[str, Any] = {**{key: row[key] for key in SETTING}, "multiplier": 1, **other}
+    same = [frame[key].eq(value) | (frame[key].isna() & pd.isna(value)) for key, value in wanted.items()]
+    found: pd.DataFrame = frame[pd.concat(same, axis=1).all(axis=1)]
     return found
-
-
-def _masks(row: pd.Series) -> str:
-    return row["distribution"] if isinstance(row["distribution"], str) else "-"
 
 
 def _setting(row: pd.Series) -> dict[str, str]:
@@ -282,7 +270,7 @@ def _contradiction(row: pd.Series, what: str, printed: float, expected: float) -
     }
 
 
-# From a usual run to one that begins with a mask that was found: method, masks, and both in words.
+# From a usual run to one that starts from a mask that another run found: method, masks, and both in words.
 Steps = tuple[tuple[str, str | None, str], ...]
 TICKET: Steps = (
     ("static", "erk", "random masks, ERK's densities"),
@@ -294,11 +282,11 @@ TICKET: Steps = (
 )
 AGAIN: Steps = (
     ("rigl", "uniform", "RigL from uniform densities"),
-    ("rigl", "as rigl-sm-uniform", "RigL from RigL-SM's densities, masks drawn anew"),
+    ("rigl", "as rigl-sm-uniform", "RigL from RigL-SM's densities, masks drawn again"),
     ("rigl-reinit", "uniform", "RigL from RigL-SM's mask"),
     ("rigl-sm", "uniform", "RigL-SM itself"),
 )
-# Which two of them are told apart in words, the second less the first.
+# Which two of them are compared, the second less the first.
 PAIRS = {
     TICKET: ((2, 4), (3, 4), (2, 3), (0, 1)),
     AGAIN: ((0, 1), (0, 2), (1, 2)),
@@ -312,8 +300,6 @@ def steps_table(frame: pd.DataFrame, steps: Steps) -> pd.DataFrame:
     for model, density, found in _complete(frame, steps):
         for (method, masks, words), runs in zip(steps, found, strict=True):
             label = f"{words}: {names.method(method)}, {model}, density {density:g}"
-            values = sample(words, runs["test_accuracy"].astype(float).tolist())
-            shown = display.accuracy(values.mean, values.std)
             rows.append(
                 {
                     "Training": words,
@@ -321,8 +307,8 @@ def steps_table(frame: pd.DataFrame, steps: Steps) -> pd.DataFrame:
                     "Masks": names.masks(masks) if masks else "-",
                     "Model": model,
                     "Density": f"{density:g}",
-                    "Accuracy, %": display.runs_behind(shown, label, f"step-{label}", runs),
-                    "Seeds": values.n,
+                    "Accuracy, %": display.accuracy_of(runs, label, f"step-{label}"),
+                    "Seeds": len(runs),
                 }
             )
     return pd.DataFrame(rows)
@@ -338,9 +324,8 @@ def steps_verdict(frame: pd.DataFrame, steps: Steps) -> str:
         ]
         for one, other in PAIRS[steps]:
             a, b = samples[other], samples[one]
-            told = in_words(apart(a, b)) if min(a.n, b.n) > 1 else "a single seed"
             what = f"{model}, density {density:g}, {a.name} against {b.name}"
-            lines.append(f"- {what}: {a.mean - b.mean:+.2f} points, {told}.")
+            lines.append(f"- {what}: {in_words(a, b)}.")
     return "\n".join(lines) or "Too few runs yet to say."
 
 

@@ -167,6 +167,13 @@ def runs_behind(shown: str, label: str, place: str, found: pd.DataFrame) -> Mark
     return opened(shown, label, place, plain(pd.DataFrame(lines)))
 
 
+def accuracy_of(found: pd.DataFrame, label: str, place: str) -> Markup:
+    """Mean and deviation of the test accuracy of `found`, as a button that opens these runs."""
+    values = found["test_accuracy"].astype(float).dropna()
+    shown = accuracy(values.mean(), values.std()) if len(values) else "diverged"
+    return runs_behind(shown, label, place, found)
+
+
 def named(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """The rows of `frame` that are the records called `names`."""
     return frame[frame["name"].isin(list(names))]

@@ -51,7 +51,7 @@ def path(values: list[float]) -> str:
 
 
 def html() -> Markup:
-    """The sliders and the curve as HTML that works by itself."""
+    """The sliders and the curve as standalone HTML."""
     table, alpha, end = curves(), ALPHAS.index(PLAN.alpha), ENDS.index(PLAN.t_end)
     start = table[alpha][end]
     return display.render(

@@ -29,8 +29,8 @@ class Setting:
     """Runs that differ in their seed alone.
 
     density   None under a budget of FLOPs, which `variant` then names
-    variant   what is not as the protocol makes it, as in `runs.load`; ``"tuned"`` for the best of a search
-    accuracy  test accuracy in percent; a run that diverged counts as guessing
+    variant   what the run changed of its protocol, as in `runs.load`; ``"tuned"`` for the best of a search
+    accuracy  test accuracy in percent; a diverged run counts as guessing
     costs     training FLOPs of each run, relative to dense
     """
 
@@ -49,7 +49,7 @@ class Setting:
 
     @property
     def where(self) -> str:
-        """What sets it apart, in words, but for its method."""
+        """Its masks, density, length and variant in words."""
         size = f"density {self.density:g}" if self.density is not None else ""
         longer = f"{self.multiplier}x" if self.multiplier > 1 else ""
         masks = names.masks(self.distribution) if self.distribution else ""
@@ -57,7 +57,7 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """Its method, and what sets it apart."""
+        """Its method, masks, density, length and variant in words."""
         return ", ".join(filter(None, [names.method(self.method), self.where]))
 
 
@@ -71,7 +71,7 @@ class Source:
     settings: tuple[Setting, ...] = field(repr=False)
 
     def like(self, **equal: Any) -> list[Setting]:
-        """The settings with these values, by distribution and density; the usual ones unless said."""
+        """The settings with these values, by distribution and density; the usual ones by default."""
         wanted = {"variant": "", **equal}
         found = [each for each in self.settings if all(getattr(each, k) == v for k, v in wanted.items())]
         return sorted(found, key=lambda each: (each.distribution or "", each.density or 0, each.where))
@@ -204,19 +204,38 @@ def dearness(source: Source, region: Region, one: dict[str, Any], other: dict[st
     for left in source.like(**one):
         right = source.partner(left, **other)
         if right and left.costs and right.costs:
-            effect = extent([a / b for a in left.costs for b in right.costs])
-            few = min(left.accuracy.n, right.accuracy.n) < 2
-            yield Cell(
-                where=left.where,
-                one=f"{sum(left.costs) / len(left.costs):.3f}",
-                other=f"{sum(right.costs) / len(right.costs):.3f}",
-                verdict="undecided" if few else judge(effect, region),
-                effect=effect,
-                seeds=f"{left.accuracy.n} against {right.accuracy.n}",
-                note="fewer than two seeds on a side" if few else "",
-                one_runs=left.runs,
-                other_runs=right.runs,
+            yield counted(
+                left.where,
+                extent([a / b for a in left.costs for b in right.costs]),
+                region,
+                (f"{sum(left.costs) / len(left.costs):.3f}", f"{sum(right.costs) / len(right.costs):.3f}"),
+                left,
+                right,
             )
+
+
+def counted(
+    where: str,
+    effect: Effect,
+    region: Region,
+    sides: tuple[str, str],
+    left: Setting,
+    right: Setting | None = None,
+) -> Cell:
+    """A cell of an effect that is counted over the runs of `left`, and of `right` where it has one."""
+    found = [left, right] if right else [left]
+    few = min(each.accuracy.n for each in found) < 2
+    return Cell(
+        where=where,
+        one=sides[0],
+        other=sides[1],
+        verdict="undecided" if few else judge(effect, region),
+        effect=effect,
+        seeds=" against ".join(str(each.accuracy.n) for each in found),
+        note=("fewer than two seeds on a side" if right else "fewer than two seeds") if few else "",
+        one_runs=left.runs,
+        other_runs=right.runs if right else (),
+    )
 
 
 def shown(found: Sample) -> str:

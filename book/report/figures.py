@@ -88,8 +88,8 @@ def caption(fig: go.Figure, text: str) -> Markup:
 
 
 def csv(fig: go.Figure) -> str:
-    """What a figure draws, a line a point: the series, x, y, and z where it has one, and what pointing at it
-    shows beyond these; a series that says nothing when pointed at only joins others and is left out."""
+    """What a figure draws, a line a point: the series, x, y, and z where it has one, and what its hover text
+    says shows beyond these; a series that says nothing when pointed at only joins others and is left out."""
     rows = []
     for trace in fig.data:
         if trace.hoverinfo == "skip":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import ceil, sqrt
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -26,41 +26,33 @@ SECONDS_A_FRAME = 0.5
 Film = Mapping[str, Any]
 
 
-class Kind(TypedDict):
-    """How weights of one kind are drawn: a path around (0, 0), its look, and what it means."""
+class Kind(NamedTuple):
+    """How weights of one kind are drawn: from where, relative to a cell's middle, the rest of the path, its
+    look, and what it means."""
 
-    path: Callable[[int, int], str]
+    dx: int
+    dy: int
+    rest: str
     look: str
     text: str
 
+    def path(self, x: int, y: int) -> str:
+        """The SVG path around a cell's middle."""
+        return f"M{x + self.dx} {y + self.dy}{self.rest}"
 
-KINDS: dict[str, Kind] = {
-    "kept": {
-        "path": lambda x, y: f"M{x - 3} {y - 3}h6v6h-6z",
-        "look": f'fill="{figures.GREY}"',
-        "text": "kept",
-    },
-    "dropped": {
-        "path": lambda x, y: f"M{x - 3} {y - 3}l6 6m0-6l-6 6",
-        "look": f'fill="none" stroke="{figures.VERMILION}" stroke-width="2"',
-        "text": "dropped",
-    },
-    "grown": {
-        "path": lambda x, y: f"M{x - 4} {y}a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
-        "look": f'fill="{figures.BLUE}"',
-        "text": "grown",
-    },
-    "regrown": {
-        "path": lambda x, y: f"M{x - 3} {y}a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
-        "look": f'fill="none" stroke="{figures.BLUE}" stroke-width="2"',
-        "text": "dropped, and grown again at once",
-    },
+
+BLUE = f'stroke="{figures.BLUE}" stroke-width="2"'
+RED = f'stroke="{figures.VERMILION}" stroke-width="2"'
+GREY = f'stroke="{figures.GREY}" stroke-opacity=".6" stroke-width="1.6" stroke-linecap="round"'
+KINDS = {
+    "kept": Kind(-3, -3, "h6v6h-6z", f'fill="{figures.GREY}"', "kept"),
+    "dropped": Kind(-3, -3, "l6 6m0-6l-6 6", f'fill="none" {RED}', "dropped"),
+    "grown": Kind(-4, 0, "a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", f'fill="{figures.BLUE}"', "grown"),
+    "regrown": Kind(
+        -3, 0, "a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", f'fill="none" {BLUE}', "dropped, and grown again at once"
+    ),
 }
-IDLE: Kind = {
-    "path": lambda x, y: f"M{x} {y}h0",
-    "look": f'stroke="{figures.GREY}" stroke-opacity=".6" stroke-width="1.6" stroke-linecap="round"',
-    "text": "inactive",
-}
+IDLE = Kind(0, 0, "h0", GREY, "inactive")
 
 
 class Frame(TypedDict):
@@ -86,7 +78,7 @@ class Frame(TypedDict):
 
 
 def film(path: Path | None = None) -> Film:
-    """The movie in `path`, the project's own unless said."""
+    """The movie in `path`, the project's own by default."""
     found: Film = json.loads((path or display.folder() / "movie.json").read_text())
     return found
 
@@ -153,7 +145,7 @@ def _path(kind: Kind, some: np.ndarray) -> str:
     """The weights of one output unit, wrapped into a square, as an SVG path."""
     side = ceil(sqrt(len(some)))
     places = [divmod(int(index), side) for index in np.flatnonzero(some)]
-    return "".join(kind["path"](CELL * x + CELL // 2, CELL * y + CELL // 2) for y, x in places)
+    return "".join(kind.path(CELL * x + CELL // 2, CELL * y + CELL // 2) for y, x in places)
 
 
 def outputs(film: Film) -> list[str]:
@@ -199,7 +191,7 @@ def table(found: list[Frame]) -> pd.DataFrame:
 
 
 def html(film: Film) -> Markup:
-    """The movie as HTML that works by itself."""
+    """The movie as standalone HTML."""
     found, record = frames(film), _record(film)
     numbers = table(found)
     size = film["shape"][1]
@@ -209,10 +201,10 @@ def html(film: Film) -> Markup:
         last=len(found) - 1,
         seconds=SECONDS_A_FRAME,
         width=CELL * ceil(sqrt(size)),
-        idle={"look": Markup(IDLE["look"]), "path": _path(IDLE, np.ones(size, bool))},
+        idle={"look": Markup(IDLE.look), "path": _path(IDLE, np.ones(size, bool))},
         outputs=outputs(film),
-        kinds={name: Markup(kind["look"]) for name, kind in KINDS.items()},
-        legend=[(Markup(kind["look"]), kind["path"](0, 0), kind["text"]) for kind in (*KINDS.values(), IDLE)],
+        kinds={name: Markup(kind.look) for name, kind in KINDS.items()},
+        legend=[(Markup(kind.look), kind.path(0, 0), kind.text) for kind in (*KINDS.values(), IDLE)],
         story=story(film, found),
         record=display.record_link(record.parent.name, record.stem, "The record.") if record.exists() else "",
         numbers=display.html(numbers, f"Every update of {film['layer']}, in weights."),

@@ -45,8 +45,8 @@ def of_python() -> pd.DataFrame:
 
 
 def by_protocol() -> pd.DataFrame:
-    """What each protocol fills in, a row a knob and a column a protocol and data set; the last row is what it
-    comes to in optimiser steps."""
+    """What each protocol fills in, a row a knob and a column a protocol and data set; the last row is the
+    number of optimiser steps."""
     columns = {}
     for name in PROTOCOLS:
         for dataset in DATASETS:

@@ -67,15 +67,13 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     for _, row in settings(frame).sort_values(["density", "distribution", "method"]).iterrows():
         setting, density = names.of(row), f"{row['density']:g}"
         label = f"{setting}, density {density}, protocol “{row['protocol']}”"
-        accuracy = display.accuracy(row["mean"], row["std"])
+        found = display.named(frame, row["names"])
         place = f"all-{row['names'][0]}"  # a run stands in one row
         rows.append(
             {
                 "Setting": setting,
                 "Density": density,
-                "Accuracy, %": display.runs_behind(
-                    accuracy, label, place, display.named(frame, row["names"])
-                ),
+                "Accuracy, %": display.accuracy_of(found, label, place),
                 "Seeds": str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
                 "Train FLOPs, x": f"{row['train_flops']:.3f}",
                 "Test FLOPs, x": f"{row['test_flops']:.3f}",

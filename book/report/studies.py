@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from book.report import display, figures, names, runs
 from book.report.runs import Study, Trial
-from book.report.statistics import apart, in_words, sample
+from book.report.statistics import in_words, sample
 from rigl.training.config import RunConfig
 
 HOVER = "trial %{customdata[0]}<br>alpha %{y:.3f}, Delta-T %{x}<br>%{customdata[1]}<extra></extra>"
@@ -38,7 +38,7 @@ def _title(study: Study) -> str:
 
 
 def trials(study: Study) -> pd.DataFrame:
-    """Every trial that is over, a row each, in the order in which they began."""
+    """Every finished trial, a row each, in the order of their start."""
     best = study.best
     rows = [
         {
@@ -85,11 +85,8 @@ def verdict(study: Study, frame: pd.DataFrame) -> str:
     )
     if pairs.empty:
         return f"{what}: no seed has both runs yet."
-    found_best, usual = (sample(name, pairs[name].tolist()) for name in ("best", "reference"))
-    found = f"{what}: {found_best.mean - usual.mean:+.2f} points of test accuracy"
-    if len(pairs) < 2:
-        return f"{found}, on a single seed, which decides nothing."
-    return f"{found}, {len(pairs)} seeds, {in_words(apart(found_best, usual))}."
+    tried, usual = (sample(name, pairs[name].tolist()) for name in ("best", "reference"))
+    return f"{what}: test accuracy {in_words(tried, usual)}."
 
 
 def space(study: Study) -> go.Figure:

@@ -70,7 +70,7 @@ class Row:
 
     @property
     def sample(self) -> Sample:
-        """What its seeds come to."""
+        """Mean and deviation over its seeds."""
         return sample(self.label, self.accuracies.tolist())
 
     @property
@@ -183,7 +183,8 @@ class Setup:
 
 
 def top(found: Sequence[Row], otherwise: Row) -> Row:
-    """The dense network that a table's rows are held against: its own, as in Table 1, or else `otherwise`."""
+    """The dense network that a table's rows are compared with: its own, as in Table 1, or else
+    `otherwise`."""
     return next((row for row in found if row.config.method == "dense"), otherwise)
 
 
@@ -236,8 +237,7 @@ def ours(row: Row, place: str) -> Markup:
     if row.runs.empty:
         content = Markup("<p>No run yet. To make one:</p><pre>{}</pre>").format(command(row.config))
         return display.opened("not run", label, place, content)
-    shown = display.accuracy(row.mean, row.std) if len(row.accuracies) else "diverged"
-    return display.runs_behind(shown, label, place, row.runs)
+    return display.accuracy_of(row.runs, label, place)
 
 
 def command(config: RunConfig) -> str:

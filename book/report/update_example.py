@@ -35,7 +35,7 @@ class Stage(TypedDict):
 
 
 def example(path: Path | None = None) -> Example:
-    """The example in `path`, the project's own unless said."""
+    """The example in `path`, the project's own by default."""
     found: Example = json.loads((path or display.folder() / "worked.json").read_text())
     return found
 
@@ -105,7 +105,7 @@ def _listed(values: np.ndarray) -> str:
 
 
 def html(example: Example) -> Markup:
-    """The example as HTML that works by itself."""
+    """The example as standalone HTML."""
     table = stage_table(example)
     method, fraction = START
     stages, columns = table[method][fraction], len(example["mask"][0])

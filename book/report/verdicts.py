@@ -1,4 +1,4 @@
-"""The claims' verdicts as pages show them: one table of all, each by itself, and text for prose."""
+"""The claims' verdicts as pages show them: a table of all, a section for each, and text for prose."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ def in_short(found: Sequence[Finding]) -> Markup:
     ours = [each for each in told if each.source.protocol != REPORT]
     if not ours:
         return Markup("<p>No claim has been tested here yet: there are no runs that could.</p>")
-    main = Counter(place(each.source) for each in ours).most_common(1)[0][0]
+    # Of the source with the most verdicts: a single seed tests a claim and decides nothing.
+    decided = [each for each in ours if each.verdict != "undecided"] or ours
+    main = Counter(place(each.source) for each in decided).most_common(1)[0][0]
     mine = {each.claim.key: each for each in ours if place(each.source) == main}
     tested = {each.claim.key for each in ours}
     return display.render(
@@ -288,24 +290,19 @@ def glue(found: Sequence[Finding]) -> None:
 
 
 def texts(found: Sequence[Finding]) -> dict[str, str]:
-    """Every verdict by name, those not tested too.
-
-    ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models in brief,
-    ``claim-KEY-PROTOCOL-DATASET-MODEL`` one, and ``verdict-...`` the verdict alone; the report's own figures
-    are protocol ``report``. ``report-spread`` is the median of the standard deviations that it prints."""
-    known = {
-        (each.claim.key, each.source.protocol, each.source.dataset, each.source.model): each for each in found
-    }
+    """Every verdict by name, those not tested too: ``claim-KEY-PROTOCOL`` has all of a protocol's data sets
+    and models in brief, in the order of the pages; the report's own numbers are protocol ``report``.
+    ``report-spread`` is the median of the standard deviations that it prints."""
     made = {"report-spread": f"{published()['std'].median():.2f}"}
     for claim in CLAIMS:
-        for protocol, usual in PLACES.items():
-            others = [key[2:] for key in known if key[:2] == (claim.key, protocol)]
-            name, parts = f"{claim.key}-{protocol.removeprefix('the ')}", []
-            for dataset, model in dict.fromkeys([*usual, *others]):
-                each = known.get((claim.key, protocol, dataset, model))
-                made[f"claim-{name}-{dataset}-{model}"] = sentence(each) if each else "not tested: not run"
-                made[f"verdict-{name}-{dataset}-{model}"] = each.verdict if each else "not tested"
-                if each and each.verdict != "not tested":
-                    parts.append(brief(each))
-            made[f"claim-{name}"] = "; ".join(parts) or "not tested"
+        for protocol, order in PLACES.items():
+            mine = [x for x in found if (x.claim.key, x.source.protocol) == (claim.key, protocol)]
+            mine.sort(key=lambda each: _position(each.source, order))
+            told = [brief(each) for each in mine if each.verdict != "not tested"]
+            made[f"claim-{claim.key}-{protocol.removeprefix('the ')}"] = "; ".join(told) or "not tested"
     return made
+
+
+def _position(source: Source, order: Sequence[tuple[str, str]]) -> int:
+    place = (source.dataset, source.model)
+    return order.index(place) if place in order else len(order)

@@ -46,9 +46,9 @@ def saved(tmp_path, monkeypatch):
 def test_verdict_follows_the_means(saved) -> None:
     frame = saved(erk_flops=(88.0, 88.2, 88.4), erk=(86.0, 86.1, 86.2), uniform=(88.1, 88.3, 88.5))
     against_erk, against_uniform = budgets.verdict(frame).splitlines()
-    assert "+2.10 points from ERK" in against_erk
+    assert "against ERK: +2.10 points" in against_erk
     assert against_erk.endswith("better.")
-    assert "-0.10 points from uniform" in against_uniform
+    assert "against uniform: -0.10 points" in against_uniform
     assert against_uniform.endswith("not told apart.")
     table = budgets.table(frame)
     assert table["Masks"].tolist() == ["ERK", "ERK-FLOPs", "uniform"]

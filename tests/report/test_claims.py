@@ -357,7 +357,6 @@ def test_every_claim_has_a_finding_a_section_and_texts_with_no_run_at_all(tmp_pa
     spreads = [row["std"] for table in printed for row in table["rows"] if row.get("std") is not None]
     assert texts["report-spread"] == f"{statistics.median(spreads):.2f}"
     assert texts["claim-rigl-beats-set-laptop"] == "not tested"
-    assert texts["verdict-rigl-beats-set-laptop-fashion-mnist-lenet-300-100"] == "not tested"
     assert texts["claim-rigl-beats-static-report"].startswith("holds for WRN-22-2 on CIFAR-10: +")
     with pytest.raises(ValueError, match="is no claim"):
         verdicts.show_claim("rigl-beats-all", found)

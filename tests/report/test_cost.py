@@ -42,9 +42,9 @@ def test_shares_of_the_limits(benchmark) -> None:
 
 def test_structured_networks(benchmark) -> None:
     assert list(cost.structured(benchmark)["Network"]) == [
-        "small-dense",
-        "RigL-struct, uniform",
-        "RigL-struct, erk",
+        "Small-dense",
+        "RigL-struct (uniform)",
+        "RigL-struct (ERK)",
     ]
 
 

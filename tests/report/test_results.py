@@ -43,7 +43,7 @@ def test_a_diverged_run_is_counted_and_not_averaged(project) -> None:
         records.save(run, project / "results")
     first, second = cells(runs.load())
     assert (first["Accuracy, %"], first["Seeds"]) == ("80.00", "1 (1 diverged)")
-    assert (second["Accuracy, %"], second["Seeds"]) == ("-", "0 (1 diverged)")
+    assert (second["Accuracy, %"], second["Seeds"]) == ("diverged", "0 (1 diverged)")
 
 
 def test_an_accuracy_opens_its_own_runs(project) -> None:

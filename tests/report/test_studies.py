@@ -89,19 +89,19 @@ def test_the_best_stands_against_the_reference_by_their_runs(tmp_path):
         (
             (88.0, 88.1),
             (87.0, 87.1),
-            "+1.00 points of test accuracy, 2 seeds, {} +0.70 to +1.30: better.",
+            "+1.00 points, 2 seeds, {} +0.70 to +1.30: better.",
         ),
         (
             (87.0, 87.1),
             (88.0, 88.1),
-            "-1.00 points of test accuracy, 2 seeds, {} -1.30 to -0.70: worse.",
+            "-1.00 points, 2 seeds, {} -1.30 to -0.70: worse.",
         ),
         (
             (88.0, 89.0),
             (87.0, 90.0),
-            "+0.00 points of test accuracy, 2 seeds, {} -13.27 to +13.27: not told apart.",
+            "+0.00 points, 2 seeds, {} -13.27 to +13.27: not told apart.",
         ),
-        ((88.0, 89.0), (87.0,), "+1.00 points of test accuracy, on a single seed, which decides nothing."),
+        ((88.0, 89.0), (87.0,), "+1.00 points, on a single seed, which decides nothing."),
         ((88.0, 89.0), (), "no seed has both runs yet."),
         ((88.0, 89.0), (None, 88.0), "on a single seed"),
     ],
