@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
-from benchmarks import compiled, lanes, limits, plain, steps, structured, verify, whole
-from benchmarks.table import table, verdicts
+from benchmarks import plain, steps, verify, whole
 from rigl.training import provenance, records
 from rigl.training.config import ConfigError
 from rigl.training.devices import device_name, isolated, resolve_device, resolve_precision, slug
 from rigl.training.engine import verdict_path, verified
 from rigl.training.project import root
+
+UNITS = {"seconds": "s", "bytes": "bytes"}
+Row = tuple[str, str, str]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,8 +56,39 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def table(found: dict[str, Any]) -> str:
+    """Ratios with their quartiles first, then what they were computed from."""
+    rows: list[Row] = [
+        (name, f"{r['median']:.3f}", f"{r['low']:.3f} to {r['high']:.3f}")
+        for name, r in found["ratios"].items()
+    ]
+    rows += [
+        (
+            f"{name}, a step" if "two runs" not in name else name,
+            f"{1000 * s['median']:.2f} ms",
+            f"{1000 * s['low']:.2f} to {1000 * s['high']:.2f}",
+        )
+        for name, s in found["seconds"].items()
+    ]
+    rows += [
+        (name, f"{r['median']:.3g}", f"{r['low']:.3g} to {r['high']:.3g}")
+        for name, r in found["rates"].items()
+    ]
+    rows += [(f"{name}, images a second", f"{n:.0f}", "") for name, n in found["images_per_second"].items()]
+    for key, value in found.items():
+        unit = UNITS.get(key.rpartition("_")[2])
+        if unit and isinstance(value, int | float):
+            rows.append((key.rpartition("_")[0].replace("_", " "), f"{value:,} {unit}", ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    head = f"{found['model']} at batch {found['batch']}, {found['device']}, {found['precision']}, "
+    return "\n".join(
+        [head + f"{found['threads']} threads, {found['engine']} steps, bound by {found['limit']}"]
+        + [f"{name:{widths[0]}}  {value:>{widths[1]}}  {spread}".rstrip() for name, value, spread in rows]
+    )
+
+
 def _described(device: torch.device) -> dict[str, Any]:
-    commit, clean = provenance.commit()
+    commit, clean = provenance.commit("benchmarks")
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
@@ -84,18 +117,18 @@ def _measured(device: torch.device, model: str, quick: bool, compile: bool) -> d
     parts = [
         steps.measure(device, **size),
         plain.measure(device, **size, steps=2 if quick else 4 if engine == "eager" else 100, engine=engine),
-        limits.measure(device, **size, steps=2 if quick else 50, engine=engine),
+        steps.limits(device, **size, steps=2 if quick else 50, engine=engine),
     ]
     if model != "resnet-50":
-        parts.append(structured.measure(device, **size))
+        parts.append(steps.structured(device, **size))
     if cuda or quick:  # an epoch of steps takes minutes on a CPU, and there is nothing to gain
         several = {**size, "rounds": 3 if cuda else 1, "steps": epoch}
         parts += [
             steps.engines(device, **several),
-            lanes.measure(device, **several, engine=engine),
+            steps.lanes(device, **several, engine=engine),
         ]
     if compile:
-        parts.append(compiled.measure(device, **size))
+        parts.append(whole.compiled(device, **size))
     if not quick:
         parts.append(whole.measure(device, engine))
         if not cuda:
@@ -113,7 +146,7 @@ def _verify(device: torch.device, found: dict[str, Any], quick: bool) -> int:
     found |= (
         verify.verify(device, steps=44, batch=8, model="lenet-300-100") if quick else verify.verify(device)
     )
-    print(verdicts(found))
+    print(verify.verdicts(found))
     if device.type == "cuda" and not quick:
         _keep(found, verdict_path(device))
     return 0 if found["passed"] else 1

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from benchmarks.subject import Subject
-from benchmarks.timing import Step, ratio, spread, times
+from benchmarks.timing import Step, Subject, ratio, spread, times
 from rigl.training.config import DATASETS
 from rigl.training.models import build
 

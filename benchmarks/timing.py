@@ -1,12 +1,22 @@
-"""Variants timed in turn, and the ratios of their times."""
+"""What is timed, and how: the paper's runs on images that no data set is needed for, variants in turn."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median, quantiles
+from typing import Any
 
 import torch
+from torch import Tensor
+
+from rigl.sparsity.methods import METHODS
+from rigl.training.augmentation import draw
+from rigl.training.config import DATASETS, RunConfig
+from rigl.training.data import Images
+from rigl.training.engine import choose
+from rigl.training.models.dropout import draw_from
+from rigl.training.run import Run, Start, build_run
 
 Step = Callable[[], object]
 Spread = dict[str, float]
@@ -41,3 +51,109 @@ def spread(values: Sequence[float]) -> Spread:
 def ratio(above: Sequence[float], below: Sequence[float]) -> Spread:
     """Of two variants, round by round."""
     return spread([a / b for a, b in zip(above, below, strict=True)])
+
+
+class Subject:
+    """A run whose every step begins at step 0, a batch `x`, `y` for it and `images` for an epoch of so many
+    `steps`."""
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        model: str,
+        batch: int,
+        method: str = "dense",
+        steps: int = 1,
+        engine: str = "eager",
+        precision: str = "auto",
+        protocol: str = "paper",
+    ) -> None:
+        self.run = prepared(config(model, batch, method, precision, protocol), device)
+        self.engine, self.steps = choose(self.run, name=engine), steps
+        self.images = noise(self.run.config, steps * batch, device)
+        self.x, self.y = self.engine.batch(self.images, draw(self.images.x[:batch], batch))
+        self.run.model.train()
+        self._draw()
+
+    def _draw(self) -> None:
+        """Let dropout draw as it does in a run, also where a step is not part of an epoch."""
+        draw_from(self.run.model, self.engine.noise)
+
+    def step(self) -> Tensor:
+        self.run.sparsifier.step_count = 0
+        return self.engine.step(self.x, self.y)
+
+    def epoch(self) -> None:
+        self.run.sparsifier.step_count = 0
+        with self.engine:
+            self.engine.epoch(self.images, 0)
+        self._draw()
+
+    @property
+    def whole(self) -> bool:
+        """Whether only an epoch shows what a step takes: captured steps are replayed in one."""
+        return self.engine.name == "captured"
+
+    @property
+    def timed(self) -> Step:
+        return self.epoch if self.whole else self.step
+
+    def per_step(self, seconds: Sequence[float]) -> list[float]:
+        """Seconds of `timed` as seconds a step."""
+        return [each / (self.steps if self.whole else 1) for each in seconds]
+
+
+def config(
+    model: str, batch: int, method: str = "dense", precision: str = "auto", protocol: str = "paper"
+) -> RunConfig:
+    """The paper's run of `model`, on images like CIFAR-10's, or CIFAR-100's for ResNet-50."""
+    dataset = "cifar100" if model == "resnet-50" else "cifar10"
+    knobs: dict[str, Any] = {"model": model, "method": method, "batch_size": batch, "precision": precision}
+    return RunConfig(protocol=protocol, dataset=dataset, **knobs)
+
+
+def noise(config: RunConfig, count: int, device: torch.device) -> Images:
+    """Random images like those of a run."""
+    channels, height, width = config.input_shape
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (count, height, width, channels), dtype=torch.uint8, generator=generator)
+    y = torch.randint(0, DATASETS[config.dataset].classes, (count,), generator=generator)
+    return Images(x, y).to(device)
+
+
+def start_of(config: RunConfig, device: torch.device) -> Start:
+    """What a run begins with: random masks where it takes over another's."""
+    if not METHODS[config.method].source:
+        return Start()
+    other = RunConfig(**{**config.model_dump(), "method": "static", "distribution": "erk"})
+    return Start(masks=build_run(other, device).sparsifier.masks)
+
+
+def prepared(config: RunConfig, device: torch.device) -> Run:
+    """A run whose optimiser has its state."""
+    run = build_run(config, device, start_of(config, device))
+    optimise(run)()
+    return run
+
+
+def optimise(run: Run, *, update: bool = False) -> Step:
+    """The optimiser's step and what masking adds to it, at an update or between two."""
+    # An update takes the gradients away: keep them for the next.
+    generator = torch.Generator(run.device).manual_seed(0)
+    kept = [(p, torch.empty_like(p.detach()).normal_(generator=generator)) for p in run.model.parameters()]
+    # Pruning's first update is the first one due after it begins.
+    due = next((s for s in range(run.config.total_steps) if _is_due(run, s)), 0) if update else 0
+
+    def one() -> None:
+        for parameter, gradient in kept:
+            parameter.grad = gradient
+        run.sparsifier.step_count = due
+        run.optimizer.step()
+
+    return one
+
+
+def _is_due(run: Run, step: int) -> bool:
+    run.sparsifier.step_count = step
+    return run.sparsifier.update_due

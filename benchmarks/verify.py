@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.subject import noise, start_of
+from benchmarks.timing import noise, start_of
 from rigl.sparsity.methods import METHODS
 from rigl.training.config import RunConfig
 from rigl.training.data import Images
@@ -38,6 +38,18 @@ def verify(
             rows.append(_compare(config, images, device))
     rows.append(_lanes(device, batch, model, steps))
     return {"steps": steps, "rows": rows, "passed": all(row["passed"] for row in rows)}
+
+
+def verdicts(found: dict[str, Any]) -> str:
+    """What `verify` found, a line a method and precision."""
+    lines = [
+        f"{row['method']:12} {row['precision']:8} {'agrees' if row['passed'] else 'DIFFERS'}: loss apart by "
+        f"{row['loss_gap']:.2g} (allowed {row['allowed_gap']:.2g}), {row['mask_positions_that_differ']} mask "
+        f"positions, {row['updates']} updates"
+        for row in found["rows"]
+    ]
+    verdict = "captured steps agree with eager ones" if found["passed"] else "captured steps stay off"
+    return "\n".join([*lines, f"{found['steps']} steps each on {found['device']}: {verdict}"])
 
 
 def _lanes(device: torch.device, batch: int, model: str, steps: int) -> dict[str, Any]:

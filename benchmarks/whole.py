@@ -1,7 +1,8 @@
-"""What only processes of their own can tell: whole runs, alone and side by side, loading and memory."""
+"""What only processes of their own can tell: whole runs, alone, side by side, compiled; loading; memory."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -9,8 +10,9 @@ import time
 from typing import Any
 
 import torch
+from torch._inductor import config as inductor
 
-from benchmarks.timing import ratio, spread
+from benchmarks.timing import Subject, ratio, spread, times
 from rigl.training import records
 from rigl.training.data import data_root
 
@@ -32,7 +34,7 @@ for seed in sys.argv[4:]:
 MEMORY = """
 import sys, time, torch
 from rigl.training import provenance
-from benchmarks.subject import config
+from benchmarks.timing import config
 from rigl.training.data import load
 from rigl.training.engine import choose
 from rigl.training.run import build_run
@@ -47,6 +49,15 @@ with choose(build_run(knobs, device), name=sys.argv[3]) as engine:
     engine.evaluate(dataset.test[:1000])
 print(seconds, provenance.peak_memory(device))
 """
+
+# One thread, as in a campaign, and in a process of its own: what ran before in one is not fair to either.
+COMPILED = """
+import json, sys, torch
+torch.set_num_threads(1)
+from benchmarks import whole
+print(json.dumps(whole.compare(torch.device(sys.argv[1]), int(sys.argv[2]), **whole.LAPTOP)))
+"""
+LAPTOP: dict[str, Any] = {"protocol": "laptop", "model": "wrn-10-2", "batch": 128}
 
 
 def measure(device: torch.device, engine: str) -> dict[str, Any]:
@@ -85,6 +96,35 @@ def side_by_side(rounds: int, epochs: int = 20) -> dict[str, Any]:
             )
         },
     }
+
+
+def compiled(device: torch.device, *, model: str, rounds: int, batch: int) -> dict[str, Any]:
+    """Dense steps through torch.compile against eager ones: of `model`, and on one thread of the ``laptop``
+    protocol's network, also over its whole run with the compilation."""
+    found = compare(device, rounds, model=model, batch=batch)
+    small = json.loads(_python(COMPILED, str(device), str(rounds)).splitlines()[-1])
+    eager, fast = small["eager"], small["compiled"]
+    steps = Subject(device, **LAPTOP).run.config.total_steps
+    whole = [one * steps / (two * steps + small["seconds"]) for one, two in zip(eager, fast, strict=True)]
+    name = f"{LAPTOP['model']} compiled against eager, one thread"
+    return {
+        "ratios": {
+            "compiled against eager, dense, images a second": ratio(found["eager"], found["compiled"]),
+            f"{name}, images a second": ratio(eager, fast),
+            f"{name}, a whole run with its compilation": spread(whole),
+        },
+        "compile_seconds": small["seconds"],
+    }
+
+
+def compare(device: torch.device, rounds: int, **size: Any) -> dict[str, Any]:
+    """Seconds a step by each engine, and those of the first compiled one."""
+    eager, fast = (Subject(device, engine=engine, **size) for engine in ("eager", "compiled"))
+    begin = time.perf_counter()
+    with inductor.patch(force_disable_caches=True):
+        float(fast.step())
+    seconds = time.perf_counter() - begin
+    return {**times({"eager": eager.step, "compiled": fast.step}, rounds, device), "seconds": seconds}
 
 
 def _together(parts: list[list[str]], threads: int, folder: str, epochs: int) -> float:

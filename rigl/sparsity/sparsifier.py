@@ -16,7 +16,7 @@ from rigl.sparsity.masks import random_mask
 from rigl.sparsity.methods import Method, method_named, preset_named
 from rigl.sparsity.schedules import drop_fraction, pruning_density
 from rigl.sparsity.shapes import Layer, first_conv
-from rigl.sparsity.updates import Move, Part, drop_and_grow, momentum_score, prune_to, score_of
+from rigl.sparsity.updates import MaskedWeight, MaskUpdate, drop_and_grow, momentum_score, prune_to, score_of
 
 
 class Sparsifier:
@@ -83,6 +83,7 @@ class Sparsifier:
         preset: str = "repro2021",
         seed: int = 0,
     ) -> None:
+        # Validation
         self.method = method_named(method)
         self.preset = preset_named(preset)
         for name, value in (("total_steps", total_steps), ("delta_t", delta_t)):
@@ -95,10 +96,10 @@ class Sparsifier:
             raise ValueError(
                 f"{self.method.name} starts from a finished {self.method.source} run: give its masks"
             )
-        if self.method.masked:
-            _check_optimizer(optimizer, self.method)
-        else:
+        if not self.method.masked:
             density, flops = 1.0, None
+        elif self.method.prunes and flops is not None:
+            raise ValueError(f"flops={flops}: pruning has no distribution to fit to it, only a density")
         self.optimizer = optimizer
         self.alpha, self.delta_t, self.seed = alpha, delta_t, seed
         self.prune_from, self.last_update_before = t_start * total_steps, t_end * total_steps
@@ -106,6 +107,46 @@ class Sparsifier:
         self.update_count = 0
         self._last_update = -1
 
+        # First masks
+        weights, layers = self._find(model, optimizer, input_shape, distribution)
+        if self.method.prunes:
+            self._final = self._pruning_target(layers, density)
+            self._last_prune = self._last_pruning(total_steps)
+        if self.method.grow is not None and self._first_update >= self.last_update_before:
+            warnings.warn(
+                f"delta_t={delta_t} leaves {self.method.name} no update before t_end={t_end} of "
+                f"total_steps={total_steps}: its masks stay as they are, so it should be smaller",
+                stacklevel=2,
+            )
+        if masks is None:
+            masks = self._first_masks(layers, density, distribution, flops)
+        else:
+            self._check_masks(masks, weights)
+
+        # Attaching
+        self._weights = weights if self.method.masked else {}
+        self.masks: dict[str, Tensor] = {}
+        self._float_masks: dict[str, Tensor] = {}
+        self._counted: dict[str, tuple[tuple[int, int], int]] = {}
+        for name, weight in self._weights.items():
+            mask = torch.empty_like(weight, dtype=torch.bool, requires_grad=False)
+            self.masks[name] = mask.copy_(masks[name])
+            self._float_masks[name] = mask.to(weight.dtype)
+            self._remember(name, int(mask.sum()))
+        self._clear()
+        self._attach()
+
+    def _find(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        input_shape: tuple[int, ...] | None,
+        distribution: str | Mapping[str, float],
+    ) -> tuple[dict[str, nn.Parameter], list[Layer]]:
+        """The weights that can be masked and their layers. Raises ValueError where there are none, for an
+        optimiser that the method cannot go by, and for another sparsifier over the same weights."""
+        if self.method.masked:
+            _check_optimizer(optimizer, self.method)
         trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
         found = [(name, module, weight) for name, module, weight in maskable(model) if id(weight) in trained]
         weights = {name: weight for name, _, weight in found}
@@ -114,37 +155,18 @@ class Sparsifier:
             raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
         _check_alone(optimizer, weights)
         transposed = {name for name, module, _ in found if isinstance(module, TRANSPOSED)}
-        self._still = self._dense_layers(layers, transposed, distribution)
-        self._weights: dict[str, nn.Parameter] = weights if self.method.masked else {}
-        self.masks: dict[str, Tensor] = {}
-        self._factors: dict[str, Tensor] = {}
-        self._counted: dict[str, tuple[tuple[int, int], int]] = {}
-        if self.method.prunes:
-            if flops is not None:
-                raise ValueError(f"flops={flops}: pruning has no distribution to fit to it, only a density")
-            self._final = self._pruning_target(layers, density)
-            self._last_prune = self._last_pruning(total_steps)
-        elif self.method.grow is not None and self._first_update >= self.last_update_before:
-            warnings.warn(
-                f"delta_t={delta_t} leaves {self.method.name} no update before t_end={t_end} of "
-                f"total_steps={total_steps}: its masks stay as they are, so it should be smaller",
-                stacklevel=2,
-            )
-        if masks is None:
-            masks = self._first_masks(layers, density, distribution, flops)
-        elif {name: mask.shape for name, mask in masks.items()} != {n: w.shape for n, w in weights.items()}:
+        self._always_dense = self._dense_layers(layers, transposed, distribution)
+        return weights, layers
+
+    def _check_masks(self, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+        """Raise ValueError for masks that do not fit the model, or the method's channels."""
+        if {name: mask.shape for name, mask in masks.items()} != {n: w.shape for n, w in weights.items()}:
             raise ValueError("the masks given do not have this model's names and shapes")
-        elif self.method.channels:
-            for name in masks.keys() - self._still:
-                if not torch.equal(masks[name].flatten(1).any(1), masks[name].flatten(1).all(1)):
+        if self.method.channels:
+            for name in masks.keys() - self._always_dense:
+                channels = masks[name].flatten(1)
+                if not torch.equal(channels.any(1), channels.all(1)):
                     raise ValueError(f"the mask given for {name} is not of whole output channels")
-        for name, weight in self._weights.items():
-            mask = torch.empty_like(weight, dtype=torch.bool, requires_grad=False)
-            self.masks[name] = mask.copy_(masks[name])
-            self._factors[name] = mask.to(weight.dtype)
-            self._remember(name, int(mask.sum()))
-        self._clear()
-        self._attach()
 
     def _attach(self) -> None:
         self._hooks = [
@@ -166,17 +188,17 @@ class Sparsifier:
     ) -> set[str]:
         """Layers whose masks stay full: the first convolution under pruning, uniform masks and the google
         preset; the output layers, and what has no channels along dimension 0, under structured sparsity."""
-        still: set[str] = set()
+        dense: set[str] = set()
         stem = first_conv(layers)
         exempt = self.method.prunes or distribution == "uniform" or not self.preset.masks_first_conv
         if stem and exempt:
-            still.add(stem)
+            dense.add(stem)
         if self.method.channels:
             linear = [layer.name for layer in layers if layer.kind == "linear"]
-            still |= transposed | set(linear if stem else linear[-1:])
-        if (self.method.prunes or self.method.channels) and len(still) == len(layers):
+            dense |= transposed | set(linear if stem else linear[-1:])
+        if (self.method.prunes or self.method.channels) and len(dense) == len(layers):
             raise ValueError(f"{self.method.name} has no layer to mask here: all of them stay dense")
-        return still
+        return dense
 
     def _first_masks(
         self,
@@ -194,7 +216,7 @@ class Sparsifier:
             distribution,
             flops=flops,
             mask_first_conv=self.preset.masks_first_conv,
-            dense=self._still if self.method.channels else (),
+            dense=self._always_dense if self.method.channels else (),
         )
         counts = active_counts(layers, densities)
         empty = [layer.name for layer in layers if not counts[layer.name]]
@@ -204,7 +226,7 @@ class Sparsifier:
         generator = torch.Generator().manual_seed(self.seed)
         masks = {}
         for layer in layers:
-            if self.method.channels and layer.name not in self._still:
+            if self.method.channels and layer.name not in self._always_dense:
                 channels = max(1, round(densities[layer.name] * layer.shape[0]))
                 mask = random_mask(layer.shape[:1], channels, generator)
                 masks[layer.name] = mask.view(-1, *[1] * (len(layer.shape) - 1)).expand(layer.shape)
@@ -215,7 +237,7 @@ class Sparsifier:
     def _pruning_target(self, layers: list[Layer], density: float | None) -> float:
         if density is None or not 0 < density <= 1:
             raise ValueError(f"density={density} must lie in (0, 1]")
-        moving = [layer for layer in layers if layer.name not in self._still]
+        moving = [layer for layer in layers if layer.name not in self._always_dense]
         size = sum(layer.numel for layer in moving)
         if round(density * size) < len(moving):
             raise ValueError(
@@ -298,7 +320,7 @@ class Sparsifier:
             raise ValueError("the state's masks do not have this model's names and shapes")
         for name, mask in self.masks.items():
             mask.copy_(state["masks"][name])
-        self._follow()
+        self._sync_masks()
         self.seed = state["seed"]
         self.step_count = state["step_count"]
         self.update_count = state["update_count"]
@@ -330,7 +352,7 @@ class Sparsifier:
         args, kwargs, replaced = _evaluate_closure(args, kwargs) if self._weights else (args, kwargs, False)
         self._skip = _overflowed(optimizer)
         self._updating = self.update_due and not self._skip
-        self._follow()
+        self._sync_masks()
         if self._updating:
             self._update()
             for group in optimizer.param_groups:
@@ -351,9 +373,9 @@ class Sparsifier:
 
     @torch.no_grad()
     def _update(self) -> None:
-        """Move all masks by the method's rule, and with them weights and the optimiser's state."""
+        """MaskUpdate all masks by the method's rule, and with them weights and the optimiser's state."""
         parts = {
-            name: Part(
+            name: MaskedWeight(
                 weight,
                 self.masks[name],
                 self._active(name),
@@ -362,21 +384,21 @@ class Sparsifier:
                 by_channel=self.method.channels,
             )
             for index, (name, weight) in enumerate(self._weights.items())
-            if name not in self._still and weight.requires_grad  # or somebody froze it since
+            if name not in self._always_dense and weight.requires_grad  # or somebody froze it since
         }
-        moves: list[Move | None]
+        updates: list[MaskUpdate | None]
         if self.method.prunes:
-            moves = [*prune_to(list(parts.values()), self._pruning_count(list(parts.values())))]
+            updates = [*prune_to(list(parts.values()), self._pruning_count(list(parts.values())))]
         else:
             fraction = drop_fraction(self.step_count, self.last_update_before, self.alpha)
-            moves = drop_and_grow(list(parts.values()), fraction, self.method, self.preset)
-        for (name, part), move in zip(parts.items(), moves, strict=True):
-            if move is not None:
-                self._apply(name, part.weight, move)
+            updates = drop_and_grow(list(parts.values()), fraction, self.method, self.preset)
+        for (name, part), update in zip(parts.items(), updates, strict=True):
+            if update is not None:
+                self._apply(name, part.weight, update)
         self.update_count += 1
         self._last_update = self.step_count
 
-    def _pruning_count(self, parts: list[Part]) -> int:
+    def _pruning_count(self, parts: list[MaskedWeight]) -> int:
         """Active weights that the schedule leaves now."""
         at_end = self.step_count >= self._last_prune
         density = pruning_density(self.step_count, self._final, self.prune_from, self.last_update_before)
@@ -384,21 +406,21 @@ class Sparsifier:
         count = round((self._final if at_end else density) * size)
         return max(len(parts), min(count, sum(part.active for part in parts)))
 
-    def _apply(self, name: str, weight: Tensor, move: Move) -> None:
+    def _apply(self, name: str, weight: Tensor, update: MaskUpdate) -> None:
         mask = self.masks[name]
         # Filled, not multiplied by a mask: what is dropped may be no number.
         # Channels too: one set to 0 sends nothing through ReLU, gets no gradient, and would stay dead.
         if self.preset.keeps_regrown or self.method.channels:
-            begun = move.moved & mask.logical_not()
-            weight.masked_fill_(move.moved.logical_not(), 0)
+            begun = update.mask & mask.logical_not()
+            weight.masked_fill_(update.mask.logical_not(), 0)
         else:
-            begun = move.kept.logical_not()
+            begun = update.survivors.logical_not()
             weight.masked_fill_(begun, 0)
         if not self.method.dense_state:
             for state in self._state(weight):
                 state.masked_fill_(begun, 0)
-        mask.copy_(move.moved)
-        self._remember(name, move.active)
+        mask.copy_(update.mask)
+        self._remember(name, update.active)
 
     @torch.no_grad()
     def _clear(self) -> None:
@@ -409,7 +431,7 @@ class Sparsifier:
     @torch.no_grad()
     def _mask(self, tensors: Iterable[tuple[str, Tensor | None]]) -> None:
         """Multiply tensors, each beside its weight's name, by the masks, in place and in one call."""
-        pairs = [(tensor, self._factors[name]) for name, tensor in tensors if tensor is not None]
+        pairs = [(tensor, self._float_masks[name]) for name, tensor in tensors if tensor is not None]
         if pairs:
             torch._foreach_mul_([tensor for tensor, _ in pairs], [factor for _, factor in pairs])
 
@@ -438,16 +460,16 @@ class Sparsifier:
     def _remember(self, name: str, count: int) -> None:
         """Take note of a mask just written: its count, and the mask as numbers, by which multiplying is
         several times faster than by bools."""
-        self._factors[name].copy_(self.masks[name])
+        self._float_masks[name].copy_(self.masks[name])
         self._counted[name] = (_stamp(self.masks[name]), count)
 
-    def _follow(self) -> None:
+    def _sync_masks(self) -> None:
         """Go with weights that moved to another device, and with masks that somebody wrote to."""
         for name, weight in self._weights.items():
             count = self._active(name)
             if self.masks[name].device != weight.device:
                 self.masks[name] = self.masks[name].to(weight.device)
-                self._factors[name] = self._factors[name].to(weight.device)
+                self._float_masks[name] = self._float_masks[name].to(weight.device)
                 self._remember(name, count)
 
 

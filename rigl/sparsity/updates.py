@@ -72,7 +72,7 @@ def score_of(score: Score) -> ScoreFunction:
 
 
 @dataclass
-class Part:
+class MaskedWeight:
     """One masked weight as an update sees it.
 
     weight      the parameter, with its gradient
@@ -110,17 +110,17 @@ class Part:
 
 
 @dataclass
-class Move:
-    """A mask after an update: what stayed in the drop, all that is active now, and how many that is."""
+class MaskUpdate:
+    """A mask after an update: the `survivors` of the drop, the new `mask`, and how many it has `active`."""
 
-    kept: Tensor
-    moved: Tensor
+    survivors: Tensor
+    mask: Tensor
     active: int
 
 
 def drop_and_grow(
-    parts: Sequence[Part], fraction: float, method: Method, preset: Preset
-) -> list[Move | None]:
+    parts: Sequence[MaskedWeight], fraction: float, method: Method, preset: Preset
+) -> list[MaskUpdate | None]:
     """Drop `fraction` of each part's active units by the method's score for it and grow as many by another.
 
     Where the method redistributes, a part regrows by its share of the network's mean score, and only the
@@ -148,26 +148,26 @@ def drop_and_grow(
         dropped.append(count)
         room.append(size - active + count)
     grown = redistribute(shares, sum(dropped), room) if shares else dropped
-    moves: list[Move | None] = [None] * len(parts)
+    updates: list[MaskUpdate | None] = [None] * len(parts)
     for index, stays, gone, count in zip(moving, kept, dropped, grown, strict=True):
         part, score = parts[index], scores[index]
         assert score is not None
         moved = grow(part.units(score), stays, count)
         active = part.active + (count - gone) * part.unit
-        moves[index] = Move(part.whole(stays), part.whole(moved), active)
-    return moves
+        updates[index] = MaskUpdate(part.whole(stays), part.whole(moved), active)
+    return updates
 
 
-def prune_to(parts: Sequence[Part], count: int) -> list[Move]:
+def prune_to(parts: Sequence[MaskedWeight], count: int) -> list[MaskUpdate]:
     """Leave `count` weights active in all parts together, the largest; never an empty part."""
     if not parts:
         return []
     masks = prune([part.weight for part in parts], [part.mask for part in parts], count)
     active = torch.stack([mask.sum() for mask in masks]).tolist()
-    return [Move(mask, mask, int(left)) for mask, left in zip(masks, active, strict=True)]
+    return [MaskUpdate(mask, mask, int(left)) for mask, left in zip(masks, active, strict=True)]
 
 
-def _shares(parts: Sequence[Part], score: Score) -> list[float] | None:
+def _shares(parts: Sequence[MaskedWeight], score: Score) -> list[float] | None:
     """Each part's mean score over its active weights, over the sum of all; None where that sum is 0."""
     if not parts:
         return None

@@ -22,15 +22,15 @@ DECIDING = ("rigl/sparsity", "rigl/training")
 REQUIREMENTS = ("requirements.txt", "requirements-book.txt", "requirements.lock")
 
 
-def commit() -> tuple[str | None, bool | None]:
-    """The checkout's commit, and whether the package and its locked versions are as in it.
+def commit(*also: str) -> tuple[str | None, bool | None]:
+    """The checkout's commit, and whether the package, its locked versions and folders `also` are as in it.
 
     In a copy without git it is what the environment's ``RIGL_COMMIT`` says, the `pinned` of the checkout that
     was copied; the files must still be the same to count as clean. (None, None) without either.
     """
     head = _git("rev-parse", "HEAD")
     if head is not None and (ROOT / ".git").exists():
-        changes = _git("status", "--porcelain", "--", *DECIDING, *REQUIREMENTS)
+        changes = _git("status", "--porcelain", "--", *DECIDING, *also, *REQUIREMENTS)
         return head, changes == ""
     name, _, digest = os.environ.get("RIGL_COMMIT", "").partition(":")
     return (name, digest == _digest()) if name else (None, None)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rigl.sparsity.masks import random_mask
 from rigl.sparsity.methods import method_named, preset_named
-from rigl.sparsity.updates import Part, drop_and_grow, score_of
+from rigl.sparsity.updates import MaskedWeight, drop_and_grow, score_of
 from rigl.training.records import write_whole
 
 PATH = Path(__file__).parents[2] / "results" / "worked.json"
@@ -47,10 +47,13 @@ def worked() -> dict[str, Any]:
         assert score is not None
         updates = {}
         for fraction in FRACTIONS:
-            part = Part(parameter, mask, ACTIVE, state, torch.Generator().manual_seed(SEED))
-            (move,) = drop_and_grow([part], fraction, method, preset_named(PRESET))
-            assert move is not None
-            updates[f"{fraction:g}"] = {"kept": move.kept.int().tolist(), "mask": move.moved.int().tolist()}
+            part = MaskedWeight(parameter, mask, ACTIVE, state, torch.Generator().manual_seed(SEED))
+            (update,) = drop_and_grow([part], fraction, method, preset_named(PRESET))
+            assert update is not None
+            updates[f"{fraction:g}"] = {
+                "kept": update.survivors.int().tolist(),
+                "mask": update.mask.int().tolist(),
+            }
         methods[name] = {"score": _numbers(score), "updates": updates}
     return {"weight": _numbers(parameter), "mask": mask.int().tolist(), "methods": methods}
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import limits, plain, steps, structured, subject, verify, whole
+from benchmarks import plain, steps, timing, verify, whole
 from benchmarks.__main__ import main
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
@@ -57,18 +57,18 @@ def test_every_method_against_dense(monkeypatch):
 
 @pytest.mark.parametrize("method", [*steps.TIMED, "rigl-reinit"])
 def test_the_update_that_is_timed_is_one(method):
-    run = subject.prepared(subject.config("wrn-10-1", 8, method), CPU)
+    run = timing.prepared(timing.config("wrn-10-1", 8, method), CPU)
     assert run.sparsifier.update_count == 0
     moves = run.sparsifier.method.grow is not None or run.sparsifier.method.prunes
-    subject.optimise(run)()
+    timing.optimise(run)()
     assert run.sparsifier.update_count == 0
-    one = subject.optimise(run, update=True)
+    one = timing.optimise(run, update=True)
     one(), one()
     assert run.sparsifier.update_count == (2 if moves else 0)
 
 
 def test_structured_networks_are_timed_against_dense():
-    found = structured.measure(CPU, **SIZE)
+    found = steps.structured(CPU, **SIZE)
     names = ("small-dense", "RigL-struct, uniform", "RigL-struct, erk")
     assert set(found["ratios"]) == {
         f"{name} against dense, wall time of {what}" for name in names for what in ("training", "inference")
@@ -78,7 +78,7 @@ def test_structured_networks_are_timed_against_dense():
 
 def test_traffic_is_what_operations_read_and_write():
     a, b = torch.ones(100, 50), torch.ones(50, 20)
-    with limits.Traffic() as traffic:
+    with steps.Traffic() as traffic:
         product = a @ b
         product.view(-1).t()  # moves nothing
         product.relu_()
@@ -88,10 +88,10 @@ def test_traffic_is_what_operations_read_and_write():
 @pytest.mark.parametrize(("copy_seconds", "limit"), [(1e-3, "arithmetic"), (10.0, "memory")])
 def test_a_step_against_the_limits(monkeypatch, copy_seconds, limit):
     seconds = {"dense": 0.5, "matrix product": 0.25, "copy": copy_seconds}
-    monkeypatch.setattr(limits, "times", clock(lambda name, _: seconds[name]))
-    found = limits.measure(CPU, **SIZE, steps=2)
+    monkeypatch.setattr(steps, "times", clock(lambda name, _: seconds[name]))
+    found = steps.limits(CPU, **SIZE, steps=2)
     rates = {name: row["median"] for name, row in found["rates"].items()}
-    ours = subject.Subject(CPU, model="wrn-10-1", batch=8)
+    ours = timing.Subject(CPU, model="wrn-10-1", batch=8)
     flops = 3 * 8 * forward_flops(full_layers(ours.run.config))
     assert rates["a step, FLOP/s"] == flops / 0.5
     assert rates["a matrix product, FLOP/s"] == 2 * 2048**3 / 0.25
@@ -107,7 +107,7 @@ def test_the_plain_loop_sees_the_same_images():
         found = plain.measure(CPU, **SIZE, steps=2, engine=engine)
         assert all(row["median"] > 0 for row in spreads(found))
         assert found["images_per_second"]["dense"] > 0
-    images = subject.noise(subject.config("wrn-10-1", 8), 6, CPU)
+    images = timing.noise(timing.config("wrn-10-1", 8), 6, CPU)
     pictures = plain.Pictures(images.x, images.y, (0.0,) * 3, (1 / 255,) * 3)
     window, label = pictures[3]
     assert label == int(images.y[3])

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rigl.sparsity.methods import METHODS, PRESETS
-from rigl.sparsity.updates import Part, drop_and_grow, momentum_score, prune_to
+from rigl.sparsity.updates import MaskedWeight, drop_and_grow, momentum_score, prune_to
 
 COARSE = (0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -3.0)  # with many ties, and their sums are exact
 ODD = (*COARSE, math.inf, -math.inf, math.nan)
@@ -74,7 +74,7 @@ def part_of(weight, dtype):
     parameter = torch.nn.Parameter(tensor(weight.value))
     parameter.grad = tensor(weight.gradient)
     parameter.given = tensor(weight.random)
-    return Part(
+    return MaskedWeight(
         parameter,
         tensor(weight.mask, torch.bool),
         sum(weight.mask),
@@ -111,15 +111,15 @@ def check(network, fraction, name, preset, dtype):
     assume(not unclear(network, fraction, name, preset))
     parts = [part_of(weight, dtype) for weight in network]
     before = [(p.weight.detach().clone(), p.mask.clone()) for p in parts]
-    moves = drop_and_grow(parts, fraction, method_of(name), PRESETS[preset])
+    updates = drop_and_grow(parts, fraction, method_of(name), PRESETS[preset])
     expected = reference.drop_and_grow(network, fraction, name, preset)
-    for move, after in zip(moves, expected, strict=True):
-        assert (move is None) == (after is None)
-        if move is not None:
-            assert move.kept.flatten().tolist() == after.kept
-            assert move.moved.flatten().tolist() == after.mask
-            assert move.active == sum(after.mask)
-    stood = [move.moved if move else part.mask for move, part in zip(moves, parts, strict=True)]
+    for update, after in zip(updates, expected, strict=True):
+        assert (update is None) == (after is None)
+        if update is not None:
+            assert update.survivors.flatten().tolist() == after.kept
+            assert update.mask.flatten().tolist() == after.mask
+            assert update.active == sum(after.mask)
+    stood = [update.mask if update else part.mask for update, part in zip(updates, parts, strict=True)]
     assert sum(int(mask.sum()) for mask in stood) == sum(sum(weight.mask) for weight in network)
     for part, (weight, mask) in zip(parts, before, strict=True):
         assert torch.equal(part.mask, mask)
@@ -162,23 +162,26 @@ def test_momentum_of_adam(preset, name, network, fraction):
 def test_pruning(network, data, dtype):
     layers = sum(any(weight.mask) for weight in network)
     count = data.draw(st.integers(layers, sum(sum(weight.mask) for weight in network)))
-    moves = prune_to([part_of(weight, dtype) for weight in network], count)
-    for move, after in zip(moves, reference.prune_to(network, count), strict=True):
-        assert move.moved.tolist() == move.kept.tolist() == after.mask
-        assert move.active == sum(after.mask)
+    updates = prune_to([part_of(weight, dtype) for weight in network], count)
+    for update, after in zip(updates, reference.prune_to(network, count), strict=True):
+        assert update.mask.tolist() == update.survivors.tolist() == after.mask
+        assert update.active == sum(after.mask)
 
 
 def test_a_share_is_of_active_weights_alone():
     """By hand: means 1 and 3 over active weights, so 2 dropped come back as 0.5 and 1.5, that is 0 and 2."""
     first = reference.Weight([1.0, 2.0, 0, 0], [True, True, False, False], [1.0, 1.0, 90.0, 80.0])
     second = reference.Weight([1.0, 2.0, 0, 0], [True, True, False, False], [-3.0, 3.0, 0.0, 70.0])
-    moves = drop_and_grow(
+    updates = drop_and_grow(
         [part_of(weight, torch.float64) for weight in (first, second)],
         0.5,
         METHODS["rigl-sg"],
         PRESETS["google"],
     )
-    assert [move.moved.tolist() for move in moves] == [[False, True, False, False], [True, True, False, True]]
+    assert [update.mask.tolist() for update in updates] == [
+        [False, True, False, False],
+        [True, True, False, True],
+    ]
 
 
 def test_a_nearly_full_layer_is_spared():
@@ -187,18 +190,18 @@ def test_a_nearly_full_layer_is_spared():
     half = reference.Weight([1.0] * 10, [True] * 5 + [False] * 5, [1.0] * 10)
     parts = [part_of(weight, torch.float64) for weight in (full, half)]
     for preset, dropped in (("repro2021", 2), ("google", 5)):
-        moves = drop_and_grow(parts, 0.5, METHODS["rigl-sg"], PRESETS[preset])
-        assert 10 - int(moves[0].kept.sum()) == dropped
-        moves = drop_and_grow(parts, 0.5, METHODS["rigl"], PRESETS[preset])
-        assert 10 - int(moves[0].kept.sum()) == 5
+        updates = drop_and_grow(parts, 0.5, METHODS["rigl-sg"], PRESETS[preset])
+        assert 10 - int(updates[0].survivors.sum()) == dropped
+        updates = drop_and_grow(parts, 0.5, METHODS["rigl"], PRESETS[preset])
+        assert 10 - int(updates[0].survivors.sum()) == 5
 
 
 def test_whole_numbers_are_not_rounded_away():
     """0.07 * 100 is 7.000000000000001 and means 7; 0.29 * 100 is 28.999999999999996 and means 29."""
     for preset, fraction, dropped in (("repro2021", 0.07, 7), ("google", 0.29, 29)):
         layer = reference.Weight([1.0] * 100, [True] * 100, [1.0] * 100)
-        moves = drop_and_grow([part_of(layer, torch.float64)], fraction, METHODS["rigl"], PRESETS[preset])
-        assert 100 - int(moves[0].kept.sum()) == dropped
+        updates = drop_and_grow([part_of(layer, torch.float64)], fraction, METHODS["rigl"], PRESETS[preset])
+        assert 100 - int(updates[0].survivors.sum()) == dropped
 
 
 @pytest.mark.parametrize("square", [0.0, 1e-18, 1e-6, 4.0])
@@ -215,8 +218,8 @@ def test_a_layer_of_sparsity_a_fifth_is_not_spared():
     fifth = reference.Weight([float(n) for n in range(1, 11)], [True] * 8 + [False] * 2, [9.0] * 10)
     half = reference.Weight([1.0] * 10, [True] * 5 + [False] * 5, [1.0] * 10)
     parts = [part_of(weight, torch.float64) for weight in (fifth, half)]
-    moves = drop_and_grow(parts, 0.5, METHODS["rigl-sg"], PRESETS["repro2021"])
-    assert int(moves[0].kept.sum()) == 4
+    updates = drop_and_grow(parts, 0.5, METHODS["rigl-sg"], PRESETS["repro2021"])
+    assert int(updates[0].survivors.sum()) == 4
 
 
 def test_what_is_inactive_does_not_touch_a_share():
@@ -224,5 +227,5 @@ def test_what_is_inactive_does_not_touch_a_share():
     first = reference.Weight([1.0, 2.0, 0, 0], [True, True, False, False], [3.0, 3.0, math.inf, math.nan])
     second = reference.Weight([1.0, 2.0, 0, 0], [True, True, False, False], [1.0, 1.0, 0.0, 0.0])
     parts = [part_of(weight, torch.float64) for weight in (first, second)]
-    moves = drop_and_grow(parts, 0.5, METHODS["rigl-sg"], PRESETS["google"])
-    assert [move.active for move in moves] == [3, 1]
+    updates = drop_and_grow(parts, 0.5, METHODS["rigl-sg"], PRESETS["google"])
+    assert [update.active for update in updates] == [3, 1]

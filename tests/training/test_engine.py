@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.subject import noise, prepared
+from benchmarks.timing import noise, prepared
 from rigl.sparsity.methods import METHODS
 from rigl.training import engine as engines
 from rigl.training.config import ConfigError, RunConfig
