@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
+settings.register_profile("rigl", deadline=None)  # no test asserts on a wall-clock time
+settings.load_profile("rigl")
 # What takes longest, to be begun first: two processes then end at about the same time.
 LONG = (
     "browser/",

@@ -117,7 +117,7 @@ def test_a_run_that_diverged_counts_as_guessing(judged):
     assert found.verdict == "undecided"
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(up=st.floats(0, 5), spread=st.floats(0.01, 1))
 def test_raising_one_side_never_takes_a_verdict_back(up, spread):
     rows = [

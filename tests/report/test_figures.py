@@ -166,7 +166,7 @@ COSTS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(COSTS)
 def test_pareto_front(points) -> None:
     plain = dict.fromkeys([*FRONT, "name"], "x") | {

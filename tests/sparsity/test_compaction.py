@@ -123,7 +123,7 @@ def check(model, shape, others=()):
 
 
 @pytest.mark.parametrize("name", NETS)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), dead=st.sampled_from([0.2, 0.6, 0.9]))
 def test_same_outputs_from_fewer_weights(name, seed, dead):
     model = made(name, seed, dead)

@@ -147,7 +147,7 @@ def left_out(layers, distribution, mask_first_conv):
     return first if distribution == "uniform" or not mask_first_conv else None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(placed_networks, densities, names, st.booleans())
 def test_densities_are_the_references(layers, density, distribution, mask_first_conv):
     out = left_out(layers, distribution, mask_first_conv)
@@ -160,7 +160,7 @@ def test_densities_are_the_references(layers, density, distribution, mask_first_
     assert found["l0.weight"] == 1 or out != 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(placed_networks, budgets, names, st.booleans())
 def test_a_flop_budget_is_kept(layers, budget, distribution, mask_first_conv):
     out = left_out(layers, distribution, mask_first_conv)
@@ -182,7 +182,7 @@ def test_a_flop_budget_is_kept(layers, budget, distribution, mask_first_conv):
     agree(found, layers, distribution, flops=budget, mask_first_conv=mask_first_conv)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(placed_networks, st.data(), names, st.sampled_from(["density", "flops"]))
 def test_layers_that_stay_dense_are_compensated_for(layers, data, distribution, unit):
     some = data.draw(st.sets(st.integers(0, len(layers) - 1), max_size=len(layers) - 1))

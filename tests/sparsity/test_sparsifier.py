@@ -232,7 +232,7 @@ def random_steps(model, optimizer, steps, seed=0, levels=None):
         yield
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     method=st.sampled_from(MASKED),
     preset=st.sampled_from(["repro2021", "google"]),

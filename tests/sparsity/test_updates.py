@@ -128,14 +128,14 @@ def check(network, fraction, name, preset, dtype):
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("name", ["set", "rigl", "rigl-sg", "rigl-sm", "snfs"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(weights(), min_size=1, max_size=5), FRACTIONS, DTYPES)
 def test_single_weights(preset, name, network, fraction, dtype):
     check(network, fraction, name, preset, dtype)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(weights(channels=True), min_size=1, max_size=4),
     FRACTIONS,
@@ -147,13 +147,13 @@ def test_whole_channels(preset, network, fraction, dtype):
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("name", ["snfs", "rigl-sm"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(weights(state="adam"), min_size=1, max_size=4), FRACTIONS)
 def test_momentum_of_adam(preset, name, network, fraction):
     check(network, fraction, name, preset, torch.float64)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(weights(state="none"), min_size=1, max_size=5),
     st.data(),

@@ -20,7 +20,7 @@ def same(first, second):
     return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shapes=st.lists(SHAPES, min_size=1, max_size=5), seed=st.integers(0, 99), share=st.floats(0, 1))
 def test_what_is_saved_is_loaded(tmp_path_factory, shapes, seed, share):
     root, random = tmp_path_factory.mktemp("masks"), np.random.default_rng(seed)
@@ -110,7 +110,7 @@ def test_another_array_file_is_named(tmp_path):
     refused(config, tmp_path, path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255), cut=st.booleans())
 def test_damage_anywhere_is_named_or_does_no_harm(tmp_path_factory, where, flip, cut):
     """A byte changed, or all from it on lost: the masks as they were, or an error that names the file.

@@ -40,7 +40,7 @@ def test_forward_and_backward_against_a_reference(shape, dtype):
 
 
 @given(st.floats(0.001, 0.999), st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_shape_and_rate(p, shape, number):
     x = torch.ones(shape)
     keep, kept = random_keep(x, p, seeded(number))
