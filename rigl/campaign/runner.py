@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import torch
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from rigl.campaign import status
 from rigl.campaign.bars import Bars
@@ -35,6 +35,7 @@ from rigl.training.config import ConfigError, OneLineError, RunConfig
 from rigl.training.data import data_root
 from rigl.training.devices import use_threads
 from rigl.training.estimate import Estimator, epoch_flops, kind
+from rigl.training.records import write_whole
 from rigl.training.train import Interrupted, Options, Stop, train
 
 if TYPE_CHECKING:
@@ -390,6 +391,7 @@ def _alone(campaign: Campaign) -> None:
 class Task:
     """A run for a worker, which tells of it under `topic`.
 
+    folder      what tells the campaign's folder of results from another machine's of the same path
     epoch, end  as for `until`
     devices     of which a worker of this machine takes that of its number
     threads     CPU threads; None shares out those of the worker
@@ -397,6 +399,7 @@ class Task:
 
     name: str
     topic: str
+    folder: str
     config: RunConfig
     options: Options
     epoch: float | None
@@ -412,21 +415,12 @@ def _together(campaign: Campaign, cluster: str | None, workers: int, lanes: int)
     if cluster is None and devices in (("auto",), ("cuda",)) and torch.cuda.device_count() > 1:
         devices = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     threads = max(1, torch.get_num_threads() // (workers * lanes)) if cluster is None else None
-    topic = f"rigl-{uuid4().hex}"
-    token = _token(campaign.options.results, topic)
-    token.touch()
-    try:
-        with (
-            heard(campaign.ask),
-            connect(cluster, workers=workers, lanes=lanes, device=device) as client,
-        ):
-            sender = Sender(campaign, client, topic, devices, threads, cluster, 1 / lanes)
-            with suppress(KeyboardInterrupt):
-                while sender.go_on():
-                    pass
-            sender.end()
-    finally:
-        token.unlink(missing_ok=True)
+    with heard(campaign.ask), connect(cluster, workers=workers, lanes=lanes, device=device) as client:
+        sender = Sender(campaign, client, devices, threads, cluster, 1 / lanes)
+        with suppress(KeyboardInterrupt):
+            while sender.go_on():
+                pass
+        sender.end()
 
 
 class Sender:
@@ -436,13 +430,17 @@ class Sender:
         self,
         campaign: Campaign,
         client: Client,
-        topic: str,
         devices: tuple[str, ...],
         threads: int | None,
         cluster: str | None,
         share: float,
     ) -> None:
-        self.campaign, self.client, self.topic = campaign, client, topic
+        self.campaign, self.client, self.topic = campaign, client, f"rigl-{uuid4().hex}"
+        mark = _mark(campaign.options.results)
+        with FileLock(mark.with_suffix(".lock")):  # another campaign may begin here at the same time
+            if not mark.exists():
+                write_whole(mark, uuid4().hex.encode())
+            self.folder = mark.read_text()
         self.devices, self.threads, self.cluster = devices, threads, cluster
         on_gpu = cluster is not None and devices[0].startswith("cuda")
         self.resources = {GPU: share} if on_gpu else None
@@ -450,7 +448,7 @@ class Sender:
         self.heard: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self.versions = provenance.versions()
         self.sent, self.stopped = time.monotonic(), False
-        client.subscribe_topic(topic, lambda event: self.heard.put(("event", event[1])))
+        client.subscribe_topic(self.topic, lambda event: self.heard.put(("event", event[1])))
 
     def go_on(self) -> bool:
         """Send what there is, hear what workers say; False when there is nothing more to do."""
@@ -495,6 +493,7 @@ class Sender:
         task = Task(
             name=name,
             topic=self.topic,
+            folder=self.folder,
             config=job.config,
             options=replace(self.campaign.options, masks=job.masks),
             epoch=self.campaign.epoch(job.config),
@@ -595,7 +594,8 @@ def work(task: Task, source: Result | None = None) -> Result:
     if _BROKEN.is_set():
         os._exit(1)  # the nanny begins a new process
     worker = get_worker()
-    if not _token(task.options.results, task.topic).exists():
+    mark = _mark(task.options.results)
+    if not mark.exists() or mark.read_text() != task.folder:
         text = f"{worker.address} does not see {task.options.results}: workers need one folder of results"
         return Result("failed", error=text, closes="the workers share no folder of results")
     key = worker.get_current_task()
@@ -631,9 +631,9 @@ async def tell_to_stop(topic: str) -> None:
     STOPPED.add(topic)
 
 
-def _token(results: str | Path, topic: str) -> Path:
-    """A file by which a worker knows that it sees the campaign's own folder."""
-    return Path(results) / ".checkpoints" / f"{topic}.campaign"
+def _mark(results: str | Path) -> Path:
+    """The file by which a worker knows that it sees the campaign's own folder."""
+    return Path(results) / ".checkpoints" / "folder"
 
 
 @contextmanager

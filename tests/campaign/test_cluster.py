@@ -161,7 +161,8 @@ def test_workers_need_the_folder_of_results(tmp_path):
 
     task = runner.Task(
         name=config().name,
-        topic="of a runner in another folder",
+        topic="anything",
+        folder="of another machine",
         config=config(),
         options=Options(device="cpu", results=tmp_path),
         epoch=None,
