@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from platform import machine, processor
 from threading import Lock
@@ -65,6 +66,8 @@ def device_name(device: torch.device) -> str:
     return processor() or machine()
 
 
+# Of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 _KERNELS = Lock()
 _settings = ExitStack()
 _inside = 0
@@ -77,9 +80,21 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def keep_freed_memory(keep: bool) -> None:
+    """Let malloc keep what is freed, or give it back as it does by itself.
+
+    A CPU's step frees and takes the same hundred megabytes again and again. glibc returns them to the system
+    in between, and the page faults that follow cost a tenth of a step. Elsewhere nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # what its own rule comes to, as 64 MB below
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 64 * 2**20)
+
+
 @contextmanager
 def isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
-    """Kernels that give the same bits every time, and so many CPU threads; both restored afterwards.
+    """Kernels that give the same bits every time, so many CPU threads, freed memory kept; restored at the end.
 
     The kernels' settings are the process's: of several threads inside, the last to leave restores them.
     """
@@ -87,6 +102,9 @@ def isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     with _KERNELS:
         if not _inside:
+            if device.type == "cpu":
+                keep_freed_memory(True)
+                _settings.callback(keep_freed_memory, False)
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
             cudnn = torch.backends.cudnn

@@ -1,12 +1,14 @@
 """Device and precision."""
 
+import resource
 from pathlib import Path
+from platform import libc_ver
 
 import pytest
 import torch
 
 from rigl.training.config import ConfigError
-from rigl.training.devices import device_name, resolve_device, resolve_precision
+from rigl.training.devices import device_name, isolated, resolve_device, resolve_precision
 
 
 def test_auto_is_what_is_there():
@@ -34,3 +36,18 @@ def test_precision():
         pytest.skip("no /proc/cpuinfo to compare with")
     good = bool({"avx512_bf16", "amx_bf16", "amx_tile"} & set(flags.split()))
     assert resolve_precision("auto", cpu) == ("bf16" if good else "float32")
+
+
+@pytest.mark.skipif(libc_ver()[0] != "glibc", reason="malloc is not glibc's")
+def test_memory_that_a_step_frees_is_not_faulted_in_again():
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            kept = [torch.ones(2**21) for _ in range(6)]  # 8 MB each
+            del kept
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with isolated(torch.device("cpu"), torch.get_num_threads()):
+        faults()
+        inside = faults()
+    assert inside < 6 * 2**11  # as if all were faulted in once, of twenty times
