@@ -94,7 +94,7 @@ def keep_freed_memory(keep: bool) -> None:
 
 @contextmanager
 def isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
-    """Kernels that give the same bits every time, so many CPU threads, freed memory kept; restored at the end.
+    """Kernels that give the same bits every time, so many CPU threads, and freed memory kept, until its end.
 
     The kernels' settings are the process's: of several threads inside, the last to leave restores them.
     """
