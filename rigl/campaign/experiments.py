@@ -41,12 +41,6 @@ class Table:
     common: dict[str, Any] = field(default_factory=dict)
 
 
-def in_words(name: str) -> str:
-    """A table's or figure's name as the report has it: ``"Table 2 of the supplement"``."""
-    plain = name.removeprefix("supplement-")
-    return f"{plain[:-1].title()} {plain[-1]}" + (" of the supplement" if plain != name else "")
-
-
 @dataclass(frozen=True)
 class Space:
     """A search space: bounds of `alpha`; first, last and step of `delta_t`; how many trials a study has, each

@@ -60,7 +60,7 @@ class Result:
     outcome   "finished" or "diverged" (its record is there), "stopped" (it was told to), "busy" (another
               process trains it) or "failed"
     accuracy  on the test images, percent
-    closes    why the whole campaign has to end: any other run would fail just so
+    closes    why the whole campaign has to end: every other run would fail the same way
     """
 
     outcome: Literal["finished", "diverged", "stopped", "busy", "failed"]

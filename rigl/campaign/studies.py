@@ -100,7 +100,7 @@ def path_of(settings: Settings, root: str | Path = "results") -> Path:
 
 
 def save(study: Study, root: str | Path = "results") -> Path:
-    """Write a study, whole or not at all, unless it is there just so; its path."""
+    """Write a study, whole or not at all, unless its file already holds it; its path."""
     path, content = path_of(study.settings, root), _json(study).encode()
     if not path.exists() or path.read_bytes() != content:
         write_whole(path, content)

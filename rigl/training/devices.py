@@ -29,7 +29,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"device={name!r} is not to be had here ({reason}): choose auto or cpu") from None
+        raise ConfigError(f"device={name!r} is not available here ({reason}): choose auto or cpu") from None
     return device
 
 

@@ -153,7 +153,7 @@ def test_a_gpu_is_given_to_one_run_at_a_time(dask, tmp_path, capsys):
     holder.result()
     ends = campaign(dask, [config()], tmp_path, device="cuda")  # goes to "one", which in truth has none
     if ends.failed:
-        assert "device='cuda' is not to be had here" in ends.failed[config().name]
+        assert "device='cuda' is not available here" in ends.failed[config().name]
 
 
 def test_workers_need_the_folder_of_results(tmp_path):

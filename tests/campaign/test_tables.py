@@ -202,7 +202,7 @@ def test_an_empty_folder_is_exported_as_an_empty_table(tmp_path):
         ("run table2 --densities 10%", "densities '10%' is no list of numbers: give one such as 0.05,0.1"),
         ("run table2 --time-limit 9", "time limit '9' is no time: give one such as 90s, 9m or 1h30m"),
         ("run table2 --workers 0", "argument --workers: '0' must be a whole number from 1 on"),
-        ("run table2 --device gpu", "device='gpu' is not to be had here"),
+        ("run table2 --device gpu", "device='gpu' is not available here"),
         ("run table2 --protocl paper", "unrecognized arguments: --protocl paper"),
         ("run", "the following arguments are required: TABLE"),
         ("", "the following arguments are required: COMMAND"),
@@ -314,7 +314,7 @@ def test_the_notebooks_parameters(made, monkeypatch):
         ({"run": "yes"}, "run='yes' is not right: it should be True or False"),
         ({"workers": 0}, "workers=0 is not right: it should be a whole number from 1 on"),
         ({"time_limit": 9}, "time limit '9' is no time"),
-        ({"device": "gpu"}, "device='gpu' is not to be had here"),
+        ({"device": "gpu"}, "device='gpu' is not available here"),
     ):
         with pytest.raises(ConfigError, match=words):
             configure(**{"tables": "tiny", "protocol": "smoke", **wrong})

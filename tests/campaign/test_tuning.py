@@ -291,7 +291,7 @@ def test_a_storage_that_cannot_be_used_is_one_line(tmp_path, url, words):
         ("--seeds 0,a", "seeds '0,a' is no list of numbers"),
         ("--sampler-seed -1", "sampler_seed=-1 is not right"),
         ("--time-limit soon", "time limit 'soon' is no time"),
-        ("--device gpu", "device='gpu' is not to be had here"),
+        ("--device gpu", "device='gpu' is not available here"),
         ("--tracker tensorbord", "tracker='tensorbord' is unknown (did you mean 'tensorboard'?)"),
     ],
 )

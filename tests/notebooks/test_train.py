@@ -118,7 +118,7 @@ def test_configure_checks_before_it_starts(tmp_path):
     assert options["tracker"] == "tensorboard"
     for wrong, words in (
         ({"density": "ten"}, "density='ten' is not right: it should be a valid number"),
-        ({"device": "gpu"}, "device='gpu' is not to be had here"),
+        ({"device": "gpu"}, "device='gpu' is not available here"),
         ({"protocol": "papr"}, "protocol='papr' is unknown"),
         ({"dataset": "digits", "protocol": "laptop"}, "not defined for dataset='digits'"),
         ({"batch_size": 3}, "unknown parameter 'batch_size'"),

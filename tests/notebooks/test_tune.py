@@ -50,7 +50,7 @@ def test_configure_checks_before_it_starts(tmp_path):
         ({"workers": 0}, "workers=0 is not right"),
         ({"trials": "many"}, "trials='many' is not right"),
         ({"method": "static"}, "method='static' does not use both"),
-        ({"device": "gpu"}, "device='gpu' is not to be had here"),
+        ({"device": "gpu"}, "device='gpu' is not available here"),
         ({"tracker": "wnb"}, "tracker='wnb' is unknown"),
         ({"time_limit": "soon"}, "time limit 'soon' is no time"),
     ):

@@ -19,7 +19,7 @@ def test_auto_is_what_is_there():
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "xpu:7"])
 def test_devices_that_are_not_there(name):
-    with pytest.raises(ConfigError, match=f"device='{name}' is not to be had here") as caught:
+    with pytest.raises(ConfigError, match=f"device='{name}' is not available here") as caught:
         resolve_device(name)
     assert "\n" not in str(caught.value)
 
