@@ -328,7 +328,6 @@ def run(
         raise ConfigError(f"device={device!r}: with a cluster, give one, which every worker uses")
     folder = Path(results).resolve()
     (folder / ".checkpoints").mkdir(parents=True, exist_ok=True)
-    status.tidy(folder)
     jobs = {state.config.name: _job(state) for state in status.look(with_sources(configs), folder)}
     where = str(data_root(data)) if cluster is None else data and str(Path(data).resolve())
     campaign = Campaign(
@@ -558,7 +557,6 @@ class Sender:
         try:
             result: Result = future.result(timeout=60)
         except KilledWorker:
-            status.tidy(self.campaign.options.results)
             if not job.starts or job.furthest > job.before:  # it only waited there, or it does go on
                 job.status, place, job.place = "left", job.place, None
                 if place is not None:

@@ -260,18 +260,6 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
     records.write_whole(Path(path), content)
 
 
-def tidy(results: str | Path) -> None:
-    """Remove the partial files of processes that were killed while they wrote, but of no run that is on."""
-    root = Path(results)
-    for partial in root.rglob(".*.part"):
-        run = partial.name.removeprefix(".").rsplit(".", 3)[0]
-        lock = root / ".checkpoints" / f"{run}.lock"
-        with suppress(Timeout, OSError):
-            if lock.exists():
-                with FileLock(lock, timeout=0):
-                    partial.unlink(missing_ok=True)
-
-
 def _set_aside(path: Path, root: Path) -> Path:
     place = root / ".damaged" / path.relative_to(root)
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -115,9 +115,16 @@ def train(config: RunConfig, options: Options | None = None, **changes: Any) -> 
 
 @contextmanager
 def _claimed(config: RunConfig, results: str | Path, wait: bool) -> Iterator[None]:
-    """For whoever may train `config` now. Raises filelock.Timeout where another does and `wait` is False."""
-    checkpoint_of(config, results).parent.mkdir(parents=True, exist_ok=True)
+    """Hold the lock of `config`'s run, and clear what a process that was killed in it had half written.
+
+    Raises filelock.Timeout where another trains it and `wait` is False.
+    """
+    checkpoint = checkpoint_of(config, results)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock_of(config, results), timeout=-1 if wait else 0):
+        for path in (checkpoint, records.path_of(config, results), *records.mask_paths(config, results)):
+            for partial in path.parent.glob(f".{path.name}.*.part"):
+                partial.unlink(missing_ok=True)
         yield
 
 

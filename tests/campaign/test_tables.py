@@ -260,26 +260,6 @@ def test_workers_side_by_side(monkeypatch):
     assert status.together(Estimate(1.0, 4, ""), 8, "cpu") == 1
 
 
-def test_partial_files_are_removed_but_of_runs_that_are_on(tmp_path):
-    dead, alive = asked(seeds="0").runs()[:2]
-    parts = {}
-    for each in (dead, alive):
-        folder = tmp_path / ".checkpoints"
-        folder.mkdir(exist_ok=True)
-        training.lock_of(each, tmp_path).touch()
-        (tmp_path / "digits").mkdir(exist_ok=True)
-        parts[each.name] = [
-            folder / f".{each.name}.pt.x1_y.part",
-            tmp_path / "digits" / f".{each.name}.json.q.part",
-        ]
-        for part in parts[each.name]:
-            part.touch()
-    with training.FileLock(training.lock_of(alive, tmp_path)):
-        status.tidy(tmp_path)
-    assert not any(part.exists() for part in parts[dead.name])
-    assert all(part.exists() for part in parts[alive.name])
-
-
 def test_damaged_masks_are_a_damaged_run(results):
     ticket = asked("ticket").runs()[1]
     assert ticket.method == "pruning"

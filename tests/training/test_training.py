@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from filelock import FileLock, Timeout
 
 from rigl.sparsity.methods import METHODS
 from rigl.training import records
@@ -246,6 +247,25 @@ def test_a_checkpoint_left_beside_its_record_is_cleared(tmp_path):
     left.write_bytes(b"left")
     assert run(tmp_path) == record
     assert not left.exists()
+
+
+def test_what_a_killed_process_had_half_written_is_cleared(tmp_path):
+    """But only by who may train the run, and of no other run."""
+    config = RunConfig(**SMALL)
+    other = RunConfig(**SMALL, seed=1)
+    parts = {}
+    for each in (config, other):
+        lies = training.checkpoint_of(each, tmp_path), records.path_of(each, tmp_path)
+        parts[each] = [path.with_name(f".{path.name}.x1_y.part") for path in lies]
+        for part in parts[each]:
+            part.parent.mkdir(exist_ok=True)
+            part.touch()
+    with FileLock(training.lock_of(config, tmp_path)), pytest.raises(Timeout):
+        train(config, device="cpu", results=tmp_path, wait=False)
+    assert all(part.exists() for part in parts[config])
+    train(config, device="cpu", results=tmp_path)
+    assert not any(part.exists() for part in parts[config])
+    assert all(part.exists() for part in parts[other])
 
 
 def test_inside_a_run_cudnn_stays_on_and_deterministic():
