@@ -51,6 +51,7 @@ validation: int = None  # training images held out; None is the protocol's own, 
 augmentation: str = None  # none, flip, crop-flip or resized-crop-flip; None is the protocol's own
 learning_rate: float = None  # at the start; None is the protocol's own
 alpha: float = 0.3  # share of active weights that the first update drops
+decay: str = "cosine"  # how that share falls: cosine, linear, constant or inverse-power
 delta_t: int = 100  # steps from one mask update to the next
 t_end: float = 0.75  # share of the steps after which masks stay
 seed: int = 0  # decides the initial weights, the masks and the order of images

@@ -19,6 +19,9 @@ METHODS = {
     "rigl-sm": "RigL-SM",
     "rigl-reinit": "RigL re-initialised",
     "rigl-struct": "RigL-struct",
+    "rigl-global": "Global RigL",
+    "granet": "GraNet",
+    "mest": "MEST",
     "pruning": "Pruning",
     "lottery": "Lottery ticket",
 }

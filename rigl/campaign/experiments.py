@@ -1,4 +1,4 @@
-"""The report's tables and figures as rows of settings, and the runs that they take under any protocol.
+"""The report's tables and figures, and one of later methods, as rows of settings and the runs they take.
 
 A row is a `RunConfig` at one seed. Rows that several tables share have one `run_id` and so are one run, and
 what a run starts from is in its `source`: nothing else is needed to train a table in the right order.
@@ -142,6 +142,10 @@ TABLES = {
         "What redistribution does to layers and FLOPs",
         ("rigl uniform", "rigl erk", "rigl-sg uniform", "rigl-sm uniform"),
         densities=(0.2,),
+    ),
+    "later-methods": Table(
+        "Methods that came after the report, beside RigL and pruning",
+        ("rigl erk", "rigl-global erk", "granet erk", "mest erk", "pruning"),
     ),
 }
 

@@ -23,7 +23,10 @@ class Method:
     grow             the score by which it grows as many of the largest; None never moves a mask
     share            the score whose mean over a layer's active weights decides how many of all dropped
                      weights that layer regrows; None leaves every layer its own number
-    prunes           updates drop over all layers at once, after a schedule, and grow nothing
+    prunes           updates first drop over all layers at once, down to a density that falls by a schedule
+    start            with `prunes`, the density to start from; 1 is a dense network
+    drop_global      an update drops the smallest of all layers together instead of a share of each; each
+                     layer still regrows by `share`
     channels         whole output channels are dropped and grown, and one that is dropped and grown in the
                      same update keeps its weights; the output layers stay dense
     dense_state      gradients and the optimiser's state are left unmasked
@@ -39,6 +42,8 @@ class Method:
     grow: Score | None = None
     share: Score | None = None
     prunes: bool = False
+    start: float = 1.0
+    drop_global: bool = False
     channels: bool = False
     dense_state: bool = False
     dense_gradients: Literal["never", "updates", "always"] = "never"
@@ -55,6 +60,11 @@ class Method:
     def scores(self) -> tuple[Score, ...]:
         """All scores that an update asks for."""
         return tuple(score for score in (self.drop, self.grow, self.share) if score is not None)
+
+    @property
+    def only_prunes(self) -> bool:
+        """Whether weights are dropped for good: gradual pruning, from a dense network."""
+        return self.prunes and self.grow is None
 
 
 _RIGL: dict[str, Any] = {"grow": "gradient", "dense_gradients": "updates"}
@@ -75,6 +85,9 @@ METHODS = {
         Method("lottery", **_PRUNED, source="pruning", pays_source=True),
         Method("rigl-reinit", **_RIGL, source="rigl-sm"),
         Method("rigl-struct", **_RIGL, channels=True),
+        Method("rigl-global", **_RIGL, drop_global=True),
+        Method("granet", **_RIGL, prunes=True, start=0.5),
+        Method("mest", drop="magnitude+gradient", grow="random"),
     )
 }
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,27 @@ from rigl.sparsity.distributions import active_counts, layer_densities
 from rigl.sparsity.layers import TRANSPOSED, describe, maskable
 from rigl.sparsity.masks import random_mask
 from rigl.sparsity.methods import Method, method_named, preset_named
-from rigl.sparsity.schedules import drop_fraction, pruning_density
+from rigl.sparsity.schedules import DECAYS, drop_fraction, pruning_density
 from rigl.sparsity.shapes import Layer, first_conv
-from rigl.sparsity.updates import MaskedWeight, MaskUpdate, drop_and_grow, momentum_score, prune_to, score_of
+from rigl.sparsity.updates import (
+    MaskedWeight,
+    MaskUpdate,
+    drop_and_grow,
+    momentum_score,
+    prune_and_regrow,
+    prune_to,
+    score_of,
+)
+
+
+class Moved(NamedTuple):
+    """How many weights of a layer an update dropped, and how many it grew."""
+
+    dropped: int
+    grown: int
+
+
+OnUpdate = Callable[[int, dict[str, Moved]], object]
 
 
 class Sparsifier:
@@ -27,11 +45,11 @@ class Sparsifier:
                   parameters; its state tensors of a masked weight's shape are masked with it
     method        one of `rigl.sparsity.methods.METHODS`: ``"dense"``, ``"small-dense"`` (both mask nothing),
                   ``"static"``, ``"set"``, ``"snfs"``, ``"rigl"``, ``"rigl-sg"``, ``"rigl-sm"``,
-                  ``"rigl-struct"``, ``"pruning"``, ``"lottery"``, ``"rigl-reinit"``; or a
-                  `rigl.sparsity.methods.Method` of your own
-    density       active weights over all weights, in (0, 1]; pruning starts dense and ends there, and
-                  structured masks come as near as whole channels, rounded layer by layer, let them. Needed
-                  unless `distribution` is a map, or `flops` or `masks` are given
+                  ``"rigl-struct"``, ``"rigl-global"``, ``"granet"``, ``"mest"``, ``"pruning"``,
+                  ``"lottery"``, ``"rigl-reinit"``; or a `rigl.sparsity.methods.Method` of your own
+    density       active weights over all weights, in (0, 1]; pruning starts dense, GraNet at 0.5, and both
+                  end there; structured masks come as near as whole channels, rounded layer by layer, let
+                  them. Needed unless `distribution` is a map, or `flops` or `masks` are given
     distribution  how the density is shared among layers, by name or as ``{name: density}``: see
                   `rigl.sparsity.distributions.layer_densities`; pruning needs none
     flops         a budget in place of `density`: forward FLOPs over dense, in (0, 1]; needs `input_shape`
@@ -40,12 +58,16 @@ class Sparsifier:
                   for ``"lottery"`` and ``"rigl-reinit"``, which need them
     total_steps   optimiser steps of the whole training
     alpha         drop fraction at the start (report, equation 1)
+    decay         how the drop fraction falls: ``"cosine"``, ``"linear"``, ``"constant"`` or
+                  ``"inverse-power"``, see `rigl.sparsity.schedules.drop_fraction`
     delta_t       steps from one mask update to the next
-    t_start       share of `total_steps` before which pruning does not begin
+    t_start       share of `total_steps` before which pruning, or GraNet's, does not begin
     t_end         share of `total_steps` after which masks stay; pruning's last update is the first at or
                   after it
     preset        ``"repro2021"`` or ``"google"``: see `rigl.sparsity.methods.Preset`
     seed          decides the masks drawn, the first and SET's
+    on_update     called after each mask update with the step and ``{name: Moved(dropped, grown)}``, the
+                  weights dropped and grown in each masked layer; what was both counts as both
 
     An update takes the place of one optimiser step: weights are dropped and grown by the gradients that
     are there, every ``.grad`` is set to None, and so the optimiser leaves every parameter alone. Since
@@ -77,11 +99,13 @@ class Sparsifier:
         masks: Mapping[str, Tensor] | None = None,
         total_steps: int,
         alpha: float = 0.3,
+        decay: str = "cosine",
         delta_t: int = 100,
         t_start: float = 0.0,
         t_end: float = 0.75,
         preset: str = "repro2021",
         seed: int = 0,
+        on_update: OnUpdate | None = None,
     ) -> None:
         # Validation
         self.method = method_named(method)
@@ -92,6 +116,8 @@ class Sparsifier:
         for name, share in (("alpha", alpha), ("t_start", t_start), ("t_end", t_end)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share} must lie in [0, 1]")
+        if decay not in DECAYS:
+            raise ValueError(f"decay={decay!r} is unknown: choose one of {', '.join(DECAYS)}")
         if self.method.source and masks is None:
             raise ValueError(
                 f"{self.method.name} starts from a finished {self.method.source} run: give its masks"
@@ -99,9 +125,10 @@ class Sparsifier:
         if not self.method.masked:
             density, flops = 1.0, None
         elif self.method.prunes and flops is not None:
-            raise ValueError(f"flops={flops}: pruning has no distribution to fit to it, only a density")
+            raise ValueError(f"flops={flops}: {self.method.name} can only be given a density")
         self.optimizer = optimizer
-        self.alpha, self.delta_t, self.seed = alpha, delta_t, seed
+        self.alpha, self.decay, self.delta_t, self.seed = alpha, decay, delta_t, seed
+        self.on_update = on_update
         self.prune_from, self.last_update_before = t_start * total_steps, t_end * total_steps
         self.step_count = 0
         self.update_count = 0
@@ -190,7 +217,7 @@ class Sparsifier:
         preset; the output layers, and what has no channels along dimension 0, under structured sparsity."""
         dense: set[str] = set()
         stem = first_conv(layers)
-        exempt = self.method.prunes or distribution == "uniform" or not self.preset.masks_first_conv
+        exempt = self.method.only_prunes or distribution == "uniform" or not self.preset.masks_first_conv
         if stem and exempt:
             dense.add(stem)
         if self.method.channels:
@@ -208,8 +235,10 @@ class Sparsifier:
         flops: float | None,
     ) -> dict[str, Tensor]:
         """The masks to start from: full ones for pruning, else random ones of exact counts."""
-        if self.method.prunes:
+        if self.method.only_prunes:
             return {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in layers}
+        if self.method.prunes:
+            density = self._starts_at
         densities = layer_densities(
             layers,
             density,
@@ -233,6 +262,11 @@ class Sparsifier:
             else:
                 masks[layer.name] = random_mask(layer.shape, counts[layer.name], generator)
         return masks
+
+    @property
+    def _starts_at(self) -> float:
+        """The density that falls from here, where the method prunes."""
+        return max(self.method.start, self._final)
 
     def _pruning_target(self, layers: list[Layer], density: float | None) -> float:
         if density is None or not 0 < density <= 1:
@@ -258,7 +292,7 @@ class Sparsifier:
             last -= self.delta_t
         if last < first:
             raise ValueError(
-                f"delta_t={self.delta_t} leaves pruning no update between t_start and the end of "
+                f"delta_t={self.delta_t} leaves {self.method.name} no update between t_start and the end of "
                 f"total_steps={total_steps}: it should be smaller"
             )
         return last
@@ -337,10 +371,9 @@ class Sparsifier:
     @property
     def update_due(self) -> bool:
         """Whether the coming optimiser step is a mask update."""
-        if self.method.prunes:
-            if not self.prune_from <= self.step_count <= self._last_prune:
-                return False
-        elif self.method.grow is None or self.step_count >= self.last_update_before:
+        pruning = self.method.prunes and self.prune_from <= self.step_count <= self._last_prune
+        moving = self.method.grow is not None and self.step_count < self.last_update_before
+        if not pruning and not moving:
             return False
         if self.preset.updates_from_0:
             return self.step_count % self.delta_t == 0 and self._last_update != self.step_count
@@ -373,7 +406,7 @@ class Sparsifier:
 
     @torch.no_grad()
     def _update(self) -> None:
-        """MaskUpdate all masks by the method's rule, and with them weights and the optimiser's state."""
+        """Update all masks by the method's rule, and with them weights and the optimiser's state."""
         parts = {
             name: MaskedWeight(
                 weight,
@@ -386,22 +419,31 @@ class Sparsifier:
             for index, (name, weight) in enumerate(self._weights.items())
             if name not in self._always_dense and weight.requires_grad  # or somebody froze it since
         }
+        each = list(parts.values())
+        fraction = drop_fraction(self.step_count, self.last_update_before, self.alpha, self.decay)
         updates: list[MaskUpdate | None]
-        if self.method.prunes:
-            updates = [*prune_to(list(parts.values()), self._pruning_count(list(parts.values())))]
+        if self.method.only_prunes:
+            updates = [*prune_to(each, self._pruning_count(each))]
+        elif self.method.prunes:
+            updates = prune_and_regrow(each, self._pruning_count(each), fraction, self.method, self.preset)
         else:
-            fraction = drop_fraction(self.step_count, self.last_update_before, self.alpha)
-            updates = drop_and_grow(list(parts.values()), fraction, self.method, self.preset)
+            updates = drop_and_grow(each, fraction, self.method, self.preset)
+        moved = dict.fromkeys(self.masks, Moved(0, 0))
         for (name, part), update in zip(parts.items(), updates, strict=True):
             if update is not None:
                 self._apply(name, part.weight, update)
+                moved[name] = Moved(update.dropped, update.grown)
         self.update_count += 1
         self._last_update = self.step_count
+        if self.on_update is not None:
+            self.on_update(self.step_count, moved)
 
     def _pruning_count(self, parts: list[MaskedWeight]) -> int:
         """Active weights that the schedule leaves now."""
         at_end = self.step_count >= self._last_prune
-        density = pruning_density(self.step_count, self._final, self.prune_from, self.last_update_before)
+        density = pruning_density(
+            self.step_count, self._final, self.prune_from, self.last_update_before, self._starts_at
+        )
         size = sum(part.mask.numel() for part in parts)
         count = round((self._final if at_end else density) * size)
         return max(len(parts), min(count, sum(part.active for part in parts)))

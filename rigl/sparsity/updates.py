@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, prod
 from typing import Any
 
@@ -14,6 +14,7 @@ from rigl.sparsity.masks import drop, grow, prune, redistribute
 from rigl.sparsity.methods import Method, Preset, Score
 
 SPARED_BELOW = 0.2
+MEST_LAMBDA = 0.01
 State = Mapping[str, Any]
 # Sizes, 0 or above, of a weight's shape, from the weight, the optimiser's state of it and a random generator;
 # None where there are none at this step.
@@ -53,8 +54,15 @@ def random_score(weight: Tensor, state: State, generator: torch.Generator) -> Te
     return torch.rand(weight.shape, generator=generator, device=weight.device)
 
 
+def magnitude_and_gradient_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor:
+    """\\|weight\\| + lambda \\|gradient\\|, with lambda 0.01, by which MEST drops (Yuan et al. 2021)."""
+    size = magnitude_score(weight, state, generator)
+    return size if weight.grad is None else size.add(weight.grad.abs(), alpha=MEST_LAMBDA)
+
+
 SCORES: dict[str, ScoreFunction] = {
     "magnitude": magnitude_score,
+    "magnitude+gradient": magnitude_and_gradient_score,
     "gradient": gradient_score,
     "momentum": momentum_score,
     "random": random_score,
@@ -111,11 +119,14 @@ class MaskedWeight:
 
 @dataclass
 class MaskUpdate:
-    """A mask after an update: the `survivors` of the drop, the new `mask`, and how many it has `active`."""
+    """A mask after an update: the `survivors` of the drop, the new `mask`, how many it has `active`, and how
+    many weights were `dropped` and `grown` (those that were both count as both)."""
 
     survivors: Tensor
     mask: Tensor
     active: int
+    dropped: int
+    grown: int
 
 
 def drop_and_grow(
@@ -124,29 +135,24 @@ def drop_and_grow(
     """Drop `fraction` of each part's active units by the method's score for it and grow as many by another.
 
     Where the method redistributes, a part regrows by its share of the network's mean score, and only the
-    network's count stays. None stands for a part that has no score now and stays as it is. Reads the
-    device once where shares are needed, else never.
+    network's count stays. Where it drops globally, the smallest of all parts together go, and a part regrows
+    as many as it lost. None stands for a part that has no score now and stays as it is. Reads the
+    device once where shares are needed or the drop is global, else never.
     """
     assert method.grow is not None
     by = score_of(method.grow)
     scores = [by(part.weight, part.state, part.generator) for part in parts]
     moving = [index for index, score in enumerate(scores) if score is not None]
     shares = _shares([parts[index] for index in moving], method.share) if method.share else None
-    kept, dropped, room = [], [], []
-    for place, index in enumerate(moving):
-        part = parts[index]
-        size, active = part.mask.numel() // part.unit, part.active // part.unit
-        rate, sparsity = fraction, (size - active) / size
-        if shares and preset.spares_full and sparsity < SPARED_BELOW and shares[place] > 1 / len(moving):
-            rate = min(sparsity, fraction)
-        # An ulp above a whole number must not round up to the next.
-        count = min(active, preset.rounding(round(rate * active, 9)))
-        worth = score_of(method.drop)(part.weight, part.state, part.generator)
-        if worth is None:
-            raise ValueError(f"{method.name}: the score that drops gives nothing for a weight that grows")
-        kept.append(drop(part.units(worth), part.unit_mask(), count))
-        dropped.append(count)
-        room.append(size - active + count)
+    rest = [parts[index] for index in moving]
+    if method.drop_global:
+        kept, dropped = _drop_of_all(rest, fraction, method, preset)
+    else:
+        kept, dropped = _drop_of_each(rest, fraction, method, preset, shares)
+    room = [
+        (part.mask.numel() - part.active) // part.unit + count
+        for part, count in zip(rest, dropped, strict=True)
+    ]
     grown = redistribute(shares, sum(dropped), room) if shares else dropped
     updates: list[MaskUpdate | None] = [None] * len(parts)
     for index, stays, gone, count in zip(moving, kept, dropped, grown, strict=True):
@@ -154,8 +160,56 @@ def drop_and_grow(
         assert score is not None
         moved = grow(part.units(score), stays, count)
         active = part.active + (count - gone) * part.unit
-        updates[index] = MaskUpdate(part.whole(stays), part.whole(moved), active)
+        updates[index] = MaskUpdate(
+            part.whole(stays), part.whole(moved), active, gone * part.unit, count * part.unit
+        )
     return updates
+
+
+def _drop_of_each(
+    parts: Sequence[MaskedWeight],
+    fraction: float,
+    method: Method,
+    preset: Preset,
+    shares: Sequence[float] | None,
+) -> tuple[list[Tensor], list[int]]:
+    """Each part's units after `fraction` of its own are dropped, and how many were."""
+    kept, dropped = [], []
+    for place, part in enumerate(parts):
+        size, active = part.mask.numel() // part.unit, part.active // part.unit
+        rate, sparsity = fraction, (size - active) / size
+        if shares and preset.spares_full and sparsity < SPARED_BELOW and shares[place] > 1 / len(parts):
+            rate = min(sparsity, fraction)
+        count = min(active, _rounded(rate * active, preset))
+        kept.append(drop(_worth(part, method), part.unit_mask(), count))
+        dropped.append(count)
+    return kept, dropped
+
+
+def _drop_of_all(
+    parts: Sequence[MaskedWeight], fraction: float, method: Method, preset: Preset
+) -> tuple[list[Tensor], list[int]]:
+    """The same for `fraction` of all units together, the smallest; no part is left empty."""
+    if not parts:
+        return [], []
+    before = [part.active // part.unit for part in parts]
+    count = sum(before) - _rounded(fraction * sum(before), preset)
+    worths = [_worth(part, method) for part in parts]
+    kept = prune(worths, [part.unit_mask() for part in parts], max(count, sum(map(bool, before))))
+    after = torch.stack([units.sum() for units in kept]).tolist()
+    return kept, [had - int(has) for had, has in zip(before, after, strict=True)]
+
+
+def _worth(part: MaskedWeight, method: Method) -> Tensor:
+    worth = score_of(method.drop)(part.weight, part.state, part.generator)
+    if worth is None:
+        raise ValueError(f"{method.name}: the score that drops gives nothing for a weight that grows")
+    return part.units(worth)
+
+
+def _rounded(count: float, preset: Preset) -> int:
+    # An ulp above a whole number must not round up to the next.
+    return preset.rounding(round(count, 9))
 
 
 def prune_to(parts: Sequence[MaskedWeight], count: int) -> list[MaskUpdate]:
@@ -164,7 +218,25 @@ def prune_to(parts: Sequence[MaskedWeight], count: int) -> list[MaskUpdate]:
         return []
     masks = prune([part.weight for part in parts], [part.mask for part in parts], count)
     active = torch.stack([mask.sum() for mask in masks]).tolist()
-    return [MaskUpdate(mask, mask, int(left)) for mask, left in zip(masks, active, strict=True)]
+    return [
+        MaskUpdate(mask, mask, int(left), part.active - int(left), 0)
+        for part, mask, left in zip(parts, masks, active, strict=True)
+    ]
+
+
+def prune_and_regrow(
+    parts: Sequence[MaskedWeight], count: int, fraction: float, method: Method, preset: Preset
+) -> list[MaskUpdate | None]:
+    """`prune_to`, then `drop_and_grow` of what is left: GraNet (Liu et al. 2021, section 3.2)."""
+    pruned = prune_to(parts, count)
+    rest = [
+        replace(part, mask=each.mask, active=each.active) for part, each in zip(parts, pruned, strict=True)
+    ]
+    moved = drop_and_grow(rest, fraction, method, preset)
+    return [
+        replace(after, dropped=before.dropped + after.dropped) if after else before
+        for before, after in zip(pruned, moved, strict=True)
+    ]
 
 
 def _shares(parts: Sequence[MaskedWeight], score: Score) -> list[float] | None:

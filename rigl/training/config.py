@@ -193,6 +193,7 @@ class RunConfig(BaseModel):
     flops: float | None = Field(None, gt=0, le=1)
     preset: str = "repro2021"
     alpha: float = Field(0.3, ge=0, le=1)
+    decay: Literal["cosine", "linear", "constant", "inverse-power"] = "cosine"
     delta_t: int = Field(100, ge=1)
     t_end: float = Field(0.75, ge=0, le=1)
 
@@ -305,7 +306,7 @@ class RunConfig(BaseModel):
         if not rule.moves and not rule.source:
             unused |= {"delta_t": 100, "t_end": 0.75}
         if rule.grow is None:
-            unused["alpha"] = 0.3
+            unused |= {"alpha": 0.3, "decay": "cosine"}
         if not _pruned(self.method):
             unused["prune_start_share"] = PRUNE_START
         if self.precision == self.usual_precision:
@@ -378,7 +379,9 @@ class RunConfig(BaseModel):
 
     @property
     def prune_start_steps(self) -> int:
-        """Steps before pruning begins; a longer run (`multiplier`) leaves it."""
+        """Steps before pruning begins; a longer run (`multiplier`) leaves it. GraNet begins at once."""
+        if METHODS[self.method].grow is not None:
+            return 0
         return round(self.prune_start_share * self.epochs * self.steps_per_epoch)
 
     @property
@@ -440,7 +443,7 @@ class RunConfig(BaseModel):
 def _pruned(method: object) -> bool:
     """Whether a method's masks come from gradual pruning, its own or that of the run it starts from."""
     rule = METHODS.get(method) if isinstance(method, str) else None
-    return rule is not None and (rule.prunes or (rule.source is not None and METHODS[rule.source].prunes))
+    return rule is not None and METHODS[rule.source or rule.name].only_prunes
 
 
 def _hash(value: Any) -> str:

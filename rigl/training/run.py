@@ -142,6 +142,7 @@ def build_run(config: RunConfig, device: torch.device, start: Start | None = Non
             masks=start.masks,
             total_steps=config.total_steps,
             alpha=config.alpha,
+            decay=config.decay,
             delta_t=config.delta_t,
             t_start=config.prune_start_steps / config.total_steps,
             t_end=config.t_end,

@@ -23,6 +23,7 @@ def digest(protocol, dataset, model):
     names = [
         config.name
         for table in experiments.TABLES
+        if table != "later-methods"
         for seed in experiments.SEEDS
         for config in experiments.rows(table, protocol=protocol, dataset=dataset, model=model, seed=seed)
     ]
