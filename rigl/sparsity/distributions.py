@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 
@@ -15,7 +16,7 @@ DISTRIBUTIONS = ("uniform", "er", "erk", "erk-flops")
 def layer_densities(
     layers: Sequence[Layer],
     density: float | None = None,
-    distribution: str | Mapping[str, float] = "erk",
+    distribution: str | Mapping[str, float | str] = "erk",
     *,
     flops: float | None = None,
     mask_first_conv: bool = True,
@@ -33,7 +34,10 @@ def layer_densities(
                      ``"erk-flops"``: ERK over the number of positions a weight is used at. ERK's active
                      weights, k proportional to the sum of dimensions s, maximise sum(s log k) at a given
                      number of weights; these, k proportional to s / positions, at given FLOPs;
-                     or a map ``{name: density}`` of your own
+                     or a map ``{name: density}`` of your own. Its names may be patterns, as by
+                     `fnmatch.fnmatchcase`, the first that meets a layer counts, and ``"*"`` may name one of
+                     the above for all other layers: ``{"head.weight": 0.5, "*": "erk"}``. These then take
+                     what the layers named leave of `density`
     flops            a budget in place of `density`: forward FLOPs over the dense network's, in (0, 1];
                      the distribution's density that costs so much is found
     mask_first_conv  False keeps the first convolution dense, and out of the target, under the others
@@ -44,13 +48,18 @@ def layer_densities(
     than all their weights cannot take is given to the others.
 
     Raises ValueError for a density outside (0, 1], both a density and flops, an unknown distribution, no
-    layers, a map that does not name every layer, a budget or dense layers that leave nothing for the rest,
+    layers, a map that leaves a layer out or names none, a budget or dense layers that leave nothing for the
+    rest,
     and, where FLOPs matter, layers described without an input shape.
     """
     if not layers:
         raise ValueError("layers is empty: the model has no convolution or linear layer to mask")
+    given: dict[str, float] = {}
     if isinstance(distribution, Mapping):
-        return _custom(layers, distribution)
+        given, rest_by = _custom(layers, distribution)
+        if rest_by is None:
+            return given
+        distribution = rest_by
     if density is not None and flops is not None:
         raise ValueError(f"density={density} and flops={flops}: it should be one of them")
     if distribution not in DISTRIBUTIONS:
@@ -58,10 +67,14 @@ def layer_densities(
             f"distribution={distribution!r} is unknown: choose one of {', '.join(DISTRIBUTIONS)}"
         )
     stem = first_conv(layers)
-    exempt = {stem} if distribution == "uniform" or not mask_first_conv else set()
+    exempt = {stem} - given.keys() if distribution == "uniform" or not mask_first_conv else set()
     counted = [layer for layer in layers if layer.name not in exempt]
-    masked = [layer for layer in counted if layer.name not in dense]
-    everything = {layer.name: 1.0 for layer in layers}
+    fixed = dict.fromkeys(dense, 1.0) | given
+    masked = [layer for layer in counted if layer.name not in fixed]
+    everything = {layer.name: fixed.get(layer.name, 1.0) for layer in layers}
+    kept = sum(layer.numel * fixed[layer.name] for layer in counted if layer.name in fixed)
+    if not masked and given:
+        return everything
     if not masked:
         wanted = flops if flops is not None else density if counted else 1.0
         if wanted is not None and wanted < 1:
@@ -75,10 +88,15 @@ def layer_densities(
 
     def at(density: float) -> dict[str, float]:
         total, free = (sum(layer.numel for layer in some) for some in (counted, masked))
-        rest = density if free == total else (density * total - (total - free)) / free
+        rest = density if free == total else (density * total - kept) / free
         if rest <= 0:
-            kept = 1 - free / total
-            raise ValueError(f"density={density:g} is too low: the layers that stay dense take {kept:.4g}")
+            which = "whose density is given" if given else "that stay dense"
+            raise ValueError(f"density={density:g} is too low: the layers {which} take {kept / total:.4g}")
+        if rest > 1 + 1e-12:
+            most = (kept + free) / total
+            raise ValueError(
+                f"density={density:g} is too high beside the densities given: at most {most:.4g}"
+            )
         found = _scaled(masked, raw, rest) if distribution != "uniform" else dict.fromkeys(names, rest)
         return everything | found
 
@@ -88,20 +106,26 @@ def layer_densities(
         return at(float(density))
     if not 0 < flops <= 1:
         raise ValueError(f"flops={flops} must lie in (0, 1]")
-    least = 1 - sum(layer.numel for layer in masked) / sum(layer.numel for layer in counted)
-    return _at_cost(layers, at, flops, least)
+    least = kept / sum(layer.numel for layer in counted)
+    most = (
+        1.0
+        if not given
+        else least + sum(layer.numel for layer in masked) / sum(layer.numel for layer in counted)
+    )
+    return _at_cost(layers, at, flops, least, most)
 
 
 def _at_cost(
-    layers: Sequence[Layer], at: Callable[[float], dict[str, float]], flops: float, least: float
+    layers: Sequence[Layer], at: Callable[[float], dict[str, float]], flops: float, least: float, most: float
 ) -> dict[str, float]:
-    """The densities ``at(density)`` whose forward FLOPs are `flops` of dense, by bisection above `least`."""
+    """The densities ``at(density)`` whose forward FLOPs are `flops` of dense, by bisection between `least`
+    and `most`."""
     dense = forward_flops(layers)
 
     def cost(density: float) -> float:
         return forward_flops(layers, at(density)) / dense
 
-    low, high = least + 1e-9, 1.0
+    low, high = least + 1e-9, most
     if cost(low) > flops:
         raise ValueError(
             f"flops={flops:g} is too low: the layers that stay dense cost {cost(low):.4g} of all"
@@ -146,12 +170,26 @@ def _scaled(layers: Sequence[Layer], raw: np.ndarray, density: float) -> dict[st
     return {layer.name: float(value) for layer, value in zip(layers, found, strict=True)}
 
 
-def _custom(layers: Sequence[Layer], densities: Mapping[str, float]) -> dict[str, float]:
-    names = {layer.name for layer in layers}
-    if names != set(densities):
-        odd = ", ".join(sorted(names ^ set(densities)))
-        raise ValueError(f"the map of densities and the model's layers differ in: {odd}")
-    for name, value in densities.items():
-        if not 0 <= value <= 1:
+def _custom(
+    layers: Sequence[Layer], densities: Mapping[str, float | str]
+) -> tuple[dict[str, float], str | None]:
+    """The densities that a map gives to layers, and the distribution of those that it leaves."""
+    by = densities.get("*")
+    rest_by = by if isinstance(by, str) else None
+    patterns = {name: value for name, value in densities.items() if not (name == "*" and rest_by)}
+    for name, value in patterns.items():
+        if isinstance(value, str) or not 0 <= value <= 1:
             raise ValueError(f"density={value} of {name} must lie in [0, 1]")
-    return {layer.name: float(densities[layer.name]) for layer in layers}
+    found: dict[str, float] = {}
+    for layer in layers:
+        meets = [name for name in patterns if layer.name == name or fnmatchcase(layer.name, name)]
+        if meets:
+            found[layer.name] = float(patterns[layer.name if layer.name in meets else meets[0]])
+    unmet = [
+        n for n in patterns if not any(layer.name == n or fnmatchcase(layer.name, n) for layer in layers)
+    ]
+    left = [] if rest_by else [layer.name for layer in layers if layer.name not in found]
+    if left or unmet:
+        odd = ", ".join(sorted({*left, *unmet}))
+        raise ValueError(f"the map of densities and the model's layers differ in: {odd}")
+    return found, rest_by

@@ -17,13 +17,14 @@ class Layer:
     kind       ``"conv"`` or ``"linear"``
     shape      the weight's shape: ``(out, in)`` or ``(out, in / groups, *kernel)``
     positions  how often one sample uses each weight: the output's height times width for a
-               convolution, 1 for a linear layer on a vector; 0 where no input shape was given
+               convolution, 1 for a linear layer on a vector, the number of tokens for one on a sequence;
+               0 where no input shape was given
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
-    positions: int = 0
+    positions: float = 0
 
     @property
     def numel(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rigl.sparsity.distributions import active_counts, layer_densities
-from rigl.sparsity.layers import TRANSPOSED, describe, maskable
-from rigl.sparsity.masks import random_mask
+from rigl.sparsity.layers import Selectors, chosen, describe, ignores_zeros, parametrised, tied
+from rigl.sparsity.masks import drop, random_mask
 from rigl.sparsity.methods import Method, method_named, preset_named
 from rigl.sparsity.schedules import DECAYS, drop_fraction, pruning_density
 from rigl.sparsity.shapes import Layer, first_conv
@@ -24,6 +25,7 @@ from rigl.sparsity.updates import (
     prune_and_regrow,
     prune_to,
     score_of,
+    whole_channels,
 )
 
 
@@ -40,7 +42,9 @@ OnUpdate = Callable[[int, dict[str, Moved]], object]
 class Sparsifier:
     """Trains `model` sparsely by `method`, through hooks on `optimizer`; the loop stays as it was.
 
-    model         any torch model; its convolution and linear weights that `optimizer` trains are masked
+    model         any torch model; the weights that `optimizer` trains and that
+                  `rigl.sparsity.layers.maskable` names are masked: those of convolutions, linear,
+                  recurrent and attention layers
     optimizer     any torch optimiser that takes one gradient a step (LBFGS does not) over the model's
                   parameters; its state tensors of a masked weight's shape are masked with it
     method        one of `rigl.sparsity.methods.METHODS`: ``"dense"``, ``"small-dense"`` (both mask nothing),
@@ -50,12 +54,18 @@ class Sparsifier:
     density       active weights over all weights, in (0, 1]; pruning starts dense, GraNet at 0.5, and both
                   end there; structured masks come as near as whole channels, rounded layer by layer, let
                   them. Needed unless `distribution` is a map, or `flops` or `masks` are given
-    distribution  how the density is shared among layers, by name or as ``{name: density}``: see
+    distribution  how the density is shared among layers, by name or as ``{name: density}``, which may
+                  leave the rest to a distribution, ``{"head.weight": 0.5, "*": "erk"}``: see
                   `rigl.sparsity.distributions.layer_densities`; pruning needs none
+    include       the weights to mask, in place of all that can be: patterns of parameter or module names
+                  (``"encoder.*"``), module types, or functions of (name, module); one or several
+    exclude       weights to leave dense, given likewise; what is left dense is no part of the density
     flops         a budget in place of `density`: forward FLOPs over dense, in (0, 1]; needs `input_shape`
     input_shape   one sample's shape without the batch, such as (3, 32, 32), where FLOPs matter
     masks         masks to start from, ``{name: bool tensor}``, in place of random ones: a finished run's
-                  for ``"lottery"`` and ``"rigl-reinit"``, which need them
+                  for ``"lottery"`` and ``"rigl-reinit"``, which need them. ``"nonzero"`` keeps the weights
+                  that are not 0, of a network pruned before; ``"magnitude"`` keeps each layer's largest, as
+                  many as density and distribution give it
     total_steps   optimiser steps of the whole training
     alpha         drop fraction at the start (report, equation 1)
     decay         how the drop fraction falls: ``"cosine"``, ``"linear"``, ``"constant"`` or
@@ -82,8 +92,11 @@ class Sparsifier:
     Raises ValueError for an unknown method, distribution or preset, LBFGS, momentum-based methods on SGD
     without momentum, a density outside (0, 1], both a density and flops, total_steps or delta_t that are no
     whole number above 0, alpha, t_start or t_end outside [0, 1], masks that are missing or of another model,
-    a model in which there is nothing to mask, and weights that another sparsifier masks on this optimizer.
-    Warns where a method that moves weights has no update in so few steps.
+    a model in which there is nothing to mask, a pattern that meets nothing, a layer whose forward pass undoes
+    its mask, and weights that another sparsifier masks on this optimizer. Warns where a method that moves
+    weights has no update in so few steps, where an output layer stays dense because an embedding shares its
+    weight, of parametrised weights, and where less than half of the weights in matrices is masked without
+    `include` or `exclude`.
     """
 
     def __init__(
@@ -93,10 +106,12 @@ class Sparsifier:
         *,
         method: str | Method,
         density: float | None = None,
-        distribution: str | Mapping[str, float] = "erk",
+        distribution: str | Mapping[str, float | str] = "erk",
+        include: Selectors | None = None,
+        exclude: Selectors | None = None,
         flops: float | None = None,
         input_shape: tuple[int, ...] | None = None,
-        masks: Mapping[str, Tensor] | None = None,
+        masks: Mapping[str, Tensor] | str | None = None,
         total_steps: int,
         alpha: float = 0.3,
         decay: str = "cosine",
@@ -135,7 +150,7 @@ class Sparsifier:
         self._last_update = -1
 
         # First masks
-        weights, layers = self._find(model, optimizer, input_shape, distribution)
+        weights, layers = self._find(model, optimizer, input_shape, distribution, include, exclude)
         if self.method.prunes:
             self._final = self._pruning_target(layers, density)
             self._last_prune = self._last_pruning(total_steps)
@@ -145,10 +160,11 @@ class Sparsifier:
                 f"total_steps={total_steps}: its masks stay as they are, so it should be smaller",
                 stacklevel=2,
             )
-        if masks is None:
+        if isinstance(masks, str):
+            masks = self._masks_from(masks, weights, layers, density, distribution, flops)
+        elif masks is None:
             masks = self._first_masks(layers, density, distribution, flops)
-        else:
-            self._check_masks(masks, weights)
+        self._check_masks(masks, weights)
 
         # Attaching
         self._weights = weights if self.method.masked else {}
@@ -168,21 +184,33 @@ class Sparsifier:
         model: nn.Module,
         optimizer: Optimizer,
         input_shape: tuple[int, ...] | None,
-        distribution: str | Mapping[str, float],
+        distribution: str | Mapping[str, float | str],
+        include: Selectors | None,
+        exclude: Selectors | None,
     ) -> tuple[dict[str, nn.Parameter], list[Layer]]:
-        """The weights that can be masked and their layers. Raises ValueError where there are none, for an
-        optimiser that the method cannot go by, and for another sparsifier over the same weights."""
+        """The weights to mask and their layers. Raises ValueError where there are none, for an optimiser that
+        the method cannot go by, and for another sparsifier over the same weights."""
         if self.method.masked:
             _check_optimizer(optimizer, self.method)
         trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        found = [(name, module, weight) for name, module, weight in maskable(model) if id(weight) in trained]
-        weights = {name: weight for name, _, weight in found}
-        layers = [layer for layer in describe(model, input_shape) if layer.name in weights]
+        every = describe(model, input_shape, include=include, exclude=exclude)
+        found = [row for row in chosen(model, include, exclude) if id(row.weight) in trained]
+        weights = {row.name: row.weight for row in found}
+        layers = [layer for layer in every if layer.name in weights]
         if not layers:
             raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
         _check_alone(optimizer, weights)
-        transposed = {name for name, module, _ in found if isinstance(module, TRANSPOSED)}
-        self._always_dense = self._dense_layers(layers, transposed, distribution)
+        self._channels = {row.name: row.channels for row in found}
+        self._always_dense = self._dense_layers(layers, distribution)
+        self._left_dense = _left_dense(model, weights, trained)
+        if self.method.masked:
+            for row in found:
+                if ignores_zeros(row):
+                    raise ValueError(
+                        f"{row.name} cannot be masked: {type(row.module).__name__} makes something else of "
+                        f"weights that are 0; exclude={row.name!r} leaves it dense"
+                    )
+            _warn_of_what_stays_dense(model, weights, self._left_dense, include is None and exclude is None)
         return weights, layers
 
     def _check_masks(self, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
@@ -191,7 +219,7 @@ class Sparsifier:
             raise ValueError("the masks given do not have this model's names and shapes")
         if self.method.channels:
             for name in masks.keys() - self._always_dense:
-                channels = masks[name].flatten(1)
+                channels = masks[name].movedim(self._channels[name] or 0, 0).flatten(1)
                 if not torch.equal(channels.any(1), channels.all(1)):
                     raise ValueError(f"the mask given for {name} is not of whole output channels")
 
@@ -210,11 +238,9 @@ class Sparsifier:
         if state["_hooks"]:
             self._attach()
 
-    def _dense_layers(
-        self, layers: list[Layer], transposed: set[str], distribution: str | Mapping[str, float]
-    ) -> set[str]:
+    def _dense_layers(self, layers: list[Layer], distribution: str | Mapping[str, float | str]) -> set[str]:
         """Layers whose masks stay full: the first convolution under pruning, uniform masks and the google
-        preset; the output layers, and what has no channels along dimension 0, under structured sparsity."""
+        preset; the output layers, and what has no output channels of its own, under structured sparsity."""
         dense: set[str] = set()
         stem = first_conv(layers)
         exempt = self.method.only_prunes or distribution == "uniform" or not self.preset.masks_first_conv
@@ -222,7 +248,8 @@ class Sparsifier:
             dense.add(stem)
         if self.method.channels:
             linear = [layer.name for layer in layers if layer.kind == "linear"]
-            dense |= transposed | set(linear if stem else linear[-1:])
+            dense |= {name for name, channels in self._channels.items() if channels is None}
+            dense |= set(linear if stem else linear[-1:])
         if (self.method.prunes or self.method.channels) and len(dense) == len(layers):
             raise ValueError(f"{self.method.name} has no layer to mask here: all of them stay dense")
         return dense
@@ -231,10 +258,12 @@ class Sparsifier:
         self,
         layers: list[Layer],
         density: float | None,
-        distribution: str | Mapping[str, float],
+        distribution: str | Mapping[str, float | str],
         flops: float | None,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """The masks to start from: full ones for pruning, else random ones of exact counts."""
+        """The masks to start from: full ones for pruning, else random ones of exact counts, or of the largest
+        of `weights`."""
         if self.method.only_prunes:
             return {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in layers}
         if self.method.prunes:
@@ -255,13 +284,37 @@ class Sparsifier:
         generator = torch.Generator().manual_seed(self.seed)
         masks = {}
         for layer in layers:
-            if self.method.channels and layer.name not in self._always_dense:
-                channels = max(1, round(densities[layer.name] * layer.shape[0]))
-                mask = random_mask(layer.shape[:1], channels, generator)
-                masks[layer.name] = mask.view(-1, *[1] * (len(layer.shape) - 1)).expand(layer.shape)
+            name, channels = layer.name, self._channels[layer.name]
+            weight = None if weights is None else weights[name].detach()
+            if self.method.channels and name not in self._always_dense and channels is not None:
+                size = layer.shape[channels]
+                if weight is not None:
+                    weight = weight.abs().movedim(channels, 0).flatten(1).mean(1)
+                units = _first_mask((size,), max(1, round(densities[name] * size)), weight, generator)
+                masks[name] = whole_channels(units, layer.shape, channels)
             else:
-                masks[layer.name] = random_mask(layer.shape, counts[layer.name], generator)
+                masks[name] = _first_mask(layer.shape, counts[name], weight, generator)
         return masks
+
+    def _masks_from(
+        self,
+        what: str,
+        weights: Mapping[str, Tensor],
+        layers: list[Layer],
+        density: float | None,
+        distribution: str | Mapping[str, float | str],
+        flops: float | None,
+    ) -> dict[str, Tensor]:
+        """Masks by the weights that are there."""
+        if what == "magnitude":
+            return self._first_masks(layers, density, distribution, flops, weights)
+        if what != "nonzero":
+            raise ValueError(f"masks={what!r} is unknown: choose nonzero or magnitude, or give tensors")
+        if not self.method.prunes and (density is not None or flops is not None):
+            raise ValueError(
+                f"masks='nonzero' decides the density: density={density}, flops={flops} do not apply"
+            )
+        return {name: weight.detach() != 0 for name, weight in weights.items()}
 
     @property
     def _starts_at(self) -> float:
@@ -308,7 +361,8 @@ class Sparsifier:
         return {name: self._active(name) / mask.numel() for name, mask in self.masks.items()}
 
     def summary(self) -> str:
-        """A table for people: every masked weight, its shape, active and all weights, and density."""
+        """A table for people: every masked weight, its shape, active and all weights, and density; below it
+        the weights in matrices that are left dense."""
         rows = [("weight", "shape", "active", "all", "density")]
         total_active = total = 0
         for name, mask in self.masks.items():
@@ -326,7 +380,11 @@ class Sparsifier:
             ]
             for row in (zip(row, widths, strict=True) for row in rows)
         ]
-        return "\n".join([f"{self.method.name}, step {self.step_count:,}", *map("  ".join, aligned)])
+        left = [
+            f"left dense: {name} ({'x'.join(map(str, shape))}), {share:.1%} of the model's weights"
+            for name, (shape, share) in self._left_dense.items()
+        ]
+        return "\n".join([f"{self.method.name}, step {self.step_count:,}", *map("  ".join, aligned), *left])
 
     def state_dict(self) -> dict[str, Any]:
         """Masks, counts and seed: with the model's and the optimiser's own, all that a resume needs."""
@@ -414,7 +472,7 @@ class Sparsifier:
                 self._active(name),
                 self.optimizer.state.get(weight, {}),
                 self._generator(weight.device, index),
-                by_channel=self.method.channels,
+                channels=self._channels[name] if self.method.channels else None,
             )
             for index, (name, weight) in enumerate(self._weights.items())
             if name not in self._always_dense and weight.requires_grad  # or somebody froze it since
@@ -520,6 +578,54 @@ def _check_optimizer(optimizer: Optimizer, method: Method) -> None:
         raise ValueError("LBFGS takes several gradients a step: choose an optimizer that takes one")
     if momentum_score in map(score_of, method.scores) and optimizer.defaults.get("momentum", 1) == 0:
         raise ValueError(f"{method.name} goes by momentum: momentum=0 should be above 0, such as 0.9")
+
+
+def _first_mask(
+    shape: tuple[int, ...], count: int, weight: Tensor | None, generator: torch.Generator
+) -> Tensor:
+    """A mask of `count` places: those of the largest weights where these are given, else drawn at random."""
+    if weight is None:
+        return random_mask(shape, count, generator)
+    return drop(weight, torch.ones_like(weight, dtype=torch.bool), weight.numel() - count)
+
+
+def _left_dense(
+    model: nn.Module, weights: Mapping[str, Tensor], trained: set[int]
+) -> dict[str, tuple[tuple[int, ...], float]]:
+    """Shape, and share of all the model's weights, of each trained matrix that is not masked."""
+    total = sum(parameter.numel() for parameter in model.parameters())
+    masked = {id(weight) for weight in weights.values()}
+    return {
+        name.replace("_orig_mod.", ""): (tuple(parameter.shape), parameter.numel() / total)
+        for name, parameter in model.named_parameters()
+        if parameter.ndim > 1 and id(parameter) in trained and id(parameter) not in masked
+    }
+
+
+def _warn_of_what_stays_dense(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    left: Mapping[str, tuple[tuple[int, ...], float]],
+    by_default: bool,
+) -> None:
+    """Warn of what a user may believe to be masked; `by_default` where they chose no layers."""
+    for name, embedding in tied(model) if by_default else ():
+        warnings.warn(
+            f"{name} stays dense, for it is the embedding {embedding} too: name it in include= to mask both, "
+            "or in exclude= to leave it",
+            stacklevel=4,
+        )
+    for name in parametrised(model):
+        warnings.warn(f"{name} stays dense: its weight is computed from other parameters", stacklevel=4)
+    size = sum(weight.numel() for weight in weights.values())
+    dense = sum(math.prod(shape) for shape, _ in left.values())
+    if by_default and dense > size:
+        most = max(left, key=lambda name: left[name][1])
+        warnings.warn(
+            f"only {size / (size + dense):.0%} of the weights in matrices are masked; the largest left dense "
+            f"is {most}. summary() lists all; name layers in include= or exclude= where this is meant",
+            stacklevel=4,
+        )
 
 
 def _check_alone(optimizer: Optimizer, weights: Mapping[str, Tensor]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, prod
+from math import isfinite
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ class MaskedWeight:
     active      how many of the mask's positions are active
     state       the optimiser's tensors of this weight
     generator   the source of a random score
-    by_channel  drop and grow whole output channels, the slices along dimension 0
+    channels    drop and grow whole output channels, the slices along this dimension; None single weights
     """
 
     weight: Tensor
@@ -96,25 +96,34 @@ class MaskedWeight:
     active: int
     state: State
     generator: torch.Generator
-    by_channel: bool = False
+    channels: int | None = None
 
     @property
     def unit(self) -> int:
         """Weights that are dropped or grown together."""
-        return prod(self.mask.shape[1:]) if self.by_channel else 1
+        return 1 if self.channels is None else self.mask.numel() // self.mask.shape[self.channels]
 
     def units(self, values: Tensor) -> Tensor:
         """One value a unit: the values themselves, or the mean size of a channel's."""
-        return values.abs().flatten(1).mean(1) if self.by_channel else values
+        if self.channels is None:
+            return values
+        return values.abs().movedim(self.channels, 0).flatten(1).mean(1)
 
     def unit_mask(self) -> Tensor:
-        return self.mask.flatten(1)[:, 0] if self.by_channel else self.mask
+        if self.channels is None:
+            return self.mask
+        return self.mask.movedim(self.channels, 0).flatten(1)[:, 0]
 
     def whole(self, units: Tensor) -> Tensor:
         """A mask of units as a mask of the weight's shape."""
-        if not self.by_channel:
+        if self.channels is None:
             return units
-        return units.view(-1, *[1] * (self.mask.dim() - 1)).expand_as(self.mask)
+        return whole_channels(units, self.mask.shape, self.channels)
+
+
+def whole_channels(units: Tensor, shape: Sequence[int], channels: int) -> Tensor:
+    """One value a channel, spread over a weight's `shape` whose channels lie along dimension `channels`."""
+    return units.view([-1 if place == channels else 1 for place in range(len(shape))]).expand(*shape)
 
 
 @dataclass

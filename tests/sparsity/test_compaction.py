@@ -79,7 +79,7 @@ def randomise(model, seed, dead=0.6):
                 fill(module.bias, -0.5, 0.8)
                 fill(module.running_mean, -0.5, 0.5)
                 fill(module.running_var, 0.3, 2)
-        for _, module, weight in maskable(model)[:-1]:
+        for _, module, weight, *_ in maskable(model)[:-1]:
             fill(module.bias, -0.5, 0.5)
             weight[torch.rand(len(weight), generator=generator) < dead] = 0
     return model.eval()
@@ -145,7 +145,7 @@ def test_nothing_dead_nothing_cut(name):
 def test_everything_dead_leaves_one_channel(name):
     model = made(name, 0, dead=1)
     small = check(model, NETS[name][1])
-    widths = [len(weight) for _, _, weight in maskable(small)[:-1]]
+    widths = [len(weight) for _, _, weight, *_ in maskable(small)[:-1]]
     assert set(widths) <= {1, 2, 3}, "one, and what carries constants"
     assert 1 in widths
 

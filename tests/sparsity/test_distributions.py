@@ -257,3 +257,33 @@ def test_where_all_layers_stay_dense_nothing_less_can_be_had(distribution, share
     layers = [Layer("a", "conv", (4, 4, 3, 3), 9), Layer("b", "linear", (4, 4), 1)]
     with pytest.raises(ValueError, match="stay dense"):
         layer_densities(layers, distribution=distribution, dense={"a", "b"}, **share)
+
+
+def test_a_map_that_leaves_the_rest_to_a_distribution():
+    layers = [
+        Layer("a.0", "linear", (10, 10)),
+        Layer("a.1", "linear", (10, 20)),
+        Layer("head", "linear", (5, 10)),
+    ]
+    found = layer_densities(layers, 0.3, {"head": 0.8, "*": "uniform"})
+    assert found["head"] == 0.8
+    assert found["a.0"] == found["a.1"] == pytest.approx((0.3 * 350 - 40) / 300)
+    erk = layer_densities(layers, 0.3, {"head": 0.8, "*": "erk"})
+    assert sum(layer.numel * erk[layer.name] for layer in layers) == pytest.approx(0.3 * 350)
+    assert layer_densities(layers, None, {"a.*": 0.1, "a.1": 0.2, "head": 1}) == {
+        "a.0": 0.1,
+        "a.1": 0.2,
+        "head": 1,
+    }
+    with pytest.raises(
+        ValueError, match=r"density=0.05 is too low: the layers whose density is given take 0.11"
+    ):
+        layer_densities(layers, 0.05, {"head": 0.8, "*": "erk"})
+    with pytest.raises(
+        ValueError, match=r"density=0.99 is too high beside the densities given: at most 0.97"
+    ):
+        layer_densities(layers, 0.99, {"head": 0.8, "*": "erk"})
+    with pytest.raises(ValueError, match="the map of densities and the model's layers differ in: haed"):
+        layer_densities(layers, 0.3, {"haed": 0.8, "*": "erk"})
+    with pytest.raises(ValueError, match="distribution='ekr' is unknown"):
+        layer_densities(layers, 0.3, {"head": 0.8, "*": "ekr"})

@@ -80,7 +80,7 @@ def part_of(weight, dtype):
         sum(weight.mask),
         {name: tensor(values) for name, values in weight.state.items()},
         torch.Generator(),
-        by_channel=weight.channels is not None,
+        channels=None if weight.channels is None else 0,
     )
 
 
