@@ -445,6 +445,7 @@ class Sparsifier:
         self._updating = self.update_due and not self._skip
         self._sync_masks()
         if self._updating:
+            self._unscale(optimizer)
             self._update()
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
@@ -461,6 +462,14 @@ class Sparsifier:
             )
         if not self._skip and not (self._updating and self.preset.updates_from_0):
             self.step_count += 1
+
+    @torch.no_grad()
+    def _unscale(self, optimizer: Optimizer) -> None:
+        """Undo a gradient scaler's factor, which a fused optimiser would only undo itself in the step."""
+        if (scale := getattr(optimizer, "grad_scale", None)) is not None:
+            for weight in self._weights.values():
+                if weight.grad is not None:
+                    weight.grad.div_(scale.to(weight.device))
 
     @torch.no_grad()
     def _update(self) -> None:
