@@ -1,0 +1,167 @@
+"""The page on what later work says of the report's claims: its figures as printed, beside our verdicts.
+
+Every figure stands in ``results/later_work.json`` with the text that it was read in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from book.report import display, verdicts
+from book.report.claims import CLAIMS, Claim, Finding
+from book.report.evidence import REPORT
+
+# What a work's result is to a claim, with a sign that tells it without colour.
+STANCES = {"agrees": "✓", "disagrees": "✗", "qualifies": "~"}
+# What may be said of a claim, by whether anything agrees with it and whether anything disagrees.
+GROUPS = {
+    (True, False): "Later work agrees, or adds conditions",
+    (True, True): "It is divided",
+    (False, True): "It disagrees",
+    (False, False): "It only adds conditions",
+}
+# What prose says of a group of works.
+STATED = {"agrees": "agree", "disagrees": "disagree", "qualifies": "qualify"}
+
+
+def load() -> dict[str, Any]:
+    """The data: `sources` by name, `rows` in the order of the page, and `unread`, what is not printed since
+    no text of it could be read."""
+    data: dict[str, Any] = json.loads((display.folder() / "later_work.json").read_text(encoding="utf-8"))
+    return data
+
+
+def claims() -> list[Claim]:
+    """The claims that later work bears on, in the order of the page."""
+    known = {claim.key: claim for claim in CLAIMS}
+    return [known[key] for key in dict.fromkeys(row["claim"] for row in load()["rows"])]
+
+
+def in_short() -> str:
+    """How much there is, and on which claims later work agrees, in Markdown."""
+    data = load()
+    works = {data["sources"][row["source"]]["work"] for row in data["rows"]}
+    groups: dict[str, list[str]] = {words: [] for words in GROUPS.values()}
+    for claim in claims():
+        stances = {row["stance"] for row in data["rows"] if row["claim"] == claim.key}
+        groups[GROUPS["agrees" in stances, "disagrees" in stances]].append(f"- {claim.text}")
+    lines = [f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the claims."]
+    for words, mine in groups.items():
+        lines += ["", f"{words}:", "", *mine] if mine else []
+    return "\n".join(lines)
+
+
+def show_summary(found: Sequence[Finding]) -> None:
+    """Display a row a claim: the verdict by the report's printed numbers, by our runs, and how many results
+    of later work agree with it."""
+    rows = []
+    for claim in claims():
+        stances = Counter(row["stance"] for row in load()["rows"] if row["claim"] == claim.key)
+        mine = [each for each in found if each.claim.key == claim.key and each.verdict != "not tested"]
+        rows.append(
+            {
+                "Claim": Markup('<a href="#later-{}">{}</a>').format(claim.key, claim.text),
+                "By the report's numbers": _lines([x for x in mine if x.source.protocol == REPORT]),
+                "By our runs": _lines([x for x in mine if x.source.protocol != REPORT]),
+                "Later work": Markup("<br>").join(
+                    f"{sign} {stances[name]} {name if stances[name] == 1 else STATED[name]}"
+                    for name, sign in STANCES.items()
+                    if stances[name]
+                ),
+            }
+        )
+    caption = (
+        "The same claims by three kinds of evidence. A verdict of this book leads to its comparison; a claim "
+        "to the works below. Counted are results, not works: one work may have several."
+    )
+    display.show_table(pd.DataFrame(rows), caption, kind="words")
+
+
+def show(key: str, found: Sequence[Finding]) -> None:
+    """Display what later work says of the claim called `key`, and this book's verdicts on it.
+
+    Raises ValueError for a claim that nothing bears on.
+    """
+    display.show(html(key, found))
+
+
+def html(key: str, found: Sequence[Finding]) -> Markup:
+    """`show`'s table, with an anchor of its own."""
+    data = load()
+    rows = [row for row in data["rows"] if row["claim"] == key]
+    if not rows:
+        raise ValueError(f"no later work bears on {key!r}: choose from {', '.join(x.key for x in claims())}")
+    (claim,) = (each for each in claims() if each.key == key)
+    mine = [each for each in found if each.claim.key == key and each.verdict != "not tested"]
+    table = pd.DataFrame([_row(row, data["sources"][row["source"]]) for row in rows])
+    ours = Markup("").join(Markup("<li>{}: {}</li>").format(_source(each), _told(each)) for each in mine)
+    head = Markup('<p id="later-{}"><strong>{}</strong> In this book:</p><ul>{}</ul>').format(
+        key, claim.text, ours or Markup("<li>not tested</li>")
+    )
+    return head + display.html(table, f"What later work says of it: {claim.text}", kind="words later")
+
+
+def show_unread() -> None:
+    """Display which figures are left out since no text of theirs could be read."""
+    lines = [f"- {each['name']}: {each['what']}" for each in load()["unread"]]
+    display.show_text("\n".join(lines))
+
+
+def show_data() -> None:
+    """Display a link that saves every row with its source."""
+    data = load()
+    flat = [
+        {
+            **{name: row[name] for name in ("claim", "stance", "place", "says")},
+            "numbers": "; ".join(_numbers(row)),
+            **{
+                name: data["sources"][row["source"]].get(name, "")
+                for name in ("work", "read", "commit", "url")
+            },
+        }
+        for row in data["rows"]
+    ]
+    link = display.csv_link(pd.DataFrame(flat).to_csv(index=False), "later-work.csv")
+    display.show(Markup("<p>{}</p>").format(link))
+
+
+def _row(row: dict[str, Any], source: dict[str, Any]) -> dict[str, str]:
+    commit = f" at {source['commit'][:8]}" if "commit" in source else ""
+    return {
+        "Work": source["name"],
+        "On": row["place"],
+        "Printed": Markup("<br>").join(_numbers(row)) or "-",
+        "It": f"{STANCES[row['stance']]} {row['stance']}",
+        "What it says": Markup('{} <small><a href="{}">{}</a></small>').format(
+            row["says"], source["url"], f"{source['read']}{commit}"
+        ),
+    }
+
+
+def _numbers(row: dict[str, Any]) -> list[str]:
+    """The figures of a row, a line a unit: ``"RigL 74.752, SET 74.566 (top-1, %)"``."""
+    lines: dict[str, list[str]] = {}
+    for number in row["numbers"]:
+        lines.setdefault(number["unit"], []).append(f"{number['what']} {number['value']}")
+    return [f"{', '.join(each)} ({unit})" for unit, each in lines.items()]
+
+
+def _told(found: Finding) -> Markup:
+    """A verdict with its effect and where, as a link to its comparison."""
+    return Markup('<a href="claims.html#claim-{}">{} {}</a>').format(
+        found.claim.key, verdicts.SIGNS[found.verdict], verdicts.brief(found)
+    )
+
+
+def _source(found: Finding) -> str:
+    return "the report's printed numbers" if found.source.protocol == REPORT else found.source.protocol
+
+
+def _lines(found: Sequence[Finding]) -> Markup | str:
+    return Markup("<br>").join(map(_told, found)) or "- not tested"
