@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := papermill notebooks/train.ipynb runs/train.ipynb -p method rigl -p density 0.1
 HTML := _build/html
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
-SOURCES := _config.yml _toc.yml $(shell find book notebooks rigl results runs -type f \
+SOURCES := _config.yml _toc.yml $(shell find book notebooks rigl results runs tests/sparsity -type f \
 	\( -name '*.py' -o -name '*.md' -o -name '*.bib' -o -name '*.css' -o -name '*.js' -o -name '*.json' \
 	-o -path 'runs/*.ipynb' \) -not -path '*/.*' -not -name '* *' 2>/dev/null)
 

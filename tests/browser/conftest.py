@@ -61,7 +61,7 @@ def command(name: str, *arguments: object, cwd: Path) -> str:
 
 def copy_sources(target: Path) -> None:
     """What the book is made from, without any record or run."""
-    for name in ("book", "notebooks", "rigl"):
+    for name in ("book", "notebooks", "rigl", "tests"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     (target / "results").mkdir()
     for name in ("_config.yml", "_toc.yml"):
