@@ -17,6 +17,7 @@ from book.report import display, verdicts
 from book.report.claims import CLAIMS, Claim, Finding
 from book.report.evidence import REPORT
 
+PAGE = "claims.html"  # where a verdict's comparison is
 # What a work's result is to a claim, with a sign that tells it without colour.
 STANCES = {"agrees": "✓", "disagrees": "✗", "qualifies": "~"}
 # What may be said of a claim, by whether anything agrees with it and whether anything disagrees.
@@ -58,29 +59,31 @@ def in_short() -> str:
 
 
 def show_summary(found: Sequence[Finding]) -> None:
-    """Display a row a claim: the verdict by the report's printed numbers, by our runs, and how many results
-    of later work agree with it."""
+    """Display a row a claim: how many results of later work agree with it, and the verdicts by the report's
+    printed numbers and by our runs."""
     rows = []
     for claim in claims():
         stances = Counter(row["stance"] for row in load()["rows"] if row["claim"] == claim.key)
-        mine = [each for each in found if each.claim.key == claim.key and each.verdict != "not tested"]
+        mine = [each for each in found if each.claim.key == claim.key and _tells(each)]
         rows.append(
             {
                 "Claim": Markup('<a href="#later-{}">{}</a>').format(claim.key, claim.text),
-                "By the report's numbers": _lines([x for x in mine if x.source.protocol == REPORT]),
-                "By our runs": _lines([x for x in mine if x.source.protocol != REPORT]),
                 "Later work": Markup("<br>").join(
                     f"{sign} {stances[name]} {name if stances[name] == 1 else STATED[name]}"
                     for name, sign in STANCES.items()
                     if stances[name]
                 ),
+                "The report's numbers": _lines([x for x in mine if x.source.protocol == REPORT]),
+                "Our runs": _lines([x for x in mine if x.source.protocol != REPORT]),
             }
         )
+    signs = ", ".join(map(verdicts.signed, ("holds", "does not hold", "undecided")))
     caption = (
-        "The same claims by three kinds of evidence. A verdict of this book leads to its comparison; a claim "
-        "to the works below. Counted are results, not works: one work may have several."
+        f"The same claims by three kinds of evidence. Our verdicts ({signs}) lead to their comparisons, those "
+        "of single seeds left out; a claim leads to the works below. Counted are results: a work may have "
+        "several."
     )
-    display.show_table(pd.DataFrame(rows), caption, kind="words")
+    display.show_table(pd.DataFrame(rows), caption, kind="words later")
 
 
 def show(key: str, found: Sequence[Finding]) -> None:
@@ -98,11 +101,11 @@ def html(key: str, found: Sequence[Finding]) -> Markup:
     if not rows:
         raise ValueError(f"no later work bears on {key!r}: choose from {', '.join(x.key for x in claims())}")
     (claim,) = (each for each in claims() if each.key == key)
-    mine = [each for each in found if each.claim.key == key and each.verdict != "not tested"]
+    mine = [each for each in found if each.claim.key == key and _tells(each)]
     table = pd.DataFrame([_row(row, data["sources"][row["source"]]) for row in rows])
     ours = Markup("").join(Markup("<li>{}: {}</li>").format(_source(each), _told(each)) for each in mine)
     head = Markup('<p id="later-{}"><strong>{}</strong> In this book:</p><ul>{}</ul>').format(
-        key, claim.text, ours or Markup("<li>not tested</li>")
+        key, claim.text, ours or Markup("<li>not tested by more than single seeds</li>")
     )
     return head + display.html(table, f"What later work says of it: {claim.text}", kind="words later")
 
@@ -152,16 +155,27 @@ def _numbers(row: dict[str, Any]) -> list[str]:
     return [f"{', '.join(each)} ({unit})" for unit, each in lines.items()]
 
 
+def _tells(found: Finding) -> bool:
+    """Whether a finding rests on more than a single seed."""
+    return found.verdict != "not tested" and "fewer than two seeds" not in found.why
+
+
 def _told(found: Finding) -> Markup:
     """A verdict with its effect and where, as a link to its comparison."""
-    return Markup('<a href="claims.html#claim-{}">{} {}</a>').format(
-        found.claim.key, verdicts.SIGNS[found.verdict], verdicts.brief(found)
+    return _link(found, f"{verdicts.SIGNS[found.verdict]} {verdicts.brief(found)}")
+
+
+def _lines(found: Sequence[Finding]) -> Markup | str:
+    """Verdicts by their signs, with effect and where, a line each."""
+    lines = (
+        _link(x, f"{verdicts.SIGNS[x.verdict]} {verdicts.brief(x).partition(' for ')[2]}") for x in found
     )
+    return Markup("<br>").join(lines) or "-"
+
+
+def _link(found: Finding, text: str) -> Markup:
+    return Markup('<a href="{}#claim-{}">{}</a>').format(PAGE, found.claim.key, text)
 
 
 def _source(found: Finding) -> str:
     return "the report's printed numbers" if found.source.protocol == REPORT else found.source.protocol
-
-
-def _lines(found: Sequence[Finding]) -> Markup | str:
-    return Markup("<br>").join(map(_told, found)) or "- not tested"

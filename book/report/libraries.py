@@ -31,7 +31,7 @@ def load() -> dict[str, Any]:
 def show() -> None:
     """Display the comparison, a row a question."""
     caption = (
-        "A cell of ours opens the tests that show it; a cell of theirs leads to the file that it was read in. "
+        "A cell of ours opens the tests that show it; one of theirs leads to the file that it was read in. "
         "“Not found” is what the files that we read do not show: it may be elsewhere."
     )
     display.show(display.html(table(), caption, kind="words libraries"))

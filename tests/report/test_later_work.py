@@ -64,8 +64,9 @@ def test_a_verdict_stands_beside_what_is_printed() -> None:
     key = "uniform-at-equal-flops"
     page = later_work.html(key, found)
     mine = [each for each in found if each.claim.key == key and each.verdict != "not tested"]
-    assert mine
-    assert all(verdicts.brief(each) in page for each in mine)
+    single = [each for each in mine if "fewer than two seeds" in each.why]
+    assert len(single) < len(mine)
+    assert [each for each in mine if verdicts.brief(each) in page] == [x for x in mine if x not in single]
     assert "uniform, density 0.2 74.60, ERK, density 0.1 73.07 (top-1, %)" in page
     assert "uniform 0.23, ERK 0.24 (training FLOPs, x dense)" in page
     assert "google-research/rigl, README.md at e4254e9b" in page

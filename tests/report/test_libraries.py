@@ -66,7 +66,7 @@ def test_a_tests_source_is_shown_as_it_stands() -> None:
     cell = str(libraries.table().set_index("Question").loc["Several processes (DDP)", libraries.OURS])
     assert "\n" not in cell
     assert libraries.source_of(test).splitlines()[1] in cell.replace("&#10;", "\n")
-    with pytest.raises(ValueError, match="no test .*test_tea"):
+    with pytest.raises(ValueError, match=r"no test .*test_tea"):
         libraries.source_of("tests/sparsity/test_ddp.py::test_tea")
 
 
