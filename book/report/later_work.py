@@ -20,12 +20,12 @@ from book.report.evidence import REPORT
 PAGE = "claims.html"  # where a verdict's comparison is
 # What a work's result is to a claim, with a sign that tells it without colour.
 STANCES = {"agrees": "✓", "disagrees": "✗", "qualifies": "~"}
-# What may be said of a claim, by whether anything agrees with it and whether anything disagrees.
+# What may be said of claims, by whether anything agrees with them and whether anything disagrees.
 GROUPS = {
-    (True, False): "Later work agrees, or adds conditions",
-    (True, True): "It is divided",
-    (False, True): "It disagrees",
-    (False, False): "It only adds conditions",
+    (True, False): "with {} of them later work agrees, if under conditions",
+    (True, True): "on {} it is divided",
+    (False, True): "with {} it disagrees",
+    (False, False): "to {} it adds conditions alone",
 }
 # What prose says of a group of works.
 STATED = {"agrees": "agree", "disagrees": "disagree", "qualifies": "qualify"}
@@ -45,17 +45,18 @@ def claims() -> list[Claim]:
 
 
 def in_short() -> str:
-    """How much there is, and on which claims later work agrees, in Markdown."""
+    """How much there is, and with how many claims later work agrees, in a sentence."""
     data = load()
     works = {data["sources"][row["source"]]["work"] for row in data["rows"]}
-    groups: dict[str, list[str]] = {words: [] for words in GROUPS.values()}
+    counts: Counter[str] = Counter()
     for claim in claims():
         stances = {row["stance"] for row in data["rows"] if row["claim"] == claim.key}
-        groups[GROUPS["agrees" in stances, "disagrees" in stances]].append(f"- {claim.text}")
-    lines = [f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the claims."]
-    for words, mine in groups.items():
-        lines += ["", f"{words}:", "", *mine] if mine else []
-    return "\n".join(lines)
+        counts[GROUPS["agrees" in stances, "disagrees" in stances]] += 1
+    told = [words.format(counts[words]) for words in GROUPS.values() if counts[words]]
+    return (
+        f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the report's claims: "
+        f"{', '.join(told)}."
+    )
 
 
 def show_summary(found: Sequence[Finding]) -> None:
@@ -79,8 +80,8 @@ def show_summary(found: Sequence[Finding]) -> None:
         )
     signs = ", ".join(map(verdicts.signed, ("holds", "does not hold", "undecided")))
     caption = (
-        f"The same claims by three kinds of evidence. Our verdicts ({signs}) lead to their comparisons, those "
-        "of single seeds left out; a claim leads to the works below. Counted are results: a work may have "
+        f"The claims by three kinds of evidence. Our verdicts ({signs}) lead to their comparisons; those of "
+        "single seeds are left out. A claim leads to the works below. Results are counted: a work may have "
         "several."
     )
     display.show_table(pd.DataFrame(rows), caption, kind="words later")
