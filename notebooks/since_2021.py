@@ -43,7 +43,7 @@ later_work.show("rigl-beats-set", found)
 # %% [markdown]
 # ## Does it matter that connections move at all?
 #
-# Against fixed random masks RigL has been ahead wherever both were trained {cite}`lee2023jaxpruner,nowak2023fantastic`.
+# Where later work trains both, moving connections beats fixed random masks {cite}`lee2023jaxpruner,nowak2023fantastic`.
 # But fixed masks have become better rivals: by larger networks and better layer densities
 # {cite}`liu2022random,gadhikar2023random`, and by help with the signs of weights
 # {cite}`gadhikar2025signin,jacobs2026ham`. In language models, fixed masks can be a first stage

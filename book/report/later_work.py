@@ -54,8 +54,8 @@ def in_short() -> str:
         counts[GROUPS["agrees" in stances, "disagrees" in stances]] += 1
     told = [words.format(counts[words]) for words in GROUPS.values() if counts[words]]
     return (
-        f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the report's claims: "
-        f"{', '.join(told)}."
+        f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the report's "
+        f"claims: {', '.join(told)}."
     )
 
 
@@ -141,7 +141,7 @@ def _row(row: dict[str, Any], source: dict[str, Any]) -> dict[str, str]:
         "Work": source["name"],
         "On": row["place"],
         "Printed": Markup("<br>").join(_numbers(row)) or "-",
-        "It": f"{STANCES[row['stance']]} {row['stance']}",
+        "On the claim": f"{STANCES[row['stance']]} {row['stance']}",
         "What it says": Markup('{} <small><a href="{}">{}</a></small>').format(
             row["says"], source["url"], f"{source['read']}{commit}"
         ),
