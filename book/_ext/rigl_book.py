@@ -11,7 +11,9 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +26,9 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
+from rigl.campaign import studies
+from rigl.training import records
+
 log = logging.getLogger(__name__)
 PLOTLY = "vendor/plotly.min.js"
 PLOT = 'class="plotly-graph-div'
@@ -34,6 +39,18 @@ UNWANTED = ("thebe", "toggle", "widget-state")
 # act before pages are read or after.
 SILENT = ("sphinx-mathjax-offline", "sphinx_multitoc_numbering")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def name_damaged(app: Sphinx) -> None:
+    """Pages leave damaged records out and hide what a kernel prints: name them where the book is built. No
+    warning of Sphinx's, which would be an error."""
+    results = Path(app.srcdir, "results")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        list(records.records(results))
+        list(studies.studies(results))
+    for warning in caught:
+        print(warning.message, file=sys.stderr)
 
 
 def prepare_kernels(app: Sphinx) -> None:
@@ -129,6 +146,7 @@ def choose_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("builder-inited", name_damaged)
     app.connect("builder-inited", prepare_kernels)
     app.connect("builder-inited", keep_kernels_apart)
     app.connect("builder-inited", write_plotly)

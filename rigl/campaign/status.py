@@ -233,7 +233,7 @@ def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:
 def export(results: str | Path, names: Collection[str] | None = None) -> pd.DataFrame:
     """The records under `results`, those called `names` or all: `records.frame`, and every knob of a run
     that is no column of it. Raises RecordError for a damaged file."""
-    found = list(records.records(results))
+    found = list(records.records(results, strict=True))
     table = records.tabulate(found)
     for knob in [key for key in RunConfig.model_fields if key not in table.columns]:
         table[knob] = [record.config.model_dump()[knob] for _, record in found]

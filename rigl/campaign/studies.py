@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rigl.campaign.experiments import TUNING, usual_densities
 from rigl.campaign.request import numbers
 from rigl.training.config import ConfigError, RunConfig, choose_protocol
-from rigl.training.records import RecordError, read, write_whole
+from rigl.training.records import AtLeastOne, Percent, RecordError, Share, read, readable, write_whole
 
 REFERENCE = {"alpha": 0.3, "delta_t": 100}
 ASKED = ("protocol", "dataset", "model", "method", "density", "distribution", "epochs", "trials", "seeds")
@@ -62,13 +62,19 @@ class Trial(BaseModel):
     """A trial that is over: its `value` in percent, or why it `failed`, and the names of its records."""
 
     model_config = ConfigDict(extra="forbid")
-    number: int
+    number: int = Field(ge=0)
     state: Literal["complete", "failed"]
-    alpha: float
-    delta_t: int
-    value: float | None
+    alpha: Share
+    delta_t: AtLeastOne
+    value: Percent | None
     runs: list[str]
     error: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Trial:
+        if (self.state == "complete") != (self.value is not None):
+            raise ValueError(f"trial {self.number}: state={self.state!r} with value={self.value}")
+        return self
 
 
 class Study(BaseModel):
@@ -116,9 +122,9 @@ def load(path: str | Path) -> Study:
 
 
 def studies(root: str | Path = "results") -> Iterator[Study]:
-    """Every study under `root`, by name."""
-    for path in sorted(Path(root).glob("studies/*.json")):
-        yield load(path)
+    """Every study under `root`, by name. A damaged one is left out with a warning that names it."""
+    for _, study in readable(load, sorted(Path(root).glob("studies/*.json"))):
+        yield study
 
 
 def _json(study: Study) -> str:

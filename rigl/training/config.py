@@ -36,6 +36,15 @@ class OneLineError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+def shown(value: object) -> str:
+    """`value` as an error message echoes it: its `repr`, cut at 80 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out integers of more than 4,300 digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 class ConfigError(OneLineError, ValueError):
     """A knob that does not exist or has a value it cannot take."""
 

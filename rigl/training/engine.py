@@ -365,7 +365,7 @@ def verified(device: torch.device) -> bool:
     """Whether captured steps were found right on such a device, with this minor version of torch."""
     try:
         found = json.loads(verdict_path(device).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a damaged one counts as none
         return False
     return bool(found["passed"]) and _minor(found["versions"]["torch"]) == _minor(str(torch.__version__))
 

@@ -96,16 +96,17 @@ def duration(seconds: float) -> str:
 def _records(folders: list[Path]) -> Iterator[Record]:
     paths = {path.name: path for folder in folders for path in records.paths(folder)}
     for path in paths.values():
-        with suppress(RecordError):  # `verify` is there to name these
+        with suppress(RecordError):  # `verify` names these
             yield records.load(path)
 
 
 def _benchmark(name: str, folders: list[Path]) -> dict[str, Any] | None:
     for folder in folders:
         for path in sorted(folder.glob("bench/*.json")):
-            found: dict[str, Any] = json.loads(path.read_text())
-            if found.get("device") == name and "images_per_second" in found:
-                return found
+            with suppress(ValueError):  # damaged: as good as none
+                found: dict[str, Any] = json.loads(path.read_text())
+                if found.get("device") == name and "images_per_second" in found:
+                    return found
     return None
 
 

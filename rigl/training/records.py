@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rigl.sparsity.methods import METHODS
 from rigl.sparsity.shapes import Layer
-from rigl.training.config import OneLineError, RunConfig
+from rigl.training.config import OneLineError, RunConfig, shown
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-import io
-from collections.abc import Mapping
-
-import numpy as np
-
-from rigl.sparsity.methods import METHODS
 
 SCHEMA = 1
 MAX_BYTES = 100_000
@@ -32,18 +29,33 @@ MAX_BYTES = 100_000
 OTHERS = ("bench", "studies")
 Content = TypeVar("Content", bound=BaseModel)
 
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
 
 class RecordError(OneLineError, ValueError):
     """A file under ``results/`` that is not a valid record; the message names the file."""
+
+
+class WriteError(OneLineError, OSError):
+    """A file that cannot be written; the message names it, and `errno` says why."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written: {self.strerror}"
 
 
 class LayerRecord(BaseModel):
     """One maskable layer: its density at each of the record's `density_steps`."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str
-    shape: tuple[int, ...]
-    density: list[float]
+    name: str = Field(min_length=1)
+    shape: tuple[AtLeastOne, ...] = Field(min_length=2)
+    density: list[Share] = Field(min_length=1)
 
     @property
     def plain(self) -> Layer:
@@ -63,13 +75,13 @@ class Flops(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    dense_forward: float
-    forward: float
-    training: float
-    train_ratio: float
-    test_ratio: float
-    mean_forward: float | None = None
-    counted: float | None = None
+    dense_forward: Positive
+    forward: NonNegative
+    training: NonNegative
+    train_ratio: NonNegative
+    test_ratio: Share
+    mean_forward: NonNegative | None = None
+    counted: NonNegative | None = None
 
 
 class Provenance(BaseModel):
@@ -89,16 +101,16 @@ class Provenance(BaseModel):
     clean: bool | None
     versions: dict[str, str]
     device: str
-    threads: int
+    threads: AtLeastOne
     precision: Literal["float32", "bf16"]
-    data_sha256: str
+    data_sha256: Sha256
     started: str
-    wall_seconds: float
-    peak_memory: int | None
-    resumed: int
+    wall_seconds: NonNegative
+    peak_memory: Count | None
+    resumed: Count
     engine: str = "eager"
-    processes: int = 1
-    lanes: int = 1
+    processes: AtLeastOne = 1
+    lanes: AtLeastOne = 1
 
 
 class Record(BaseModel):
@@ -117,19 +129,19 @@ class Record(BaseModel):
     name: str
     status: Literal["finished", "diverged"]
     config: RunConfig
-    test_accuracy: float | None
-    validation_accuracy: float | None
-    history: dict[str, list[float | None]]
-    density_steps: list[int]
-    forward_ratio: list[float] = []
+    test_accuracy: Percent | None
+    validation_accuracy: Percent | None
+    history: dict[str, list[NonNegative | None]] = Field(min_length=1)
+    density_steps: list[Count] = Field(min_length=1)
+    forward_ratio: list[Share] = []
     source: str | None = None
-    source_masks: str | None = None
-    layers: list[LayerRecord]
-    parameters: int
-    active_parameters: int
-    updates: int
+    source_masks: Sha256 | None = None
+    layers: list[LayerRecord] = Field(min_length=1)
+    parameters: AtLeastOne
+    active_parameters: Count
+    updates: Count
     flops: Flops
-    state_sha256: str
+    state_sha256: Sha256
     provenance: Provenance
 
     @model_validator(mode="before")
@@ -144,7 +156,28 @@ class Record(BaseModel):
     def _check(self) -> Record:
         if self.name != self.config.name:
             raise ValueError(f"its name is {self.name}, but its config's is {self.config.name}")
+        if (self.status == "finished") != (self.test_accuracy is not None):
+            raise ValueError(f"status={self.status!r} with test_accuracy={self.test_accuracy}")
+        if self.active_parameters > self.parameters:
+            raise ValueError(f"active_parameters={self.active_parameters} of {self.parameters}")
+        self._check_lengths()
         return self
+
+    def _check_lengths(self) -> None:
+        """A value an epoch, and as many densities as `density_steps`, which lie within the run."""
+        epochs = {len(values) for values in self.history.values()}
+        if len(epochs) > 1 or not 1 <= max(epochs) <= self.config.total_epochs:
+            raise ValueError(f"history: {max(epochs)} epochs of {self.config.total_epochs}")
+        for name, values in self.history.items():
+            if name.endswith("accuracy") and any(value is not None and value > 100 for value in values):
+                raise ValueError(f"history: {name} above 100 %")
+        steps = self.density_steps
+        if steps != sorted(set(steps)) or steps[-1] > self.config.total_steps:
+            raise ValueError("density_steps must increase and end within the run")
+        if any(len(layer.density) != len(steps) for layer in self.layers):
+            raise ValueError("layers: each must have a density for each of density_steps")
+        if self.forward_ratio and len(self.forward_ratio) != len(steps):
+            raise ValueError("forward_ratio must have a value for each of density_steps")
 
     @property
     def density(self) -> float:
@@ -189,14 +222,39 @@ def read(model: type[Content], path: str | Path) -> Content:
     try:
         return model.model_validate_json(Path(path).read_bytes())
     except ValueError as error:
-        reason = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
-        raise RecordError(f"{path}: not a valid {model.__name__.lower()}: {reason}") from None
+        raise RecordError(f"{path}: not a valid {model.__name__.lower()}: {_reason(error)}") from None
 
 
-def records(root: str | Path = "results") -> Iterator[tuple[Path, Record]]:
-    """Every record under `root`, by path."""
-    for path in paths(root):
-        yield path, load(path)
+def _reason(error: ValueError) -> str:
+    """What is wrong first, and where, in one line."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("value_error", "json_invalid"):
+        return str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}={shown(first['input'])}: {first['msg']}"
+
+
+def records(root: str | Path = "results", *, strict: bool = False) -> Iterator[tuple[Path, Record]]:
+    """Every record under `root`, by path.
+
+    A damaged one is left out with a warning that names it; with `strict`, RecordError is raised.
+    """
+    return readable(load, paths(root), strict=strict)
+
+
+def readable(
+    read: Callable[[Path], Content], files: Iterable[Path], *, strict: bool = False
+) -> Iterator[tuple[Path, Content]]:
+    """What `read` makes of each of `files`, without those that are damaged: see `records`."""
+    for path in files:
+        try:
+            yield path, read(path)
+        except RecordError as error:
+            if strict:
+                raise
+            warnings.warn(f"{error}; it is left out", stacklevel=2)
 
 
 def paths(root: str | Path = "results") -> list[Path]:
@@ -215,7 +273,7 @@ def frame(root: str | Path = "results", **equal: Any) -> pd.DataFrame:
     """The records under `root`, one a row, with the columns of `COLUMNS`; none gives an empty frame.
 
     `equal` keeps the rows whose columns have these values, e.g. ``frame(protocol="laptop")``;
-    `train_flops` and `test_flops` are relative to dense. Raises RecordError for a damaged file and
+    `train_flops` and `test_flops` are relative to dense. A damaged record is left out with a warning. Raises
     ValueError for an unknown column.
     """
     table = tabulate(records(root))
@@ -258,20 +316,33 @@ def tabulate(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also where several processes write it at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+def write_whole(path: Path, *content: bytes | memoryview) -> None:
+    """Write a file whole or not at all, also when several processes write it at once.
+
+    Raises WriteError, naming the file.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.writelines(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(partial).chmod(0o644)
+            Path(partial).replace(path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise any OSError of the block, such as that of a full disk, as a WriteError that names `path`."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror or str(error), str(path)) from None
 
 
 def _json(record: Record) -> str:

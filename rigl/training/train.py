@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import math
 import time
@@ -33,6 +34,10 @@ from rigl.training.run import Run, Start, build_run, fingerprint, full_layers
 ONE_THREAD_BELOW = 1e9
 History = dict[str, list[float | None]]
 Stop = Callable[[int, int], bool]
+
+
+class CheckpointError(OneLineError, ValueError):
+    """A checkpoint that a run must not resume from."""
 
 
 class Interrupted(OneLineError, RuntimeError):
@@ -148,11 +153,10 @@ def lock_of(config: RunConfig, results: str | Path = "results") -> Path:
 
 
 def epochs_done(config: RunConfig, results: str | Path = "results") -> int:
-    """Epochs that a run which is not finished can go on from; 0 without a checkpoint that can be read."""
+    """Epochs that an unfinished run can resume after; 0 without a valid checkpoint."""
     try:
-        saved = torch.load(checkpoint_of(config, results), map_location="cpu", weights_only=True, mmap=True)
-        return int(saved["done"]["epoch"])
-    except Exception:  # whatever torch makes of a file that is not a checkpoint; training then says so
+        return int(_load(checkpoint_of(config, results), config, "cpu")["done"]["epoch"])
+    except (OSError, CheckpointError):  # training warns of it
         return 0
 
 
@@ -230,7 +234,7 @@ def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> 
             done["seconds"] += time.perf_counter() - begin
             watched.epoch(run, metrics, len(training))
             bar.set_postfix(epoch=done["epoch"], density=f"{run.density():.3f}", **metrics)
-            _save({"run": run.save(), "done": done}, checkpoint)
+            _save({"name": config.name, "run": run.save(), "done": done}, checkpoint)
     test = None
     if not diverged:
         loss, accuracy = engine.evaluate(dataset.test)
@@ -281,15 +285,16 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
     run = engine.run
     before = copy.deepcopy(run.save())
     try:
-        saved = torch.load(checkpoint, map_location=run.device, weights_only=True)
+        saved = _load(checkpoint, run.config, run.device)
         run.load_state_dict(saved["run"])
         done: dict[str, Any] = saved["done"]
         origin, now = done["origin"], _origin(engine, lanes)
         run.precision = origin["precision"]
         torch.set_num_threads(origin["threads"])
-    except Exception as error:  # whatever torch makes of a file that is not a checkpoint
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        warnings.warn(f"{checkpoint} is damaged ({reason}): training starts anew", stacklevel=4)
+    except Exception as error:  # also a sound checkpoint of other code
+        reason = str(error) if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
+        reason = reason.splitlines()[0]
+        warnings.warn(f"{checkpoint} cannot be used ({reason}): training starts over", stacklevel=4)
         run.load_state_dict(before)
         return None
     if now["commit"] != origin["commit"] or not now["clean"]:
@@ -302,9 +307,32 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint: the SHA-256 of what `torch.save` makes of `state`, and that."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    records.write_whole(path, buffer.getvalue())
+    content = buffer.getbuffer()
+    records.write_whole(path, hashlib.sha256(content).digest(), content)
+
+
+def _load(path: Path, config: RunConfig, device: torch.device | str) -> dict[str, Any]:
+    """Read what `_save` wrote. Raises OSError, and CheckpointError for a file that is damaged, belongs to
+    another run or says to have done an impossible number of epochs."""
+    content = memoryview(path.read_bytes())
+    digest, content = content[: hashlib.sha256().digest_size], content[hashlib.sha256().digest_size :]
+    if hashlib.sha256(content).digest() != digest:
+        raise CheckpointError("its content does not match its hash")
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        name, done = state["name"], state["done"]
+        epoch, lengths = done["epoch"], {len(values) for values in done["history"].values()}
+    except Exception as error:  # another version's, say
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(f"it is not a checkpoint: {reason}") from None
+    if name != config.name:
+        raise CheckpointError(f"it belongs to {name}")
+    if type(epoch) is not int or not 0 < epoch <= config.total_epochs or lengths != {epoch}:
+        raise CheckpointError(f"it says that {epoch!r} of {config.total_epochs} epochs are done")
+    return state
 
 
 def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | None, start: Start) -> Record:

@@ -222,7 +222,7 @@ def test_a_diverged_run_that_dies_before_its_record(tmp_path, monkeypatch):
 def test_a_damaged_checkpoint_starts_anew_and_says_so(tmp_path, monkeypatch, content):
     config = RunConfig(**{**SMALL, "epochs": 1})
     checkpoint = tmp_path / "died" / ".checkpoints" / f"{config.name}.pt"
-    with pytest.warns(UserWarning, match=rf"{config.name}\.pt is damaged"):
+    with pytest.warns(UserWarning, match=rf"{config.name}\.pt cannot be used"):
         record = interrupted(config, tmp_path / "died", monkeypatch, lambda: checkpoint.write_bytes(content))
     assert record.provenance.resumed == 0
     assert outcome(record) == outcome(train(config, device="cpu", results=tmp_path / "whole"))
