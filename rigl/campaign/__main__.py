@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from typing import NoReturn
 
 from rigl.campaign.experiments import TUNING
 from rigl.campaign.request import Request, request, seconds
-from rigl.training.config import ENGINES, ConfigError, OneLineError
+from rigl.training.config import ENGINES, ConfigError, OneLineError, brief, shown
 
 HELP = """\
 exit status:
@@ -21,7 +22,8 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+        cut = re.sub(r"\S{81,}", lambda found: brief(found[0]), message)
+        self.exit(2, f"{self.prog}: {brief(cut, 500)}\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -234,8 +236,8 @@ def _add_run(command: Parser) -> None:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
+    if not re.fullmatch("[1-9][0-9]{0,5}", text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} must be a whole number from 1 on")
     return int(text)
 
 

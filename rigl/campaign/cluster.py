@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rigl.campaign.signals import held
-from rigl.training.config import ConfigError, OneLineError
+from rigl.training.config import ConfigError, OneLineError, brief, shown
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -74,7 +74,7 @@ def check(text: str | None) -> Slurm | None:
     if Path(text).suffix not in (".yaml", ".yml"):
         local = re.fullmatch(r"local:(\d+)", text)
         hint = f"--workers {local[1]}" if local else "tcp://SCHEDULER:PORT or a file such as slurm.yaml"
-        raise ConfigError(f"cluster {text!r} is unknown: give {hint}")
+        raise ConfigError(f"cluster {shown(text)} is unknown: give {hint}")
     need("dask_jobqueue")
     import yaml
 
@@ -84,12 +84,12 @@ def check(text: str | None) -> Slurm | None:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
         ours = first["type"] == "value_error"  # which says itself what is wrong
-        given = "" if ours or first["type"] == "missing" else f"={first['input']!r}"
+        given = "" if ours or first["type"] == "missing" else f"={shown(first['input'])}"
         reason = first["msg"].removeprefix("Value error, ")
-        reason = reason if ours else f"{name}{given}: {reason}"
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = reason if ours else f"{brief(name)}{given}: {reason}"
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = f"cannot be read: {error}"
-    raise ConfigError(f"cluster {text!r}: {' '.join(reason.split())}")
+    raise ConfigError(f"cluster {shown(text)}: {brief(reason, 200)}")
 
 
 def need(module: str) -> None:
@@ -165,7 +165,7 @@ def begin_slurm(text: str, slurm: Slurm, device: str) -> Any:
     try:
         cluster = SLURMCluster(**arguments)
     except Exception as error:  # whatever it makes of arguments that do not fit
-        raise ConfigError(f"{text}: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{text}: {brief(error, 300)}") from None
     if slurm.adapt:
         cluster.adapt(**slurm.adapt.model_dump())
     else:

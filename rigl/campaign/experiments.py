@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from rigl.training.config import DATASETS, ConfigError, RunConfig, choose_protocol
+from rigl.training.config import DATASETS, ConfigError, RunConfig, choose_protocol, shown
 
 SEEDS = (0, 1, 2)
 # Where methods come apart: an MLP is large for Fashion-MNIST, a WRN-10-2 is not for CIFAR.
@@ -164,7 +164,7 @@ def table(name: str) -> Table:
         raise ConfigError(f"{name} is a study, whose sampler chooses its runs: it is not a list of them")
     close = get_close_matches(name, TABLES, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise ConfigError(f"table {name!r} is unknown{hint}: choose from {', '.join(TABLES)}")
+    raise ConfigError(f"table {shown(name)} is unknown{hint}: choose from {', '.join(TABLES)}")
 
 
 def rows(
@@ -189,7 +189,7 @@ def rows(
     found = table(name)
     own = found.datasets if protocol in ("paper", "tenth") else (choose_protocol(protocol, None, False)[1],)
     if dataset is not None and dataset not in DATASETS:
-        raise ConfigError(f"dataset={dataset!r} is unknown: choose from {', '.join(DATASETS)}")
+        raise ConfigError(f"dataset={shown(dataset)} is unknown: choose from {', '.join(DATASETS)}")
     if densities is None:
         densities = usual_densities(protocol, dataset or own[0], found.densities)
     made = [

@@ -16,10 +16,10 @@ from rigl.campaign.runner import Outcome
 from rigl.campaign.status import State
 from rigl.campaign.studies import Settings
 from rigl.training import records, tracking
-from rigl.training.config import ConfigError, parameters
+from rigl.training.config import ConfigError, parameters, shown
 from rigl.training.devices import resolve_device
 from rigl.training.estimate import Estimator, duration, estimator
-from rigl.training.project import root
+from rigl.training.project import results_folder
 
 if TYPE_CHECKING:
     from rigl.campaign.tuning import Options
@@ -31,7 +31,7 @@ TUNING_PARAMETERS = (
     *studies.ASKED,
     *("sampler_seed", "storage", "workers", "time_limit", "device", "results", "tracker"),
 )
-TEXTS = ("density", "seeds")  # papermill makes numbers of these
+TEXTS = ("density", "distribution", "seeds")  # papermill makes numbers of these
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> Campaign:
     asked = request(**{name: str(given[name]) for name in ASKED if name in given})
     run, workers = given.get("run", False), given.get("workers", 1)
     if not isinstance(run, bool):
-        raise ConfigError(f"run={run!r} is not right: it should be True or False")
+        raise ConfigError(f"run={shown(run)} is not right: it should be True or False")
     if not isinstance(workers, int) or workers < 1:
-        raise ConfigError(f"workers={workers!r} is not right: it should be a whole number from 1 on")
-    results, device = root() / str(given.get("results", "results")), str(given.get("device", "auto"))
+        raise ConfigError(f"workers={shown(workers)} is not right: it should be a whole number from 1 on")
+    results, device = results_folder(given.get("results", "results")), str(given.get("device", "auto"))
     limit = given.get("time_limit")
     return Campaign(
         request=asked,
@@ -155,13 +155,13 @@ def configure_tuning(namespace: Mapping[str, object], before: set[str]) -> Tunin
         raise ConfigError(f"these are {len(asked)} studies: give one density and one distribution")
     workers, limit = given.get("workers", 1), given.get("time_limit")
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-        raise ConfigError(f"workers={workers!r} is not right: it should be a whole number from 1 on")
+        raise ConfigError(f"workers={shown(workers)} is not right: it should be a whole number from 1 on")
     tracker, device = given.get("tracker"), str(given.get("device", "auto"))
     tracking.check(None if tracker is None else str(tracker))
     for each in device.split(","):
         resolve_device(each)
     options = Options(
-        results=str(root() / str(given.get("results", "results"))),
+        results=str(results_folder(given.get("results", "results"))),
         storage=None if given.get("storage") is None else str(given["storage"]),
         device=device,
         tracker=None if tracker is None else str(tracker),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rigl.campaign import experiments
-from rigl.training.config import ConfigError, RunConfig
+from rigl.training.config import ConfigError, RunConfig, shown
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -67,8 +67,8 @@ def seconds(text: str) -> float:
     """A time such as ``"90s"``, ``"9m"`` or ``"1h30m"`` in seconds. Raises ConfigError."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     found = sum(float(number) * UNITS[unit] for number, unit in parts)
-    if found <= 0 or "".join(number + unit for number, unit in parts) != text:
-        raise ConfigError(f"time limit {text!r} is no time: give one such as 90s, 9m or 1h30m")
+    if not 0 < found < 1e9 or "".join(number + unit for number, unit in parts) != text:
+        raise ConfigError(f"time limit {shown(text)} is no time: give one such as 90s, 9m or 1h30m")
     return found
 
 
@@ -78,4 +78,4 @@ def numbers(name: str, text: str, kind: type[int] | type[float]) -> list[int | f
         return list(dict.fromkeys(kind(each) for each in text.split(",")))
     except ValueError:
         example = "0,1,2" if kind is int else "0.05,0.1"
-        raise ConfigError(f"{name} {text!r} is no list of numbers: give one such as {example}") from None
+        raise ConfigError(f"{name} {shown(text)} is no list of numbers: give one such as {example}") from None

@@ -31,7 +31,7 @@ from rigl.campaign.experiments import with_sources
 from rigl.campaign.signals import heard
 from rigl.campaign.status import State
 from rigl.training import provenance
-from rigl.training.config import ConfigError, OneLineError, RunConfig
+from rigl.training.config import ConfigError, OneLineError, RunConfig, shown
 from rigl.training.data import data_root
 from rigl.training.devices import use_threads
 from rigl.training.estimate import Estimator, epoch_flops, kind
@@ -325,7 +325,7 @@ def run(
     if not here:
         check(cluster)
     if cluster is not None and "," in device:
-        raise ConfigError(f"device={device!r}: with a cluster, give one, which every worker uses")
+        raise ConfigError(f"device={shown(device)}: with a cluster, give one, which every worker uses")
     folder = Path(results).resolve()
     (folder / ".checkpoints").mkdir(parents=True, exist_ok=True)
     jobs = {state.config.name: _job(state) for state in status.look(with_sources(configs), folder)}

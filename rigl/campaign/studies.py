@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rigl.campaign.experiments import TUNING, usual_densities
 from rigl.campaign.request import numbers
-from rigl.training.config import ConfigError, RunConfig, choose_protocol
+from rigl.training.config import ConfigError, RunConfig, choose_protocol, shown
 from rigl.training.records import AtLeastOne, Percent, RecordError, Share, read, readable, write_whole
 
 REFERENCE = {"alpha": 0.3, "delta_t": 100}
@@ -192,7 +192,9 @@ def settings(
     for name, value in (("trials", trials), ("sampler_seed", sampler_seed)):
         least = 1 if name == "trials" else 0
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ConfigError(f"{name}={value!r} is not right: it should be a whole number from {least} on")
+            raise ConfigError(
+                f"{name}={shown(value)} is not right: it should be a whole number from {least} on"
+            )
     if not seeds:
         raise ConfigError("seeds: a trial needs at least one")
     tried = RunConfig(**{**config.model_dump(), "alpha": TUNING.alpha[1], "delta_t": TUNING.delta_t[1]})

@@ -33,7 +33,7 @@ from rigl.campaign import runner, studies
 from rigl.campaign.signals import heard
 from rigl.campaign.studies import Settings, Study, Trial
 from rigl.training import provenance, records, tracking
-from rigl.training.config import ConfigError, OneLineError, RunConfig
+from rigl.training.config import ConfigError, OneLineError, RunConfig, brief
 from rigl.training.devices import resolve_device, use_threads
 from rigl.training.estimate import duration, estimator
 from rigl.training.train import Options as TrainOptions
@@ -519,5 +519,5 @@ def _clear(storage: str | None) -> Iterator[None]:
             name = str(storage).partition("://")[0]
             with suppress(SQLAlchemyError):
                 name = make_url(storage).render_as_string()
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise StoreError(f"storage {name} cannot be used: {reason}") from None
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise StoreError(f"storage {brief(name)} cannot be used: {brief(reason, 300)}") from None

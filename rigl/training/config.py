@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from math import ceil, sqrt
+from numbers import Real
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -20,6 +21,7 @@ ProtocolName = Literal["paper", "tenth", "laptop", "smoke"]
 Augmentation = Literal["none", "flip", "crop-flip", "resized-crop-flip"]
 Precision = Literal["auto", "float32", "bf16"]
 ENGINES = ("auto", "eager", "captured", "compiled")
+MOST = 10**6  # of anything that is counted
 
 
 # Shares of the report's 88,000 steps: where pruning begins, and the warm-up of its rows on CIFAR-10.
@@ -39,10 +41,15 @@ class OneLineError(Exception):
 def shown(value: object) -> str:
     """`value` as an error message echoes it: its `repr`, cut at 80 characters."""
     try:
-        text = repr(value)
+        return brief(repr(value))
     except ValueError:  # Python refuses to write out integers of more than 4,300 digits
-        text = f"a huge {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+        return f"({type(value).__name__} of too many digits)"
+
+
+def brief(text: object, limit: int = 80) -> str:
+    """A text in one line, cut at `limit` characters."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 class ConfigError(OneLineError, ValueError):
@@ -54,11 +61,11 @@ def parse_wrn(name: str) -> tuple[int, int]:
 
     Raises ValueError for any other name.
     """
-    found = re.fullmatch(r"wrn-(\d+)-(\d+)", name)
+    found = re.fullmatch("wrn-([1-9][0-9]{1,2})-([1-9][0-9]{0,2})", name)
     depth, widen = (int(found[1]), int(found[2])) if found else (0, 0)
     if depth < 10 or (depth - 4) % 6 or widen < 1:
         raise ValueError(
-            f"model={name!r} is unknown: choose lenet-300-100, resnet-50 or wrn-D-K with D = 10, 16, 22, ... "
+            f"model={shown(name)} is unknown: choose lenet-300-100, resnet-50 or wrn-D-K with D = 10, 16, 22, ... "
             "and K >= 1"
         )
     return depth, widen
@@ -150,13 +157,13 @@ def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
     for each, data in PROTOCOLS:
         known.setdefault(each, []).append(data)
     if name not in known:
-        raise ConfigError(f"protocol={name!r} is unknown: choose one of {', '.join(known)}")
+        raise ConfigError(f"protocol={shown(name)} is unknown: choose one of {', '.join(known)}")
     if dataset not in known[name]:
         raise ConfigError(
-            f"protocol={name!r} is not defined for dataset={dataset!r}: it knows {', '.join(known[name])}"
+            f"protocol={shown(name)} is not defined for dataset={shown(dataset)}: it knows {', '.join(known[name])}"
         )
     found = PROTOCOLS[name, dataset]
-    model = str(model or found.model)
+    model = model or found.model
     change: dict[str, Any] = {"model": model}
     if not model.startswith("wrn"):
         change["dropout"] = 0.0
@@ -203,16 +210,16 @@ class RunConfig(BaseModel):
     preset: str = "repro2021"
     alpha: float = Field(0.3, ge=0, le=1)
     decay: Literal["cosine", "linear", "constant", "inverse-power"] = "cosine"
-    delta_t: int = Field(100, ge=1)
+    delta_t: int = Field(100, ge=1, le=MOST)
     t_end: float = Field(0.75, ge=0, le=1)
 
     protocol: ProtocolName = "smoke"
     dataset: DatasetName
     model: str
-    multiplier: int = Field(1, ge=1)
+    multiplier: int = Field(1, ge=1, le=MOST)
     seed: int = Field(0, ge=0, lt=2**31)
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1, description="images in an optimiser step")
+    epochs: int = Field(ge=1, le=MOST)
+    batch_size: int = Field(ge=1, le=MOST, description="images in an optimiser step")
     learning_rate: float = Field(0.1, gt=0)
     lr_drop_share: float = Field(
         gt=0, description="share of a run's steps from one drop of the learning rate to the next"
@@ -260,8 +267,10 @@ class RunConfig(BaseModel):
             return knobs
         knobs = {key: value for key, value in knobs.items() if value is not None}
         name = knobs.setdefault("protocol", "smoke")
-        dataset = knobs.setdefault("dataset", choose_protocol(str(name), None, cuda=False)[1])
-        if isinstance(name, str) and isinstance(dataset, str) and dataset in DATASETS:
+        if not isinstance(name, str) or not isinstance(knobs.get("model", ""), str):
+            return knobs
+        dataset = knobs.setdefault("dataset", choose_protocol(name, None, cuda=False)[1])
+        if isinstance(dataset, str) and dataset in DATASETS:
             plan = protocol(name, dataset, knobs.get("model")).model_dump()
             if _pruned(knobs.get("method")) and not plan["warmup_share"]:
                 plan["warmup_share"] = PRUNING_WARMUP
@@ -290,13 +299,13 @@ class RunConfig(BaseModel):
     def _known_distribution(cls, value: Any) -> Any:
         if isinstance(value, str) and value not in DISTRIBUTIONS and not re.search("_[0-9a-f]{8}$", value):
             raise ValueError(
-                f"distribution={value!r} is unknown: choose {', '.join(DISTRIBUTIONS)}, a map of layers to "
+                f"distribution={shown(value)} is unknown: choose {', '.join(DISTRIBUTIONS)}, a map of layers to "
                 "densities, or the name of a record"
             )
         if isinstance(value, dict):
             for name, density in value.items():
                 if not 0 <= density <= 1:
-                    raise ValueError(f"distribution: density={density:g} of {name} must lie in [0, 1]")
+                    raise ValueError(f"distribution: density={density:g} of {brief(name)} must lie in [0, 1]")
         return value
 
     @model_validator(mode="after")
@@ -467,11 +476,27 @@ def parameters(
     before  its names as they were before its parameters
     left    names that its later cells leave, and that a live kernel finds there when it runs again
 
-    Raises ConfigError where some other public name came since.
+    Raises ConfigError where some other public name came since, and for a value that is no parameter's.
     """
     since = {name for name in namespace if name not in before and not name.startswith("_")}
     check_names(since - left, set(known))
-    return {name: namespace[name] for name in known if namespace.get(name) is not None}
+    given = {name: namespace[name] for name in known if namespace.get(name) is not None}
+    for name, value in given.items():
+        _check_plain(name, value)
+    return given
+
+
+def _check_plain(name: str, value: object) -> None:
+    """Raise ConfigError where a notebook's parameter is no number of usual size, no text that a file could be
+    named by and, where maps are known, no map."""
+    if isinstance(value, str):
+        wrong = not value or not value.isprintable()
+    elif isinstance(value, int):
+        wrong = abs(value) >= 2**63
+    else:
+        wrong = not isinstance(value, Real) and not (name == "distribution" and isinstance(value, dict))
+    if wrong:
+        raise ConfigError(f"{name}={shown(value)} is not right: it should be plain text or a number")
 
 
 def check_names(given: set[str], known: set[str]) -> None:
@@ -479,7 +504,7 @@ def check_names(given: set[str], known: set[str]) -> None:
     for name in sorted(given - known):
         close = get_close_matches(name, known, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else f": choose from {', '.join(sorted(known))}"
-        raise ConfigError(f"unknown parameter {name!r}{hint}")
+        raise ConfigError(f"unknown parameter {shown(name)}{hint}")
 
 
 def _one_line(error: ValidationError) -> str:
@@ -490,7 +515,8 @@ def _one_line(error: ValidationError) -> str:
         except ConfigError as unknown:
             return str(unknown)
     if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
+        text = str(first["ctx"]["error"])  # rigl.sparsity echoes a value whole
+        return text.replace(repr(first["input"]), shown(first["input"])) if len(text) > 300 else text
     message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     name = ".".join(str(part) for part in first["loc"])
-    return f"{name}={first['input']!r} is not right: it should be {message}"
+    return f"{brief(name)}={shown(first['input'])} is not right: it should be {brief(message, 200)}"

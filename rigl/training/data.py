@@ -26,7 +26,7 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional as F
 
-from rigl.training.config import DATASETS, OneLineError
+from rigl.training.config import DATASETS, OneLineError, shown
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
@@ -101,7 +101,7 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
     Raises ValueError for an unknown name and DataError where the data cannot be had or are damaged.
     """
     if name not in DATASETS:
-        raise ValueError(f"dataset={name!r} is unknown: choose one of {', '.join(DATASETS)}")
+        raise ValueError(f"dataset={shown(name)} is unknown: choose one of {', '.join(DATASETS)}")
     arrays = _digits() if name == "digits" else _read(_file(name, data_root(root)))
     digest = _digest(arrays)
     if name in SHA256 and digest != SHA256[name]:

@@ -12,7 +12,7 @@ from threading import Lock
 
 import torch
 
-from rigl.training.config import ConfigError
+from rigl.training.config import ConfigError, brief, shown
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -27,9 +27,10 @@ def resolve_device(name: str = "auto") -> torch.device:
         if device.type not in ("cpu", "cuda"):
             raise RuntimeError("runs are made for cpu and cuda")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"device={name!r} is not available here ({reason}): choose auto or cpu") from None
+    except (RuntimeError, AssertionError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"device={shown(name)} is not available here ({brief(error)}): choose auto or cpu"
+        ) from None
     return device
 
 

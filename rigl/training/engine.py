@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from rigl.sparsity.schedules import learning_rate
 from rigl.training.augmentation import Normaliser, Plan, apply, draw, parts
-from rigl.training.config import DATASETS, ENGINES, ConfigError
+from rigl.training.config import DATASETS, ENGINES, ConfigError, shown
 from rigl.training.data import Images
 from rigl.training.devices import slug
 from rigl.training.models.dropout import draw_from
@@ -344,7 +344,7 @@ def choose(run: Run, name: str = "auto") -> Engine:
     where there is no C++ compiler.
     """
     if name not in ENGINES:
-        raise ConfigError(f"engine={name!r} is unknown: choose one of {', '.join(ENGINES)}")
+        raise ConfigError(f"engine={shown(name)} is unknown: choose one of {', '.join(ENGINES)}")
     if name == "compiled" and run.device.type != "cpu":
         raise ConfigError("engine='compiled' is for the CPU: choose auto")
     if name == "compiled":

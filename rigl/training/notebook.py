@@ -13,7 +13,7 @@ from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig, choose_protocol, parameters
 from rigl.training.devices import resolve_device
 from rigl.training.estimate import estimator
-from rigl.training.project import root
+from rigl.training.project import results_folder, root
 from rigl.training.records import Record
 
 KNOBS = (
@@ -40,8 +40,7 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> tuple[RunConfig
     cuda = resolve_device(device).type == "cuda"
     protocol, dataset = choose_protocol(str(given.pop("protocol", "auto")), given.pop("dataset", None), cuda)
     config = RunConfig(protocol=protocol, dataset=dataset, **given)
-    results = root() / str(folder)
-    _check_writable(results)
+    results = results_folder(folder)
     print(_announcement(config, device, results))
     watched = {} if tracker is None else {"tracker": tracker}
     return config, {"device": device, "results": results, **watched}
@@ -87,13 +86,6 @@ def _announcement(config: RunConfig, device: str, results: Path) -> str:
     found = estimator(device, results)(config)
     time = f"{found}, judged by {found.basis}" if found else "no earlier run here tells how long it takes"
     return f"{what}, on {where}{threads}: {time}"
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"results={str(folder)!r} cannot be written to: {error.strerror}") from None
 
 
 def _short(path: Path) -> str:

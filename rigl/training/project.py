@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from rigl.sparsity.shapes import Layer, load_layers
+from rigl.training.config import ConfigError, shown
 
 
 def root() -> Path:
@@ -26,6 +27,19 @@ def root() -> Path:
     raise FileNotFoundError(
         f"no _config.yml and notebooks in {here} or above it: set RIGL_ROOT to the project's folder"
     )
+
+
+def results_folder(name: object) -> Path:
+    """The path of a folder of records, relative to the project's own. Raises ConfigError where no folder can
+    have it."""
+    folder = root() / str(name)
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        pass  # training makes it
+    except OSError as error:
+        raise ConfigError(f"results={shown(str(name))} cannot be a folder: {error.strerror}") from None
+    return folder
 
 
 def model_layers() -> dict[str, list[Layer]]:

@@ -149,13 +149,13 @@ class Record(BaseModel):
     def _same_schema(cls, fields: Any) -> Any:
         # First, since another version's fields would be reported as errors of their own.
         if isinstance(fields, dict) and fields.get("schema_version", SCHEMA) != SCHEMA:
-            raise ValueError(f"schema_version={fields['schema_version']} is not {SCHEMA}")
+            raise ValueError(f"schema_version={shown(fields['schema_version'])} is not {SCHEMA}")
         return fields
 
     @model_validator(mode="after")
     def _check(self) -> Record:
         if self.name != self.config.name:
-            raise ValueError(f"its name is {self.name}, but its config's is {self.config.name}")
+            raise ValueError(f"its name is {shown(self.name)}, but its config's is {self.config.name}")
         if (self.status == "finished") != (self.test_accuracy is not None):
             raise ValueError(f"status={self.status!r} with test_accuracy={self.test_accuracy}")
         if self.active_parameters > self.parameters:
@@ -279,7 +279,7 @@ def frame(root: str | Path = "results", **equal: Any) -> pd.DataFrame:
     table = tabulate(records(root))
     for column, value in equal.items():
         if column not in COLUMNS:
-            raise ValueError(f"{column!r} is not a column: choose from {', '.join(COLUMNS)}")
+            raise ValueError(f"{shown(column)} is not a column: choose from {', '.join(COLUMNS)}")
         table = table[table[column] == value]
     return table.reset_index(drop=True)
 

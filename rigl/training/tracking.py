@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rigl.training.config import ConfigError, RunConfig
+from rigl.training.config import ConfigError, RunConfig, brief, shown
 
 if TYPE_CHECKING:
     from rigl.training.run import Run
@@ -35,10 +35,10 @@ def check(tracker: str | None) -> None:
     """Raise ConfigError, one line, for a tracker that is unknown or not installed; None is none."""
     if tracker is None:
         return
-    if tracker not in TRACKERS:
-        close = get_close_matches(str(tracker), TRACKERS, n=1)
+    if not isinstance(tracker, str) or tracker not in TRACKERS:
+        close = get_close_matches(brief(tracker), TRACKERS, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ConfigError(f"tracker={tracker!r} is unknown{hint}: choose from {', '.join(TRACKERS)}")
+        raise ConfigError(f"tracker={shown(tracker)} is unknown{hint}: choose from {', '.join(TRACKERS)}")
     if find_spec(tracker) is None:
         raise ConfigError(f"tracker={tracker!r} is not installed: pip install {tracker}")
 

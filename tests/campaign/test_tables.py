@@ -107,7 +107,8 @@ def test_status_names_what_is_on_begun_failed_and_left(results, capsys):
     longer = RunConfig(**{**dense.model_dump(), "epochs": 2})
     with pytest.raises(training.Interrupted):
         training.train(longer, device="cpu", results=results, stop=lambda done, _: done == 1)
-    training.checkpoint_of(longer, results).rename(training.checkpoint_of(dense, results))
+    state = training._load(training.checkpoint_of(longer, results), longer, "cpu")
+    training._save({**state, "name": dense.name}, training.checkpoint_of(dense, results))
     status.note_failure(static, results, "OSError: a reason")
     assert main([*line, "0,1"]) == 1
     with training.FileLock(training.lock_of(rigl, results)):

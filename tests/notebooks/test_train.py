@@ -128,5 +128,5 @@ def test_configure_checks_before_it_starts(tmp_path):
             ask(**{"device": "cpu", "results": str(tmp_path), **wrong})
         assert len(caught.value._render_traceback_()) == 1
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written to"):
+    with pytest.raises(ConfigError, match="cannot be a folder: Not a directory"):
         ask(device="cpu", results=str(tmp_path / "file" / "x"))

@@ -44,7 +44,7 @@ def record(
             "validation_accuracy": [60.0, 80.0, accuracy],
             "learning_rate": [0.1, 0.1, 0.02],
         },
-        density_steps=[0, 8600],
+        density_steps=[0, config.total_steps],
         layers=[LayerRecord(name=x.name, shape=x.shape, density=[shares[x.name]] * 2) for x in LENET],
         parameters=266_610,
         active_parameters=27_000,
