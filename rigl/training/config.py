@@ -65,8 +65,8 @@ def parse_wrn(name: str) -> tuple[int, int]:
     depth, widen = (int(found[1]), int(found[2])) if found else (0, 0)
     if depth < 10 or (depth - 4) % 6 or widen < 1:
         raise ValueError(
-            f"model={shown(name)} is unknown: choose lenet-300-100, resnet-50 or wrn-D-K with D = 10, 16, 22, ... "
-            "and K >= 1"
+            f"model={shown(name)} is unknown: choose lenet-300-100, resnet-50 or wrn-D-K with D = 10, 16, 22, "
+            "... and K >= 1"
         )
     return depth, widen
 
@@ -160,7 +160,8 @@ def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
         raise ConfigError(f"protocol={shown(name)} is unknown: choose one of {', '.join(known)}")
     if dataset not in known[name]:
         raise ConfigError(
-            f"protocol={shown(name)} is not defined for dataset={shown(dataset)}: it knows {', '.join(known[name])}"
+            f"protocol={shown(name)} is not defined for dataset={shown(dataset)}: choose "
+            f"{', '.join(known[name])}"
         )
     found = PROTOCOLS[name, dataset]
     model = model or found.model
@@ -299,8 +300,8 @@ class RunConfig(BaseModel):
     def _known_distribution(cls, value: Any) -> Any:
         if isinstance(value, str) and value not in DISTRIBUTIONS and not re.search("_[0-9a-f]{8}$", value):
             raise ValueError(
-                f"distribution={shown(value)} is unknown: choose {', '.join(DISTRIBUTIONS)}, a map of layers to "
-                "densities, or the name of a record"
+                f"distribution={shown(value)} is unknown: choose {', '.join(DISTRIBUTIONS)}, a map of layers "
+                "to densities, or the name of a record"
             )
         if isinstance(value, dict):
             for name, density in value.items():
