@@ -18,7 +18,7 @@ from book.report import display, figures, names, results, runs, tables
 from book.report.figures import Drawn
 from book.report.runs import experiments
 from book.report.tables import SETUPS, Setup
-from rigl.training.config import ConfigError, parameters
+from rigl.training.config import ConfigError, parameters, shown
 
 PARAMETERS = ("protocol", "seeds", "run")
 
@@ -105,17 +105,17 @@ def configure(
     `rigl.training.notebook.configure`, `asked` the names of tables and figures, by spaces. Raises
     ConfigError, one line, for what does not exist."""
     given = parameters(namespace, before, PARAMETERS, {"before", "page"})
-    protocol, run, seeds = str(given["protocol"]), given.get("run", False), given.get("seeds")
+    protocol, run, seeds = str(given.get("protocol")), given.get("run", False), given.get("seeds")
     if not isinstance(run, bool):
-        raise ConfigError(f"run={run!r} is not right: it should be True or False")
+        raise ConfigError(f"run={shown(run)} is not right: it should be True or False")
     try:
         chosen = None if seeds is None else tuple(dict.fromkeys(map(int, str(seeds).split(","))))
     except ValueError:
-        raise ConfigError(f"seeds {seeds!r} is no list of numbers: give one such as 0,1,2") from None
+        raise ConfigError(f"seeds {shown(seeds)} is no list of numbers: give one such as 0,1,2") from None
     made = Page(tuple(asked.split()), protocol, chosen, run, datasets)
     if protocol not in made.protocols:
         raise ConfigError(
-            f"protocol={protocol!r} is not on this page: choose from {', '.join(made.protocols)}"
+            f"protocol={shown(protocol)} is not on this page: choose from {', '.join(made.protocols)}"
         )
     return made
 

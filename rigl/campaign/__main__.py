@@ -22,8 +22,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        cut = re.sub(r"\S{81,}", lambda found: brief(found[0]), message)
-        self.exit(2, f"{self.prog}: {brief(cut, 500)}\n")
+        self.exit(2, f"{self.prog}: {_cut(message, 80)}\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.do(options, begun))
     except (OneLineError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(_cut(str(error), 255), file=sys.stderr)  # file names may be long
         return 2 if isinstance(error, ConfigError) else 1
 
 
@@ -239,6 +238,11 @@ def _positive(text: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,5}", text):
         raise argparse.ArgumentTypeError(f"{shown(text)} must be a whole number from 1 on")
     return int(text)
+
+
+def _cut(message: str, limit: int) -> str:
+    """A message in one line, each word of which is cut."""
+    return " ".join(brief(word, limit) for word in message.split())
 
 
 def _request(options: argparse.Namespace) -> Request:

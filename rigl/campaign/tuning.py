@@ -11,7 +11,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -511,13 +511,14 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _clear(storage: str | None) -> Iterator[None]:
     """What a database or its driver cannot do, in one line."""
+    name = "SQLite" if storage is None else storage.partition("://")[0]
     try:
+        if storage is not None:
+            try:
+                name = make_url(storage).render_as_string()
+            except ValueError as error:
+                raise SQLAlchemyError(str(error)) from None
         yield
     except (SQLAlchemyError, ImportError, optuna.exceptions.OptunaError) as error:
-        name = "SQLite"
-        if storage:
-            name = str(storage).partition("://")[0]
-            with suppress(SQLAlchemyError):
-                name = make_url(storage).render_as_string()
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise StoreError(f"storage {brief(name)} cannot be used: {brief(reason, 300)}") from None

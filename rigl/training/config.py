@@ -65,8 +65,8 @@ def parse_wrn(name: str) -> tuple[int, int]:
     depth, widen = (int(found[1]), int(found[2])) if found else (0, 0)
     if depth < 10 or (depth - 4) % 6 or widen < 1:
         raise ValueError(
-            f"model={shown(name)} is unknown: choose lenet-300-100, resnet-50 or wrn-D-K with D = 10, 16, 22, "
-            "... and K >= 1"
+            f"model={shown(name)} is unknown: choose lenet-300-100, resnet-50 or wrn-D-K with D = 10, 16, "
+            "22, ... and K >= 1"
         )
     return depth, widen
 
