@@ -14,55 +14,58 @@
 # %% [markdown]
 # # CIFAR-10
 #
-# Tables 1 and 2 and Figure 1 of the study {cite}`sundar2021rigging`: a WideResNet-22-2 on CIFAR-10 by every method, at
-# densities from 0.05 to 0.5. Only the protocol `paper` is the study's own; choose at the top which one to see. `tenth` is
-# the same network for a tenth of the epochs. `laptop` is a WRN-10-2 on images mean-pooled to 16 x 16 for 20 epochs, on one processor core: not the study's
-# network, and short.
+# Tables 1 and 2 and Figure 1 of the report {cite}`sundar2021rigging`: a WRN-22-2 on CIFAR-10 by every method, at densities
+# from 0.05 to 0.5. `paper` is the report's own protocol and `tenth` the same network for a tenth of the epochs; both need a
+# GPU. `laptop` is a WRN-10-2 on images mean-pooled to 16 x 16 for 20 epochs, on one CPU core.
 #
-# Each of our numbers is a button that opens the runs behind it: seed, device, commit and a link to the record. Where
-# there are no runs yet, it shows the command that makes one.
+# ## In short
+#
+# - **RigL against SET:** {glue:text}`../notebooks/verdicts.py::claim-rigl-beats-set:s`.
+# - **RigL against a fixed mask:** {glue:text}`../notebooks/verdicts.py::claim-rigl-beats-static:s`.
+# - **RigL 2x (ERK) exceeds pruning:** {glue:text}`../notebooks/verdicts.py::claim-exceeds-pruning:s`.
+# - **SET can collapse:** {glue:text}`../notebooks/verdicts.py::claim-set-unstable:s`.
 
 # %% tags=["remove-cell"]
 from book.report import figures, pages
 
 before = set(globals())
 
-# %% tags=["parameters", "remove-input"]
-protocol: str = "paper"  # paper, tenth, laptop or smoke: shown when the page opens, and trained by run
+# %% tags=["parameters", "remove-cell"]
+protocol: str = "paper"  # paper, tenth, laptop or smoke: what the page opens with, and what run trains
 seeds: str = None  # separated by commas; None shows all there are and trains 0,1,2
 run: bool = False  # whether to train the missing runs before showing the page
 
-# %% tags=["remove-cell"]
+# %% tags=["hide-input"]
 page = pages.configure(globals(), before, "table1 table2 figure1", datasets=("cifar10",))
 page.train()
-
-# %% tags=["remove-input"]
 page.choose()
 
 # %% [markdown]
-# ## Table 2
+# ## All methods
 #
-# The study groups its rows by what they cost. Training FLOPs are relative to training the dense network once.
+# Table 2. The report groups its rows by what they cost. Training FLOPs are relative to training the dense network once.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 page.table("table2")
 
-# %% tags=["remove-input"]
+# %% [markdown]
+# ## Do they rank alike?
+
+# %% tags=["hide-input"]
 page.rank("table2")
 
 # %% [markdown]
-# ## Table 1
+# ## Accuracy against density
 #
-# Trained on all 50,000 images, with nothing held out, as the original paper {cite}`evci2020rigging` trains; what the study
-# has for the original code stands beside.
+# Figure 1. The report prints the numbers behind two of the densities only, in Table 2.
 
-# %% tags=["remove-input"]
-page.table("table1")
+# %% tags=["hide-input"]
+page.show(figures.by_density)
 
 # %% [markdown]
-# ## Figure 1
+# ## Against the original code
 #
-# The study prints the numbers behind two of the densities only, in Table 2.
+# Table 1: trained on all 50,000 images, with nothing held out, as the paper {cite}`evci2020rigging` trains.
 
-# %% tags=["remove-input"]
-page.show(figures.by_density)
+# %% tags=["hide-input"]
+page.table("table1")

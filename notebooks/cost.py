@@ -65,7 +65,7 @@
 # networks have: there the figures come from the records of such runs, where there are any. Nothing is taken from
 # another network.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from book.report import cost, cost_calculator, display, figures, runs
 from rigl.training.project import model_layers
 
@@ -81,7 +81,7 @@ display.show(cost_calculator.html(cost_calculator.table(model_layers(), runs.loa
 # thread; the engine draws four values from one number. Convolutions are the same for both. On a GPU the engine
 # captures steps as CUDA graphs once `python -m benchmarks --verify` has found them to agree with eager ones there.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     cost.speed(),
     "WRN-22-2 on images of 32 x 32, batches of 128; medians, and quartiles in brackets. Images a second are medians of all "
@@ -93,7 +93,7 @@ display.show_table(
 # A small network leaves a large GPU waiting for the next kernel. Capturing a step takes most of that wait away, and
 # several runs side by side fill what is left:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     cost.captured(first),
     f"Images a second of dense training on {cost.name(first)}, as ratios.",
@@ -103,11 +103,11 @@ display.show_table(
 # %% [markdown]
 # ## Where a step's time goes
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 if first:  # of steps taken one by one
     figures.show(cost.split(first), cost.split_text(first))
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     cost.limits(first),
     f"A dense step on {cost.name(first)}. Bytes are those of all tensors that operations "
@@ -115,7 +115,7 @@ display.show_table(
     cost.origin(first),
 )
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_text(cost.ceiling(first))
 
 # %% [markdown]
@@ -124,7 +124,7 @@ display.show_text(cost.ceiling(first))
 # Between two updates a method multiplies gradients, weights and momentum by masks; in one of a hundred steps it moves
 # the masks instead of the weights.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     cost.methods(first),
     f"Each method's step against a dense one on {cost.name(first)}, by parts, updates included, one in a hundred steps.",
@@ -137,7 +137,7 @@ display.show_table(
 # Structured sparsity leaves whole channels out, and `rigl.compact` cuts them out of the network. Then fewer FLOPs are
 # less time, if not in the same measure:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     cost.structured(first),
     f"At density 0.1, against dense, on {cost.name(first)}: wall time of a training step and of inference.",
@@ -155,7 +155,7 @@ display.show_table(
 # Other models than the benchmark's may be faster or slower for their FLOPs. Runs do not wait for one another, but for
 # lottery tickets and re-initialised networks, which start from another run's masks: $n$ devices take about an $n$th.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     cost.report_time(),
     "Hours on one device, all runs of the report's tables and figures at three seeds. The report's days are its own account of what all its runs took, on nodes of several GPUs.",

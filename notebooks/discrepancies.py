@@ -20,7 +20,7 @@
 # and what the choice changes, measured where small runs can show it. The published code was read, not run; none of
 # it is used here.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from book.report import discrepancies, display, runs
 
 frame = runs.load()
@@ -44,7 +44,7 @@ laptop = frame[frame["protocol"] == "laptop"]
 # The runs here follow the preset that their record names. What a preset as a whole changes, on runs alike in all else
 # (one rule by itself has not been varied):
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     discrepancies.readable_pairs(
         laptop, discrepancies.paired(laptop, "preset", "repro2021", "google"), "repro2021", "google"
@@ -84,7 +84,7 @@ display.show_table(
 #
 # The warm-up of pruning, and holding out images, on runs alike in all else:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 caption = "Test accuracy: protocol “laptop”, Fashion-MNIST; change as above. "
 warmup = discrepancies.paired(laptop[laptop["method"] == "pruning"], "variant", "warmup_share=0", "")
 display.show_table(
@@ -92,7 +92,7 @@ display.show_table(
     caption + "Pruning without a warm-up of the learning rate and with one.",
 )
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 all_images = discrepancies.paired(laptop, "variant", "", "validation=0")
 display.show_table(
     discrepancies.readable_pairs(laptop, all_images, "55,000", "60,000"),
@@ -106,14 +106,14 @@ display.show_table(
 #
 # The same setting with two accuracies:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(discrepancies.tables_that_differ(), "One setting, several printed accuracies.")
 
 # %% [markdown]
 # FLOPs that its rules do not give, where the cost follows from masks and density alone. Small-dense has widths
 # cut to whole channels; under uniform masks the first convolution is dense and adds its share:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     discrepancies.flops_that_differ(),
     "FLOPs relative to dense, printed and by the rules, where they are more than 0.01 apart.",
@@ -123,10 +123,10 @@ display.show_table(
 # FLOPs that other rows of the same table contradict. Inference does not get dearer by longer training, and a
 # lottery ticket costs its pruning run and a sparse one:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(discrepancies.costs_that_contradict(), "Printed FLOPs against other rows.")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_text(discrepancies.remarks())
 
 # %% [markdown]
@@ -134,7 +134,7 @@ display.show_text(discrepancies.remarks())
 # stop at three quarters of it. What the steps of our runs came to one by one is therefore less, by a part that
 # grows as density falls:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     discrepancies.counted_against_closed_form(frame),
     "Training FLOPs relative to dense, by the closed form and counted step by step: means over all runs whose "
@@ -146,10 +146,10 @@ display.show_table(
 #
 # Under `laptop` networks and data are not the report's, so no accuracy of ours speaks against one of its own; orders
 # and distances can. The page [](laptop) counts the pairs of settings that rank the other way round, and
-# {doc}`claims` judges each claim. Two need a closer look: lottery tickets, and RigL restarted from a mask that it
+# {doc}`verdicts` judges each claim. Two need a closer look: lottery tickets, and RigL restarted from a mask that it
 # found. In the report's tables at density 0.1:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_text(discrepancies.steps_reported())
 
 # %% [markdown]
@@ -158,32 +158,32 @@ display.show_text(discrepancies.steps_reported())
 # with the layer densities that pruning found, then let RigL move them. Whatever gap to the ticket remains is due to
 # which weights it keeps, and to their first values.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     discrepancies.steps_table(laptop, discrepancies.TICKET),
     "From a random mask to the ticket: protocol “laptop”, Fashion-MNIST; mean ± sample standard deviation over the "
     "seeds that all rows have.",
 )
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_text(discrepancies.steps_verdict(laptop, discrepancies.TICKET))
 
 # %% [markdown]
 # **Restarted.** By the report's figures the claim that this hurts:
-# {glue:text}`../notebooks/claims.py::claim-reinit-hurts-report:s`. Here:
-# {glue:text}`../notebooks/claims.py::claim-reinit-hurts-laptop:s`. The report's runs end below a fixed random mask on
+# {glue:text}`../notebooks/verdicts.py::claim-reinit-hurts-report:s`. Here:
+# {glue:text}`../notebooks/verdicts.py::claim-reinit-hurts-laptop:s`. The report's runs end below a fixed random mask on
 # CIFAR-100, although RigL goes on moving the mask from wherever it begins. The code as published does not load the mask
 # that such a run names (below), so what they began from cannot be told from outside. And the report speaks of the final
 # *distribution*, which could mean the layers' densities alone. Here it is the mask; what the other reading gives:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_table(
     discrepancies.steps_table(laptop, discrepancies.AGAIN),
     "From RigL to RigL restarted: protocol “laptop”, Fashion-MNIST; mean ± sample standard deviation over the "
     "seeds that all rows have.",
 )
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show_text(discrepancies.steps_verdict(laptop, discrepancies.AGAIN))
 
 # %% [markdown]

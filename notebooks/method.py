@@ -95,10 +95,10 @@
 # d_l \propto \frac{s_l}{p_l \, n_l} ,
 # $$ (eq-method-erk-flops)
 #
-# for which the page on {doc}`budgets <budgets>` gives the reason. The table gives {eq}`eq-flops` relative to the
+# for which the page on {doc}`accuracy against FLOPs <flops>` gives the reason. The table gives {eq}`eq-flops` relative to the
 # dense network's.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from book.report import density_explorer, display, drop_schedule, update_example
 from rigl.training.project import model_layers
 
@@ -116,7 +116,7 @@ display.show_table(
 # shape. The sentence above the plot gives the totals, and the table below it the same layers in numbers. Arrow keys
 # move the slider.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 density_explorer.show(densities)
 
 # %% [markdown]
@@ -186,7 +186,7 @@ density_explorer.show(densities)
 # through {eq}`eq-drop` and {eq}`eq-grow`. Choose a method and how much is dropped, and step through the update. The
 # numbers come from the package's own code.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show(update_example.html(update_example.example()))
 
 # %% [markdown]
@@ -208,7 +208,7 @@ display.show(update_example.html(update_example.example()))
 # $T_\text{end}$ at three quarters of the training; the page on {doc}`hyperparameters <hyperparameters>` asks whether
 # others do better. Move the two sliders: the plot is of the study's own run on CIFAR-10.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 display.show(drop_schedule.html())
 
 # %% [markdown]

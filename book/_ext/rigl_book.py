@@ -3,7 +3,7 @@
 Pages are read on all cores; kernels find the package and the project; plotly.js is served from the book
 itself, and only to pages with a plot; scripts that Jupyter Book adds twice or for a service elsewhere are
 left out, and so are widgets, which do nothing without a kernel. Run records are served beside the pages that
-link to them.
+link to them. `rigl_reading` has what every page offers its reader.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def name_damaged(app: Sphinx) -> None:
 def prepare_kernels(app: Sphinx) -> None:
     """Kernels start in their notebook's folder and inherit this process's environment."""
     root = str(app.srcdir)
+    sys.path.insert(0, root)
     os.environ["RIGL_ROOT"] = root
     os.environ["RIGL_BOOK"] = "1"
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -91,14 +92,17 @@ def write_plotly(app: Sphinx) -> None:
 
 
 def copy_records(app: Sphinx, problem: Exception | None) -> None:
-    """Tables link to the records behind them and to the report's figures, at the place that these have beside
-    the notebooks."""
+    """Tables link to the records behind them and to the report's numbers, at the place that these have beside
+    the notebooks; all of them are there as one file too."""
     if app.builder.format == "html" and problem is None:
+        from book.report import results as every, runs  # not before `prepare_kernels` has named the project
+
         results = Path(app.srcdir, "results")
         for path in (results / "published.json", *results.glob("[!.]*/*.json")):
             target = Path(app.outdir) / path.relative_to(app.srcdir)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+        every.save(runs.load(results, searched=True), results, Path(app.outdir) / "results")
 
 
 def leave_out_failed_runs(app: Sphinx, config: Config) -> None:

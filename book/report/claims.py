@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import pandas as pd
 
 from book.report import comparisons
 from book.report.evidence import COLLAPSE, DEARER, REPORT, Cell, Source, dearness, gather, reported
 from book.report.runs import Study
-from book.report.statistics import Effect, Region, Verdict, judge, pool
+from book.report.statistics import Effect, Region, Verdict, judge, pool, wild
 
 MARGIN = 0.5  # points: less counts as noise
 LEAST = 0.1  # points: the last digit that the report prints; a lead that is surely smaller is none
@@ -35,6 +36,7 @@ ODDS = 1 / 3  # of a collapse, which the report's own row shows
 class Claim:
     """One statement of the report.
 
+    title     it, in a few words
     text      it, in our words, with every margin in figures
     compared  what stands against what, and over which settings
     sides     heads of the two columns of figures
@@ -44,6 +46,7 @@ class Claim:
     """
 
     key: str
+    title: str
     text: str
     compared: str
     region: Region
@@ -74,6 +77,28 @@ class Finding:
     def runs(self) -> tuple[str, ...]:
         """Names of all records behind it, each once."""
         return tuple(dict.fromkeys(run for cell in self.cells for run in cell.runs))
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """The fewest and the most seeds on a side of what was compared; zeros where nothing was."""
+        counts = [n for cell in self.cells if cell.verdict != "not tested" for n in cell.seeds]
+        return (min(counts), max(counts)) if counts else (0, 0)
+
+    @property
+    def outliers(self) -> tuple[str, ...]:
+        """Settings that count less than others in the pooled effect, in words: those with seeds far below the
+        others of theirs, and those whose weight moves the mean by `LEAST` or more."""
+        if self.claim.all_over or self.effect is None:
+            return ()
+        tested = [cell for cell in self.cells if cell.effect and cell.verdict != "not tested"]
+        scattered = wild([cell.effect for cell in tested if cell.effect])
+        moved = abs(fmean(cell.effect.value for cell in tested if cell.effect) - self.effect.value) >= LEAST
+        found = (
+            cell.stray or (f"{cell.where}: {cell.one} against {cell.other}" if moved else "")
+            for cell in tested
+            if cell.effect in scattered
+        )
+        return tuple(dict.fromkeys(filter(None, found)))
 
 
 def findings(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Finding]:
@@ -130,212 +155,314 @@ def _nothing(source: Source) -> str:
 
 
 MAIN = ("table2", "table3")
-CLAIMS = (
-    Claim(
-        "rigl-beats-set",
-        "RigL reaches a higher accuracy than SET at equal cost.",
-        "RigL less SET, at the same masks, density and length; RigL's dense gradients, once in Delta-T "
-        "steps, are the only difference in cost",
-        BETTER,
-        ("RigL, %", "SET, %"),
-        comparisons.against("rigl", "set"),
-        tables=MAIN,
+PRUNING = "at the same density, where RigL's training takes at most " + f"{DEARER:g} times pruning's FLOPs"
+SETTLE = 100 * 10_000 / 88_000  # percent: the report's 10,000 of 88,000 steps
+TOPICS: dict[str, tuple[Claim, ...]] = {
+    "RigL and its rivals": (
+        Claim(
+            "rigl-beats-set",
+            "RigL beats SET",
+            "RigL reaches a higher accuracy than SET at equal cost.",
+            "RigL less SET, at the same masks, density and length; RigL's dense gradients, once in Delta-T "
+            "steps, are the only difference in cost",
+            BETTER,
+            ("RigL, %", "SET, %"),
+            comparisons.against("rigl", "set"),
+            tables=MAIN,
+        ),
+        Claim(
+            "rigl-beats-static",
+            "RigL beats a fixed mask",
+            "RigL reaches a higher accuracy than a fixed mask at equal cost.",
+            "RigL less static, at the same masks, density and length",
+            BETTER,
+            ("RigL, %", "Static, %"),
+            comparisons.against("rigl", "static"),
+            tables=MAIN,
+        ),
+        Claim(
+            "rigl-beats-small-dense",
+            "RigL beats a small dense network",
+            "RigL reaches a higher accuracy than a dense network that is as much smaller.",
+            "RigL less small-dense, at the same density, where the small dense network costs at most "
+            f"{DEARER:g} times as much; what RigL costs in terms of it is given with each setting",
+            BETTER,
+            ("RigL, %", "Small-dense, %"),
+            comparisons.narrow,
+            tables=MAIN,
+        ),
+        Claim(
+            "dense-parity",
+            f"RigL matches dense at density {comparisons.PARITY:g}",
+            f"At density {comparisons.PARITY:g}, RigL reaches the dense network, to within {MARGIN:g} points.",
+            f"RigL at density {comparisons.PARITY:g} less dense",
+            REACHES,
+            ("RigL, %", "Dense, %"),
+            comparisons.parity,
+            tables=("table4", *MAIN),
+        ),
+        Claim(
+            "matches-pruning",
+            "RigL 2x (ERK) matches pruning",
+            f"Trained twice as long with ERK, RigL matches pruning, to within {MARGIN:g} points, at similar cost.",
+            f"RigL (ERK, 2x) less pruning, {PRUNING}",
+            REACHES,
+            ("RigL 2x (ERK), %", "Pruning, %"),
+            comparisons.twice_as_long,
+            tables=MAIN,
+        ),
+        Claim(
+            "exceeds-pruning",
+            "RigL 2x (ERK) exceeds pruning",
+            "Trained twice as long with ERK, RigL exceeds pruning at similar cost.",
+            f"RigL (ERK, 2x) less pruning, {PRUNING}",
+            BETTER,
+            ("RigL 2x (ERK), %", "Pruning, %"),
+            comparisons.twice_as_long,
+            tables=MAIN,
+        ),
+        Claim(
+            "longer-matches-pruning",
+            "RigL trained longer matches pruning",
+            f"Trained longer, with either masks, RigL matches pruning, to within {MARGIN:g} points, at similar cost.",
+            f"RigL (2x and longer) less pruning, {PRUNING}",
+            REACHES,
+            ("RigL, longer, %", "Pruning, %"),
+            comparisons.longer,
+            tables=MAIN,
+        ),
+        Claim(
+            "longer-exceeds-pruning",
+            "RigL trained longer exceeds pruning",
+            "Trained longer, with either masks, RigL exceeds pruning at similar cost.",
+            f"RigL (2x and longer) less pruning, {PRUNING}",
+            BETTER,
+            ("RigL, longer, %", "Pruning, %"),
+            comparisons.longer,
+            tables=MAIN,
+        ),
+        Claim(
+            "tickets-match-pruning",
+            "Lottery tickets match pruning",
+            f"A lottery ticket matches the pruning run that it comes from, to within {MARGIN:g} points.",
+            "lottery less pruning, at the same density",
+            REACHES,
+            ("Lottery ticket, %", "Pruning, %"),
+            comparisons.tickets,
+            tables=MAIN,
+        ),
+        Claim(
+            "snfs-better",
+            "SNFS beats RigL",
+            "SNFS reaches a higher accuracy than RigL.",
+            "SNFS less RigL, at the same masks, density and length",
+            BETTER,
+            ("SNFS, %", "RigL, %"),
+            comparisons.against("snfs", "rigl"),
+            tables=MAIN,
+        ),
+        Claim(
+            "structured-no-better",
+            "Structured RigL gains nothing",
+            f"Structured RigL gains less than {MARGIN:g} points over a small dense network.",
+            "RigL-struct less small-dense, at the same density, where the small dense network costs at most "
+            f"{DEARER:g} times as much",
+            NO_BETTER,
+            ("RigL-struct, %", "Small-dense, %"),
+            comparisons.small_dense,
+            tables=("supplement-table2",),
+        ),
     ),
-    Claim(
-        "rigl-beats-static",
-        "RigL reaches a higher accuracy than a fixed mask at equal cost.",
-        "RigL less static, at the same masks, density and length",
-        BETTER,
-        ("RigL, %", "Static, %"),
-        comparisons.against("rigl", "static"),
-        tables=MAIN,
+    "Hyperparameters": (
+        Claim(
+            "reference-hyperparameters",
+            "Tuning gains little",
+            f"The usual alpha and Delta-T are within {MARGIN:g} points of tuned ones.",
+            "the usual setting less the best of a search, picked by validation accuracy, in test accuracy; for "
+            "the report's protocol also less what its own search found",
+            REACHES,
+            ("Usual, %", "Tuned, %"),
+            comparisons.tuned,
+            tables=("table4",),
+        ),
+        *(
+            Claim(
+                f"learning-rate-{rate:g}",
+                f"A learning rate of {rate:g} is good enough",
+                f"A learning rate of {rate:g} is within {MARGIN:g} points of the best other one at every density.",
+                f"{rate:g} less the best of the other rates, picked by validation accuracy, at each density, "
+                "distribution, alpha and Delta-T of the grid",
+                REACHES,
+                (f"{rate:g}, %", "Best other, %"),
+                comparisons.learning_rate(rate),
+                all_over=True,
+            )
+            for rate in (0.1, 0.05)
+        ),
     ),
-    Claim(
-        "rigl-2x-erk-reaches-pruning",
-        f"Trained twice as long with ERK, RigL reaches pruning, to within {MARGIN:g} points, at like cost.",
-        f"RigL (ERK, 2x) less pruning, at the same density, where RigL's training takes at most {DEARER:g} "
-        "times pruning's FLOPs",
-        REACHES,
-        ("RigL 2x (ERK), %", "Pruning, %"),
-        comparisons.twice_as_long,
-        tables=MAIN,
+    "Masks and redistribution": (
+        Claim(
+            "erk-at-equal-parameters",
+            "ERK beats uniform at equal weights",
+            "ERK reaches a higher accuracy than uniform masks with as many weights.",
+            "ERK less uniform, at the same density, for static, SET and RigL",
+            BETTER,
+            ("ERK, %", "Uniform, %"),
+            comparisons.equal_parameters,
+            tables=MAIN,
+        ),
+        Claim(
+            "uniform-at-equal-flops",
+            "Uniform beats ERK at equal FLOPs",
+            "Uniform masks reach a higher accuracy than ERK at equal FLOPs.",
+            "RigL with uniform masks less RigL with ERK, in runs with the same budget of forward FLOPs; where "
+            "there are none, ERK against a line between the two nearest uniform settings, in the logarithm of "
+            "training FLOPs",
+            BETTER,
+            ("Uniform, %", "ERK, %"),
+            comparisons.equal_flops,
+            tables=("table2", "table3", "table4"),
+        ),
+        Claim(
+            "masks-over-method",
+            "Masks matter more than the method",
+            "The choice of masks, uniform or ERK, changes accuracy more than that of the method, SET or RigL.",
+            "SET with ERK less RigL with uniform masks, at the same density: what ERK gains over uniform masks "
+            "less what RigL gains over SET, each averaged over the other choice, is this very difference",
+            BETTER,
+            ("SET (ERK), %", "RigL (uniform), %"),
+            comparisons.masks_over_method,
+            tables=MAIN,
+        ),
+        Claim(
+            "redistribution-lifts-uniform",
+            "Redistribution lifts uniform masks",
+            "Redistribution raises the accuracy of RigL that starts from uniform masks.",
+            "RigL-SG and RigL-SM less RigL, all from uniform masks of the same density",
+            BETTER,
+            ("Redistributed, %", "RigL, %"),
+            comparisons.redistributed("uniform"),
+            tables=("table5",),
+        ),
+        Claim(
+            "redistribution-reaches-erk",
+            "Redistribution catches up with ERK",
+            f"From uniform masks, redistribution reaches RigL with ERK, to within {MARGIN:g} points.",
+            "RigL-SG and RigL-SM from uniform masks less RigL with ERK, at the same density",
+            REACHES,
+            ("Redistributed, %", "RigL (ERK), %"),
+            comparisons.redistributed("uniform", distribution="erk"),
+            tables=("table5",),
+        ),
+        Claim(
+            "redistribution-no-help-to-erk",
+            "Redistribution does not help ERK",
+            f"Redistribution gains RigL with ERK less than {MARGIN:g} points.",
+            "RigL-SG and RigL-SM less RigL, all from ERK masks of the same density",
+            NO_BETTER,
+            ("Redistributed, %", "RigL, %"),
+            comparisons.redistributed("erk"),
+            tables=("table5",),
+        ),
+        Claim(
+            "reinit-hurts",
+            "Restarting from the masks found hurts",
+            "RigL restarted from the final masks of RigL-SM reaches a lower accuracy than RigL-SM.",
+            "re-initialised RigL less the RigL-SM whose masks it starts from, at the same masks and density",
+            WORSE,
+            ("Re-initialised, %", "RigL-SM, %"),
+            comparisons.against("rigl-reinit", "rigl-sm"),
+            tables=("table5",),
+        ),
     ),
-    Claim(
-        "longer-rigl-reaches-pruning",
-        f"Trained longer, with either masks, RigL reaches pruning, to within {MARGIN:g} points, at like "
-        "cost.",
-        "RigL (2x and longer) less pruning, at the same density, where RigL's training takes at most "
-        f"{DEARER:g} times pruning's FLOPs",
-        REACHES,
-        ("RigL, longer, %", "Pruning, %"),
-        comparisons.longer,
-        tables=MAIN,
+    "Against the original code": (
+        Claim(
+            "within-the-original",
+            "Table 1 is the original's",
+            f"Trained on all images, every accuracy is within {SAME:g} points of the original code's (Table 1).",
+            "the mean less what the report gives for the original code; protocol “paper” with no images held out",
+            Region(low=-SAME, high=SAME),
+            ("Here, %", "Original, %"),
+            comparisons.original,
+            tables=("table1",),
+            all_over=True,
+        ),
     ),
-    Claim(
-        "constant-flops",
-        "The cost of a step does not change while RigL trains (by less than 0.1 %).",
-        "the forward FLOPs of each run of RigL, from the first recorded step to the last",
-        Region(high=0.1),
-        ("Change, %", "Measured"),
-        comparisons.constant,
-        unit="%",
+    "Training FLOPs": (
+        Claim(
+            "redistribution-costs",
+            "Redistribution costs more",
+            f"Redistribution takes more than {MORE:g} times the training FLOPs.",
+            "training FLOPs of RigL-SG and RigL-SM over RigL's, at the same masks and density",
+            DEARER_THAN,
+            ("Redistributed, x dense", "RigL, x dense"),
+            comparisons.redistribution_costs,
+            unit="times",
+            tables=("table5",),
+        ),
+        Claim(
+            "snfs-costs",
+            "SNFS costs more",
+            f"SNFS takes more than {MORE:g} times the training FLOPs of RigL.",
+            "training FLOPs of SNFS over RigL's, at the same masks, density and length",
+            DEARER_THAN,
+            ("SNFS, x dense", "RigL, x dense"),
+            lambda source, region: dearness(source, region, {"method": "snfs"}, {"method": "rigl"}),
+            unit="times",
+            tables=MAIN,
+        ),
     ),
-    Claim(
-        "reference-hyperparameters",
-        f"The usual alpha and Delta-T are within {MARGIN:g} points of tuned ones.",
-        "the usual setting less the best of a search, picked by validation accuracy, in test accuracy; for "
-        "the report's protocol also less what its own search found",
-        REACHES,
-        ("Usual, %", "Tuned, %"),
-        comparisons.tuned,
-        tables=("table4",),
+    "Where densities end, and when": (
+        Claim(
+            "weights-settle",
+            "Weights settle early",
+            f"Under redistribution, weights find their layers in the first {SETTLE:.1f} % of training, the report's "
+            "10,000 of 88,000 steps.",
+            f"the first recorded step after which less than {comparisons.MOVED:.0%} of the active weights lie "
+            "in other layers than at the end, as a share of all steps, for RigL-SG and RigL-SM",
+            Region(high=SETTLE),
+            ("Settled after, %", "Measured"),
+            comparisons.weights_settle,
+            unit="%",
+        ),
+        Claim(
+            "layers-settle",
+            "Every layer settles early",
+            f"Under redistribution, every layer settles in the first {SETTLE:.1f} % of training, the report's 10,000 "
+            "of 88,000 steps.",
+            f"the first recorded step after which each layer's density stays within {comparisons.NEAR:.0%} of its "
+            "last one, as a share of all steps, for RigL-SG and RigL-SM",
+            Region(high=SETTLE),
+            ("Settled after, %", "Measured"),
+            comparisons.layers_settle,
+            unit="%",
+        ),
+        Claim(
+            "densities-more-extreme",
+            "Densities end beyond ERK's",
+            "In most layers redistribution ends further from uniform densities than ERK is.",
+            "the share of layers, of those that ERK does not make dense, whose last density lies beyond ERK's, "
+            "seen from the network's own, for RigL-SG and RigL-SM",
+            Region(low=50.0),
+            ("Layers beyond ERK, %", "Measured"),
+            comparisons.extreme,
+            unit="%",
+        ),
     ),
-    Claim(
-        "one-learning-rate",
-        f"A learning rate of 0.1 is within {MARGIN:g} points of the best one at every density.",
-        "0.1 less the best of the other rates, picked by validation accuracy, at each density, "
-        "distribution, alpha and Delta-T of the grid",
-        REACHES,
-        ("0.1, %", "Best other, %"),
-        comparisons.learning_rates,
-        all_over=True,
+    "Stability": (
+        Claim(
+            "set-unstable",
+            "SET can collapse",
+            f"SET can collapse when it trains longer at density {comparisons.SPARSE:g} or below.",
+            f"the share of runs of SET, 2x or longer, that diverge or end {COLLAPSE:g} points or more below the "
+            "best seed of their setting; RigL's beside it. One collapse shows it; it does not hold where the "
+            "interval lies below one in three, which is what the report's own row shows",
+            Region(low=0.0, least=ODDS),
+            ("SET collapsed", "RigL collapsed"),
+            comparisons.collapses,
+            unit="of the runs",
+            tables=MAIN,
+        ),
     ),
-    Claim(
-        "erk-at-equal-parameters",
-        "ERK reaches a higher accuracy than uniform masks with as many weights.",
-        "ERK less uniform, at the same density, for static, SET and RigL",
-        BETTER,
-        ("ERK, %", "Uniform, %"),
-        comparisons.equal_parameters,
-        tables=MAIN,
-    ),
-    Claim(
-        "uniform-at-equal-flops",
-        "Uniform masks reach a higher accuracy than ERK at equal FLOPs.",
-        "RigL with uniform masks less RigL with ERK, in runs with the same budget of forward FLOPs; where "
-        "there are none, ERK against a line between the two nearest uniform settings, in the logarithm of "
-        "training FLOPs",
-        BETTER,
-        ("Uniform, %", "ERK, %"),
-        comparisons.equal_flops,
-        tables=("table2", "table3", "table4"),
-    ),
-    Claim(
-        "redistribution-lifts-uniform",
-        "Redistribution raises the accuracy of RigL that starts from uniform masks.",
-        "RigL-SG and RigL-SM less RigL, all from uniform masks of the same density",
-        BETTER,
-        ("Redistributed, %", "RigL, %"),
-        comparisons.redistributed("uniform"),
-        tables=("table5",),
-    ),
-    Claim(
-        "redistribution-reaches-erk",
-        f"From uniform masks, redistribution reaches RigL with ERK, to within {MARGIN:g} points.",
-        "RigL-SG and RigL-SM from uniform masks less RigL with ERK, at the same density",
-        REACHES,
-        ("Redistributed, %", "RigL (ERK), %"),
-        comparisons.redistributed("uniform", distribution="erk"),
-        tables=("table5",),
-    ),
-    Claim(
-        "redistribution-no-help-to-erk",
-        f"Redistribution gains RigL with ERK less than {MARGIN:g} points.",
-        "RigL-SG and RigL-SM less RigL, all from ERK masks of the same density",
-        NO_BETTER,
-        ("Redistributed, %", "RigL, %"),
-        comparisons.redistributed("erk"),
-        tables=("table5",),
-    ),
-    Claim(
-        "redistribution-costs",
-        f"Redistribution takes more than {MORE:g} times the training FLOPs.",
-        "training FLOPs of RigL-SG and RigL-SM over RigL's, at the same masks and density",
-        DEARER_THAN,
-        ("Redistributed, x dense", "RigL, x dense"),
-        comparisons.redistribution_costs,
-        unit="times",
-        tables=("table5",),
-    ),
-    Claim(
-        "densities-settle",
-        "Redistributed densities settle in the first 11.4 % of training, the report's 10,000 of 88,000 "
-        "steps.",
-        f"the first recorded step after which less than {comparisons.MOVED:.0%} of the active weights lie "
-        "in other layers than at the end, as a share of all steps, for RigL-SG and RigL-SM",
-        Region(high=100 * 10_000 / 88_000),
-        ("Settled after, %", "Measured"),
-        comparisons.settles,
-        unit="%",
-    ),
-    Claim(
-        "densities-more-extreme",
-        "In most layers redistribution ends further from uniform densities than ERK is.",
-        "the share of layers, of those that ERK does not make dense, whose last density lies beyond ERK's, "
-        "seen from the network's own, for RigL-SG and RigL-SM",
-        Region(low=50.0),
-        ("Layers beyond ERK, %", "Measured"),
-        comparisons.extreme,
-        unit="%",
-    ),
-    Claim(
-        "reinit-hurts",
-        "RigL restarted from the final masks of RigL-SM reaches a lower accuracy than RigL-SM.",
-        "re-initialised RigL less the RigL-SM whose masks it starts from, at the same masks and density",
-        WORSE,
-        ("Re-initialised, %", "RigL-SM, %"),
-        comparisons.against("rigl-reinit", "rigl-sm"),
-        tables=("table5",),
-    ),
-    Claim(
-        "structured-no-better",
-        f"Structured RigL gains less than {MARGIN:g} points over a small dense network.",
-        "RigL-struct less small-dense, at the same density, where the small dense network costs at most "
-        f"{DEARER:g} times as much",
-        NO_BETTER,
-        ("RigL-struct, %", "Small-dense, %"),
-        comparisons.small_dense,
-        tables=("supplement-table2",),
-    ),
-    Claim(
-        "set-unstable",
-        f"SET can collapse when it trains longer at density {comparisons.SPARSE:g} or below.",
-        f"the share of runs of SET, 2x or longer, that diverge or end {COLLAPSE:g} points or more below the "
-        "best seed of their setting; RigL's beside it. One collapse shows it; it does not hold where the "
-        "interval lies below one in three, which is what the report's own row shows",
-        Region(low=0.0, least=ODDS),
-        ("SET collapsed", "RigL collapsed"),
-        comparisons.collapses,
-        unit="of the runs",
-        tables=MAIN,
-    ),
-    Claim(
-        "snfs-better",
-        "SNFS reaches a higher accuracy than RigL.",
-        "SNFS less RigL, at the same masks, density and length",
-        BETTER,
-        ("SNFS, %", "RigL, %"),
-        comparisons.against("snfs", "rigl"),
-        tables=MAIN,
-    ),
-    Claim(
-        "snfs-costs",
-        f"SNFS takes more than {MORE:g} times the training FLOPs of RigL.",
-        "training FLOPs of SNFS over RigL's, at the same masks, density and length",
-        DEARER_THAN,
-        ("SNFS, x dense", "RigL, x dense"),
-        lambda source, region: dearness(source, region, {"method": "snfs"}, {"method": "rigl"}),
-        unit="times",
-        tables=MAIN,
-    ),
-    Claim(
-        "within-the-original",
-        f"Trained on all images, every accuracy is within {SAME:g} points of the original code's (Table 1).",
-        "the mean less what the report gives for the original code; protocol “paper” with no images held out",
-        Region(low=-SAME, high=SAME),
-        ("Here, %", "Original, %"),
-        comparisons.original,
-        tables=("table1",),
-        all_over=True,
-    ),
-)
+}
+CLAIMS = tuple(claim for claims in TOPICS.values() for claim in claims)

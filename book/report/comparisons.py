@@ -13,6 +13,7 @@ from math import inf, log, prod
 from book.report import names
 from book.report.evidence import (
     ALIKE,
+    DEARER,
     REDISTRIBUTED,
     REPORT,
     TUNED,
@@ -23,6 +24,7 @@ from book.report.evidence import (
     counted,
     dearness,
     difference,
+    ratio,
     reported,
     shown,
     untested,
@@ -35,6 +37,8 @@ from rigl.training.records import Record
 MOVED = 0.05  # share of the active weights that may still lie in other layers than at the end
 SPARSE = 0.1  # density at and below which SET is said to be unstable
 RATE = 0.1  # the learning rate of every protocol
+NEAR = 0.1  # share of its last density that a layer may still be away from it
+PARITY = 0.5  # density at which RigL is said to be on a par with the dense network
 
 
 def against(method: str, other: str) -> Callable[[Source, Region], Iterable[Cell]]:
@@ -55,6 +59,43 @@ def longer(source: Source, region: Region) -> Iterable[Cell]:
         yield from versus(source, region, one, other, fair="one")
 
 
+def parity(source: Source, region: Region) -> Iterable[Cell]:
+    """RigL at `PARITY` against the dense network."""
+    dense = next(iter(source.like(method="dense", multiplier=1)), None)
+    for each in source.like(method="rigl", density=PARITY, multiplier=1):
+        if dense:
+            yield difference(each.where, region, each, dense)
+
+
+def tickets(source: Source, region: Region) -> Iterable[Cell]:
+    return versus(source, region, {"method": "lottery"}, {"method": "pruning"})
+
+
+def narrow(source: Source, region: Region) -> Iterable[Cell]:
+    """RigL against a small dense network of no higher cost; `where` says what RigL costs in terms of it."""
+    for left in source.like(method="rigl", multiplier=1):
+        right = source.partner(left, method="small-dense", distribution=None)
+        if right:
+            cell = difference(left.where, region, left, right)
+            times = ratio(left, right)
+            if times:
+                cell = replace(cell, where=f"{cell.where}, at {times:.2g} times its cost")
+            if times and 1 / times > DEARER:
+                cell = replace(
+                    cell, verdict="not tested", note=f"Small-dense costs {1 / times:.2g} times as much"
+                )
+            yield cell
+
+
+def masks_over_method(source: Source, region: Region) -> Iterable[Cell]:
+    """SET with ERK against RigL with uniform masks: how much more the choice of masks changes than that of the
+    method, since (ERK less uniform) less (RigL less SET), each averaged over the other choice, is just that."""
+    for left in source.like(method="set", distribution="erk", multiplier=1):
+        right = source.partner(left, method="rigl", distribution="uniform")
+        if right:
+            yield difference(f"density {left.density:g}", region, left, right)
+
+
 def tuned(source: Source, region: Region) -> Iterable[Cell]:
     for best in source.like(variant=TUNED):
         usual = source.partner(best, variant="")
@@ -62,8 +103,28 @@ def tuned(source: Source, region: Region) -> Iterable[Cell]:
             yield difference(usual.where, region, usual, best)
 
 
-def learning_rates(source: Source, region: Region) -> Iterable[Cell]:
-    """The usual learning rate against the best other one, at each density, distribution and other knobs."""
+def learning_rate(rate: float) -> Callable[[Source, Region], Iterable[Cell]]:
+    """`rate` against the best other one, at each density, distribution and other knobs."""
+    return lambda source, region: _against_best(source, region, rate)
+
+
+def _against_best(source: Source, region: Region, rate: float) -> Iterable[Cell]:
+    for rates in _by_rate(source):
+        mine = rates.pop(rate, None)
+        if mine and rates:
+            best, other = max(rates.items(), key=lambda pair: pair[1].validation)
+            where = names_without_rate(mine)
+            yield difference(f"{where}, against {best:g}", region, mine, other)
+
+
+def names_without_rate(setting: Setting) -> str:
+    """Where a setting stands, but for its learning rate."""
+    parts = setting.where.split(", ")
+    return ", ".join(part for part in parts if not part.startswith("learning_rate="))
+
+
+def _by_rate(source: Source) -> Iterable[dict[float, Setting]]:
+    """RigL's settings by learning rate, for each density, distribution, length, alpha and Delta-T."""
     groups: dict[tuple[object, ...], dict[float, Setting]] = {}
     for each in source.settings:
         if each.variant == TUNED:  # picked among the very settings that are gathered here
@@ -73,11 +134,7 @@ def learning_rates(source: Source, region: Region) -> Iterable[Cell]:
             rate = float(knobs.pop("learning_rate", RATE))
             place = (each.distribution, each.density, each.multiplier, tuple(sorted(knobs.items())))
             groups.setdefault(place, {})[rate] = each
-    for rates in groups.values():
-        usual = rates.pop(RATE, None)
-        if usual and rates:
-            rate, best = max(rates.items(), key=lambda pair: pair[1].validation)
-            yield difference(f"{usual.where}, against {rate:g}", region, usual, best)
+    return groups.values()
 
 
 def equal_parameters(source: Source, region: Region) -> Iterable[Cell]:
@@ -197,24 +254,20 @@ def original(source: Source, region: Region) -> Iterable[Cell]:
                 other=f"{target.original:g}",
                 verdict=judge(effect, region),
                 effect=effect,
-                seeds=str(ours.accuracy.n),
+                seeds=(ours.accuracy.n,),
                 note=note,
                 one_runs=ours.runs,
             )
 
 
-def constant(source: Source, region: Region) -> Iterator[Cell]:
-    """By how much the cost of a forward pass changes within a run of RigL, in percent."""
-    if not source.convolutional:
-        yield ALIKE
-        return
-    for setting in source.like(method="rigl"):
-        yield from _cell(setting, region, _change, "the largest over the smallest cost, less 1")
+def weights_settle(source: Source, region: Region) -> Iterator[Cell]:
+    """After which share of training, in percent, nearly all weights lie in the layers where they end."""
+    yield from _redistributed(source, region, _weights_settled, "the first step near the end's counts")
 
 
-def settles(source: Source, region: Region) -> Iterator[Cell]:
-    """After which share of training, in percent, layers' densities stay near those of the end."""
-    yield from _redistributed(source, region, _settled, "the first epoch near the end's densities")
+def layers_settle(source: Source, region: Region) -> Iterator[Cell]:
+    """After which share of training, in percent, each layer's density stays near its last one."""
+    yield from _redistributed(source, region, _layers_settled, "the first step with every layer near its end")
 
 
 def extreme(source: Source, region: Region) -> Iterator[Cell]:
@@ -237,24 +290,28 @@ def _cell(setting: Setting, region: Region, measure: Callable[[Record], float], 
         yield counted(setting.label, effect, region, (shown, what), setting)
 
 
-def _change(record: Record) -> float:
-    costs = record.forward_ratio
-    if costs:
-        return 100 * (max(costs) / min(costs) - 1)
-    # Older records have no costs: layers whose densities never change cost what they cost.
-    return 100 * max(max(layer.density) / min(layer.density) - 1 for layer in record.layers)
-
-
-def _settled(record: Record) -> float:
+def _weights_settled(record: Record) -> float:
     sizes = [prod(layer.shape) for layer in record.layers]
-    final = [layer.density[-1] for layer in record.layers]
-    active = sum(n * d for n, d in zip(sizes, final, strict=True))
-    first = 0
-    for index in range(len(record.density_steps)):
-        now = (layer.density[index] for layer in record.layers)
-        apart = sum(n * abs(a - b) for n, a, b in zip(sizes, now, final, strict=True))
-        if apart / 2 > MOVED * active:
-            first = index + 1
+    active = sum(n * layer.density[-1] for n, layer in zip(sizes, record.layers, strict=True))
+
+    def far(at: int) -> bool:
+        pairs = zip(sizes, record.layers, strict=True)
+        return sum(n * abs(x.density[at] - x.density[-1]) for n, x in pairs) / 2 > MOVED * active
+
+    return _settled(record, far)
+
+
+def _layers_settled(record: Record) -> float:
+    return _settled(
+        record,
+        lambda at: any(abs(x.density[at] - x.density[-1]) > NEAR * x.density[-1] for x in record.layers),
+    )
+
+
+def _settled(record: Record, far: Callable[[int], bool]) -> float:
+    """The first recorded step after the last at which densities are still `far` from the end's, in percent of
+    all steps."""
+    first = max((at + 1 for at in range(len(record.density_steps)) if far(at)), default=0)
     return 100 * record.density_steps[first] / record.density_steps[-1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import inf, isnan, sqrt
+from math import inf, isnan, prod, sqrt
 from typing import Any
 
 import pandas as pd
@@ -21,6 +21,7 @@ REPORT = "the report"
 TUNED = "tuned"
 REDISTRIBUTED = ("rigl-sg", "rigl-sm")
 COLLAPSE = 5.0  # points below the best seed of the same setting
+THIN = 2  # connections an output of the last layer, at which one dead hidden unit can take a class away
 DEARER = 1.25  # times the training FLOPs, beyond which two settings do not cost alike
 
 
@@ -61,6 +62,16 @@ class Setting:
         return ", ".join(filter(None, [names.method(self.method), self.where]))
 
 
+# What a verdict rests on, from the weakest evidence on the report's claims to the strongest.
+GRADES = {
+    "connected": "fully connected network",
+    "small": "small convolutional network",
+    "shortened": "the report's network, trained a tenth as long",
+    "own": "the report's network and protocol",
+    "printed": "the report's printed numbers",
+}
+
+
 @dataclass(frozen=True)
 class Source:
     """All settings of one protocol, data set and model; those of `tables` for the report's own."""
@@ -81,6 +92,12 @@ class Source:
         keys = ("method", "distribution", "density", "multiplier", "variant")
         return next(iter(self.like(**{**{key: getattr(setting, key) for key in keys}, **other})), None)
 
+    @property
+    def grade(self) -> str:
+        """How close its runs are to the report's: a key of `GRADES`."""
+        named = {REPORT: "printed", "paper": "own", "tenth": "shortened"}
+        return named.get(self.protocol, "small" if self.convolutional else "connected")
+
     @cached_property
     def convolutional(self) -> bool:
         """Whether weights are used at several positions, so that FLOPs and weights part ways."""
@@ -92,7 +109,9 @@ class Source:
 class Cell:
     """One comparison behind a verdict: what was measured on both sides, and what it says by itself.
 
+    seeds  how many there are on each side
     floor  whether the effect is at least what was found, so that it cannot speak against a claim
+    stray  seeds far below the others of their setting, in words, and why
     """
 
     where: str
@@ -100,11 +119,12 @@ class Cell:
     other: str
     verdict: Verdict
     effect: Effect | None = None
-    seeds: str = ""
+    seeds: tuple[int, ...] = ()
     note: str = ""
     one_runs: tuple[str, ...] = ()
     other_runs: tuple[str, ...] = ()
     floor: bool = False
+    stray: str = ""
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -141,7 +161,7 @@ def gather(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Source]:
 
 
 def reported(*tables: str) -> list[Source]:
-    """The report's own figures in `tables`, a source a data set; of one setting in several the first's."""
+    """The report's own numbers in `tables`, a source a data set; of one setting in several the first's."""
     rows = published()
     found = []
     for dataset, part in rows.groupby("dataset"):
@@ -165,7 +185,7 @@ def versus(
         right = source.partner(left, **other)
         if right:
             cell = difference(left.where, region, left, right)
-            dearer = {"one": _ratio(left, right), "other": _ratio(right, left)}.get(fair, 0.0)
+            dearer = {"one": ratio(left, right), "other": ratio(right, left)}.get(fair, 0.0)
             if dearer > DEARER:
                 name = names.method((left if fair == "one" else right).method)
                 cell = replace(
@@ -185,18 +205,31 @@ def compared(where: str, region: Region, terms: Terms, left: Setting, *others: S
     few = min(each.n for _, each in terms) < 2
     flat = effect.low == -inf and not few
     note = "fewer than two seeds on a side" if few else "no spread printed or measured" if flat else ""
-    sizes = [str(left.accuracy.n), "/".join(str(each.accuracy.n) for each in others)]
     return Cell(
         where=where,
         one=shown(left.accuracy),
         other=" and ".join(shown(each.accuracy) for each in others),
         verdict=judge(effect, region),
         effect=effect,
-        seeds=" against ".join(filter(None, sizes)),
+        seeds=(left.accuracy.n, *(each.accuracy.n for each in others)),
         note=note,
         one_runs=left.runs,
         other_runs=tuple(run for each in others for run in each.runs),
+        stray="; ".join(filter(None, map(_stray, (left, *others)))),
     )
+
+
+def _stray(setting: Setting) -> str:
+    """Which seeds of a setting end `COLLAPSE` points or more below its best one, and what may have caused it."""
+    scores = [record.test_accuracy or 0.0 for record in setting.records]
+    low = [score for score in scores if score <= max(scores) - COLLAPSE]
+    if not low:
+        return f"{setting.label}: {shown(setting.accuracy)}" if setting.collapsed else ""
+    kept = ", ".join(f"{score:.0f}" for score in sorted(scores, reverse=True))
+    last = setting.records[0].layers[-1]
+    connections, outputs = round(last.density[-1] * prod(last.shape)), last.shape[0]
+    thin = f", with {connections} connections into {outputs} outputs" if connections <= THIN * outputs else ""
+    return f"{setting.label}: seeds at {kept} %{thin}"
 
 
 def dearness(source: Source, region: Region, one: dict[str, Any], other: dict[str, Any]) -> Iterator[Cell]:
@@ -231,23 +264,23 @@ def counted(
         other=sides[1],
         verdict="undecided" if few else judge(effect, region),
         effect=effect,
-        seeds=" against ".join(str(each.accuracy.n) for each in found),
+        seeds=tuple(each.accuracy.n for each in found),
         note=("fewer than two seeds on a side" if right else "fewer than two seeds") if few else "",
         one_runs=left.runs,
         other_runs=right.runs if right else (),
     )
 
 
-def shown(found: Sample) -> str:
-    """Mean and standard deviation in percent."""
-    return display.accuracy(found.mean, found.std)
-
-
-def _ratio(left: Setting, right: Setting) -> float:
+def ratio(left: Setting, right: Setting) -> float:
     """Training FLOPs of `left` over those of `right`; 0 where either is unknown."""
     if not left.costs or not right.costs:
         return 0.0
     return (sum(left.costs) / len(left.costs)) / (sum(right.costs) / len(right.costs))
+
+
+def shown(found: Sample) -> str:
+    """Mean and standard deviation in percent."""
+    return display.accuracy(found.mean, found.std)
 
 
 def _settings(part: pd.DataFrame) -> Iterator[Setting]:

@@ -120,17 +120,6 @@ def configure(
     return made
 
 
-def ranks_in_short(frame: pd.DataFrame) -> str:
-    """Whether small networks rank Table 2's settings as the report does, in Markdown, a line a network."""
-    lines = []
-    for dataset, model in SETUPS["laptop"]:
-        setup = Setup("laptop", dataset, model, None, frame)
-        told = tables.ranking(setup.rows("table2")).partition("\n")[0]
-        if told.startswith("Of "):
-            lines.append(f"**Order.** {setup.title}: {told} [Which ones](laptop.html#do-they-rank-alike).")
-    return "\n\n".join(lines)
-
-
 def _table(name: str, setup: Setup) -> Markup:
     found = setup.rows(name)
     done = sum(not row.runs.empty for row in found)

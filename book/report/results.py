@@ -1,85 +1,70 @@
-"""The results page: for each protocol its tables, whose accuracies open their runs, and its plots."""
+"""Every run in one table that readers filter and sort, and as data to take away."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import zipfile
+from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
-from book.report import display, figures, names
-from book.report.runs import convolutional, settings, usual
-from rigl.sparsity.methods import METHODS
+from book.report import display, names
 from rigl.training.config import protocol
-from rigl.training.records import Record
+
+CSV, ARCHIVE = "records.csv", "records.zip"
+CHOICES = ("Protocol", "Data", "Network", "Method", "Masks")  # columns that a reader can filter by
 
 
-def show(frame: pd.DataFrame, name: str) -> None:
-    """Display all that protocol `name` has."""
-    for output in outputs(frame, name):
-        display.emit(output, raw=True)
+def show(frame: pd.DataFrame) -> None:
+    """Display all runs of `frame`."""
+    display.show(html(frame))
 
 
-def outputs(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
-    """For each data set and model of protocol `name` a table, and plots where there is something to compare,
-    each as ``{mimetype: content}``."""
-    return list(_outputs(frame[frame["protocol"] == name], name))
-
-
-def _outputs(mine: pd.DataFrame, name: str) -> Iterator[dict[str, Any]]:
-    if mine.empty:
-        yield {"text/html": "<p><em>No runs yet under this protocol.</em></p>"}
-    for (dataset, model), part in mine.groupby(["dataset", "model"]):
-        place = names.place(str(model), str(dataset))
-        found = readable(part)
-        table = display.html(found, caption(name, str(dataset), str(model)))
-        yield {"text/html": str(Markup("<h3>{}</h3>{}").format(place, table))}
-        if len(found) > 1:
-            text = f"{place}: test accuracy against density, a marker a run, all that there are."
-            yield from figures.outputs(figures.accuracy(part), text)
-        if moving := _moving(part):
-            sized = f"density {moving[0].config.density:g}, seed {moving[0].config.seed}"
-            heading = "<h4>{}: methods whose cost changes while they train, {}</h4>"
-            yield {"text/html": str(Markup(heading).format(place, sized))}
-            text = f"{place}: forward FLOPs relative to dense at each step of these runs."
-            yield from figures.outputs(figures.cost_over_time(*moving), text)
-
-
-def _moving(part: pd.DataFrame) -> list[Record]:
-    """Usual runs whose FLOPs change with the step, at the density and seed with most of them.
-
-    Redistribution changes FLOPs only where weights are used at several positions.
-    """
-    apart = all(map(convolutional, part["record"]))
-    moving = [name for name, rule in METHODS.items() if rule.prunes or (rule.share and apart)]
-    mine = usual(part[part["method"].isin(moving) & (part["multiplier"] == 1)])
-    if mine.empty:
-        return []
-    _, chosen = max(mine.groupby(["density", "seed"]), key=lambda group: len(group[1]))
-    return list(chosen.sort_values(["method", "distribution"])["record"])
-
-
-def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """`runs.settings` of `frame` in words and rounded numbers, without the columns that a caption names; an
-    accuracy opens its runs."""
-    rows = []
-    for _, row in settings(frame).sort_values(["density", "distribution", "method"]).iterrows():
-        setting, density = names.of(row), f"{row['density']:g}"
-        label = f"{setting}, density {density}, protocol “{row['protocol']}”"
-        found = display.named(frame, row["names"])
-        place = f"all-{row['names'][0]}"  # a run stands in one row
-        rows.append(
-            {
-                "Setting": setting,
-                "Density": density,
-                "Accuracy, %": display.accuracy_of(found, label, place),
-                "Seeds": str(row["seeds"]) + (f" ({row['diverged']} diverged)" if row["diverged"] else ""),
-                "Train FLOPs, x": f"{row['train_flops']:.3f}",
-                "Test FLOPs, x": f"{row['test_flops']:.3f}",
-            }
-        )
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame`, as `runs.load` gives it, in words and rounded numbers, a row a run."""
+    rows = [
+        {
+            "Protocol": run["protocol"],
+            "Data": names.dataset(run["dataset"]),
+            "Network": names.network(run["model"]),
+            "Method": names.method(run["method"]),
+            "Masks": names.masks(run["distribution"]) if isinstance(run["distribution"], str) else "-",
+            "Density": f"{run['density']:g}",
+            "Length": f"{run['multiplier']}x",
+            "Changed": ", ".join(filter(None, [run["preset"].replace("repro2021", ""), run["variant"]])) or "-",
+            "Seed": str(run["seed"]),
+            "Accuracy, %": "diverged" if pd.isna(run["test_accuracy"]) else f"{run['test_accuracy']:.2f}",
+            "Train FLOPs, x": f"{run['train_flops']:.3f}",
+            "Test FLOPs, x": f"{run['test_flops']:.3f}",
+            "Minutes": f"{run['wall_seconds'] / 60:.1f}",
+            "Commit": display.commit(run),
+            "Record": f"{run['dataset']}/{run['name']}.json",
+        }
+        for _, run in frame.iterrows()
+    ]
     return pd.DataFrame(rows)
+
+
+def html(frame: pd.DataFrame) -> Markup:
+    """The table with its controls, and links to all of it as one file; the records lie where `save` puts
+    them."""
+    found = table(frame)
+    if found.empty:
+        return Markup("<p><em>No runs yet.</em></p>")
+    choices = [(name, sorted(set(found[name]))) for name in CHOICES]
+    files = [(CSV, "all rows as csv"), (ARCHIVE, "all records as zip")] if display.in_book() else []
+    data = {"heads": list(found), "rows": found.to_numpy().tolist()}
+    return display.render("records", choices=choices, count=len(found), files=files, data=data)
+
+
+def save(frame: pd.DataFrame, folder: Path, target: Path) -> None:
+    """Write all of `frame` as `CSV`, and it with the records in `folder` as `ARCHIVE`, to the folder `target`."""
+    target.mkdir(parents=True, exist_ok=True)
+    table(frame).to_csv(target / CSV, index=False)
+    with zipfile.ZipFile(target / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(target / CSV, CSV)
+        for path in (folder / "published.json", *sorted(folder.glob("[!.]*/*.json"))):
+            archive.write(path, path.relative_to(folder))
 
 
 def caption(name: str, dataset: str, model: str, *validation: int) -> str:

@@ -153,15 +153,30 @@ def pool(effects: Sequence[Effect]) -> Effect:
     known = [each for each in effects if isfinite(each.low)]
     if not known:
         return Effect(float(np.mean([each.value for each in effects])), -inf, inf, "Welch")
-    variances = [sum((w * x.std) ** 2 / x.n for w, x in each.source) for each in known]
-    floor = WILD * median_low(variances)
-    raw = [1 / max(variance, floor) for variance in variances]
+    variances = [_variance(each) for each in known]
+    raw = [1 / max(variance, _floor(variances)) for variance in variances]
     weights = [each / sum(raw) for each in raw]
     pairs = list(zip(weights, known, strict=True))
     terms = tuple((weight * w, x) for weight, each in pairs for w, x in each.source)
     # An offset, where a setting is compared with a constant, is what its terms do not explain.
     offset = sum(weight * (sum(w * x.mean for w, x in each.source) - each.value) for weight, each in pairs)
     return welch(terms, offset)
+
+
+def wild(effects: Sequence[Effect]) -> list[Effect]:
+    """Those of several differences that `pool` gives less weight than the others, since their seeds lie so far
+    apart."""
+    known = [each for each in effects if each.how == "Welch" and isfinite(each.low)]
+    variances = [_variance(each) for each in known]
+    return [each for each, variance in zip(known, variances, strict=True) if variance > _floor(variances)]
+
+
+def _variance(effect: Effect) -> float:
+    return float(sum((w * x.std) ** 2 / x.n for w, x in effect.source))
+
+
+def _floor(variances: Sequence[float]) -> float:
+    return WILD * median_low(variances)
 
 
 def judge(effect: Effect, region: Region) -> Verdict:

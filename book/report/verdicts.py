@@ -1,24 +1,24 @@
-"""The claims' verdicts as pages show them: a table of all, a section for each, and text for prose."""
+"""The claims' verdicts as pages show them: counted by grade of evidence, in one table, claim by claim, and as
+text for prose. `forest` draws them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from statistics import mean
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, names, runs
-from book.report.claims import CLAIMS, LEAST, Claim, Finding, findings, tally
-from book.report.evidence import REPORT, Cell, Source
+from book.report.claims import CLAIMS, TOPICS, Claim, Finding, findings, tally
+from book.report.evidence import GRADES, REPORT, Cell, Source
 from book.report.runs import published
 from book.report.statistics import LEVEL, Effect
 from book.report.tables import SETUPS
 
-# A sign for each, so that no verdict is told by its colour.
+# A sign for each, so that no verdict is told by its colour, and a class of book.css.
 SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "-"}
 UNITS = {"points": ("{:+.2f}", " points"), "times": ("{:.2f}", " times"), "%": ("{:.1f}", " %")}
 SHARE = ("{:.2f}", " of the runs")
@@ -34,11 +34,13 @@ def load(frame: pd.DataFrame | None = None) -> list[Finding]:
 
 
 def scoreboard(found: Iterable[Finding]) -> pd.DataFrame:
-    """One row for each claim and source: `claim`, `protocol`, `dataset`, `model`, `verdict`, then `effect`
-    with `low` and `high` in `unit`, `how` the interval was made, and the numbers of `settings` and `runs`."""
+    """One row for each claim and source: `claim`, `grade` of evidence, `protocol`, `dataset`, `model`,
+    `verdict`, then `effect` with `low` and `high` in `unit`, `how` the interval was made, the numbers of
+    `settings` and `runs`, and the `fewest` and the `most` seeds on a side."""
     rows = [
         {
             "claim": each.claim.key,
+            "grade": each.source.grade,
             "protocol": each.source.protocol,
             "dataset": each.source.dataset,
             "model": each.source.model,
@@ -50,6 +52,8 @@ def scoreboard(found: Iterable[Finding]) -> pd.DataFrame:
             "how": each.effect.how if each.effect else None,
             "settings": sum(cell.verdict != "not tested" for cell in each.cells),
             "runs": len(each.runs),
+            "fewest": each.seeds[0],
+            "most": each.seeds[1],
         }
         for each in found
     ]
@@ -57,8 +61,24 @@ def scoreboard(found: Iterable[Finding]) -> pd.DataFrame:
 
 
 def place(source: Source) -> str:
-    """A source in words."""
-    return f"{source.protocol}: {names.place(source.model, source.dataset)}"
+    """A source in words; its protocol only where network and data do not tell it."""
+    where = names.place(source.model, source.dataset)
+    if source.protocol == REPORT:
+        return f"the report, {where}"
+    return where + (f", {source.protocol}" if source.protocol in ("tenth", "smoke") else "")
+
+
+def seeds(counts: tuple[int, int]) -> str:
+    """``"3 seeds"``, ``"1 to 3 seeds"``."""
+    fewest, most = counts
+    words = f"{fewest} to {most}" if fewest != most else str(most)
+    return f"{words} seed{'s' if most != 1 else ''}"
+
+
+def mark(verdict: str) -> Markup:
+    """A verdict with its sign, in its colour and shape."""
+    kind = verdict.replace(" ", "-")
+    return Markup('<span class="verdict {}">{}</span>').format(kind, signed(verdict))
 
 
 def signed(verdict: str) -> str:
@@ -68,7 +88,7 @@ def signed(verdict: str) -> str:
 
 def figure(effect: Effect, unit: str) -> str:
     """An effect with its unit and interval: ``"+0.31 points, 95 % interval +0.10 to +0.52 (Welch)"``."""
-    value, words, bounds = _parts(effect, unit)
+    value, words, bounds = parts(effect, unit)
     if not bounds:
         return f"{value}{words}, no interval"
     if effect.how == "range":
@@ -76,15 +96,14 @@ def figure(effect: Effect, unit: str) -> str:
     return f"{value}{words}, {100 * LEVEL:g} % interval {' to '.join(bounds)} ({effect.how})"
 
 
-def _parts(effect: Effect, unit: str) -> tuple[str, str, tuple[str, ...]]:
+def parts(effect: Effect, unit: str) -> tuple[str, str, tuple[str, ...]]:
     """The value, its unit, and both ends of its interval, where it has one."""
     form, words = UNITS.get(unit, SHARE)
+    value = form.format(effect.value)
+    if unit == "points" and value in ("+0.00", "-0.00"):
+        value = f"{effect.value:+.3f}"  # a sign before nothing says nothing
     bounded = isfinite(effect.low) and isfinite(effect.high)
-    return (
-        form.format(effect.value),
-        words,
-        (form.format(effect.low), form.format(effect.high)) if bounded else (),
-    )
+    return value, words, (form.format(effect.low), form.format(effect.high)) if bounded else ()
 
 
 def sentence(found: Finding) -> str:
@@ -92,31 +111,16 @@ def sentence(found: Finding) -> str:
     if found.effect is None:
         return f"{found.verdict}: {found.why}"
     counts = tally(cell for cell in found.cells if cell.verdict != "not tested")
-    parts = [f"{words} {counts[words]}" for words in SIGNS if counts[words]]
+    told = [f"{words} {counts[words]}" for words in SIGNS if counts[words]]
     total = counts.total()
-    alone = f"{total} settings, by themselves: {', '.join(parts)}" if total > 1 else "1 setting"
+    alone = f"{total} settings, by themselves: {', '.join(told)}" if total > 1 else "1 setting"
     reason = f"; {found.why}" if found.why else ""
-    told = _joined(figure(found.effect, found.claim.unit), _plain(found))
-    return f"{found.verdict}: {told}; {alone}{reason}"
+    return f"{found.verdict}: {figure(found.effect, found.claim.unit)}; {seeds(found.seeds)}; {alone}{reason}"
 
 
-def _joined(*parts: str) -> str:
-    return ", ".join(filter(None, parts))
-
-
-def _plain(found: Finding) -> str:
-    """The mean of all settings' effects, where weights make another figure of it."""
-    values = [cell.effect.value for cell in found.cells if cell.effect and cell.verdict != "not tested"]
-    effect = found.effect
-    if (
-        found.claim.all_over
-        or effect is None
-        or effect.how != "Welch"
-        or abs(mean(values) - effect.value) < LEAST
-    ):
-        return ""
-    form, words = UNITS[found.claim.unit]
-    return f"unweighted mean {form.format(mean(values))}{words}"
+def aside(found: Finding) -> str:
+    """The settings that count less than others, and why."""
+    return f"Counts less, since its seeds scatter: {'; '.join(found.outliers)}" if found.outliers else ""
 
 
 def brief(found: Finding) -> str:
@@ -124,86 +128,101 @@ def brief(found: Finding) -> str:
     where = f"{found.verdict} for {names.place(found.source.model, found.source.dataset)}"
     if found.effect is None:
         return f"{where}: {found.why}"
-    value, words, bounds = _parts(found.effect, found.claim.unit)
+    value, words, bounds = parts(found.effect, found.claim.unit)
+    counted = f" ({seeds(found.seeds)})" if found.source.protocol != REPORT else ""
     if not bounds:
-        return f"{where}: {value}{words}, {found.why or 'no interval'}"
+        return f"{where}{counted}: {value}{words}, {found.why or 'no interval'}"
     reason = f" ({found.why})" if found.why else ""
-    return f"{where}: {_joined(f'{value}{words} [{_joined(*bounds)}]', _plain(found))}{reason}"
+    return f"{where}{counted}: {value}{words} [{', '.join(bounds)}]{reason}"
 
 
-def show_in_short(found: Sequence[Finding]) -> None:
-    """Display what holds, what is open and what has not been tested."""
-    display.show(in_short(found))
+def by_grade(found: Sequence[Finding]) -> dict[str, dict[str, str]]:
+    """For each grade of `GRADES` that has sources, each claim's verdict: of several sources the one that a
+    source reaches and none contradicts, else undecided."""
+    made: dict[str, dict[str, str]] = {}
+    for grade in GRADES:
+        mine = [each for each in found if each.source.grade == grade]
+        for claim in CLAIMS if mine else ():
+            told = {each.verdict for each in mine if each.claim.key == claim.key}
+            clear = told & {"holds", "does not hold"}
+            open_ = "undecided" if told - {"not tested"} else "not tested"
+            made.setdefault(grade, {})[claim.key] = clear.pop() if len(clear) == 1 else open_
+    return made
 
 
-def in_short(found: Sequence[Finding]) -> Markup:
-    """Three sentences, as HTML: what holds and by what evidence, what is open, and what has not been tested;
-    the claims themselves are folded away below each."""
-    told = [each for each in found if each.verdict != "not tested"]
-    ours = [each for each in told if each.source.protocol != REPORT]
-    if not ours:
-        return Markup("<p>No claim has been tested here yet: there are no runs that could.</p>")
-    # Of the source with the most verdicts: a single seed tests a claim and decides nothing.
-    decided = [each for each in ours if each.verdict != "undecided"] or ours
-    main = Counter(place(each.source) for each in decided).most_common(1)[0][0]
-    mine = {each.claim.key: each for each in ours if place(each.source) == main}
-    tested = {each.claim.key for each in ours}
+def show_strength(found: Sequence[Finding]) -> None:
+    """Display how many claims have which verdict, by grade of evidence."""
+    display.show(strength(found))
+
+
+def strength(found: Sequence[Finding]) -> Markup:
+    """`show_strength`'s table: a row a grade, with its networks and seeds, and a column a verdict."""
+    rows = []
+    for grade, verdicts in by_grade(found).items():
+        mine = [each for each in found if each.source.grade == grade]
+        tested = [each.seeds for each in mine if each.seeds[1]]
+        spread = (min(low for low, _ in tested), max(high for _, high in tested)) if tested else (0, 0)
+        networks = dict.fromkeys(names.network(each.source.model) for each in mine)
+        rows.append(
+            {
+                "grade": GRADES[grade],
+                "networks": ", ".join(networks),
+                "seeds": seeds(spread),
+                "counts": Counter(verdicts.values()),
+            }
+        )
     return display.render(
-        "in_short",
-        main=main,
-        runs=len({run for each in mine.values() for run in each.runs}),
-        count=len(CLAIMS),
-        **{
-            name: [each.claim for each in mine.values() if each.verdict == verdict]
-            for name, verdict in (("holds", "holds"), ("fails", "does not hold"), ("undecided", "undecided"))
-        },
-        never=[claim for claim in CLAIMS if claim.key not in tested],
-        elsewhere=[claim for claim in CLAIMS if claim.key in tested and claim.key not in mine],
-        own=any(each.source.protocol == "paper" for each in told),
+        "strength", rows=rows, signs=[(each, mark(each)) for each in SIGNS], total=len(CLAIMS)
     )
 
 
 def show(found: Sequence[Finding]) -> None:
-    """Display every claim's verdict by every source that says anything, a column a source."""
+    """Display every claim's verdict by every source that decides any, a column a source."""
     data = display.csv_link(scoreboard(found).to_csv(index=False), "verdicts.csv")
     display.show(html(found) + Markup("<p>{}</p>").format(data))
 
 
 def html(found: Sequence[Finding]) -> Markup:
-    """`show`'s table; a claim links to its section of the page of claims, an effect to what is behind it
-    there."""
+    """`show`'s table; a claim links to its section, an effect to what is behind it there."""
+    every = {place(each.source): each.source for each in found}
     decided = {place(each.source) for each in found if each.verdict != "not tested" and not each.why}
-    every = list(dict.fromkeys(place(each.source) for each in found))
-    sources = [name for name in every if name in decided]
+    order = list(GRADES)
+    sources = sorted(decided, key=lambda name: order.index(every[name].grade))
     cells = {(each.claim.key, place(each.source)): each for each in found}
-    run = {each.source.protocol for each in found}
-    silent = [f"{name} (too few runs)" for name in every if name not in decided]
-    silent += [f"{name} (not run)" for name in PLACES if name not in run]
+    heads = Counter(GRADES[every[name].grade] for name in sources)
+    silent = [name for name in every if name not in decided]
     caption = (
-        "Verdicts by protocol, model and data set, each from its own runs; columns that begin with “the "
-        "report” judge its printed means and standard deviations by the same rule. In brackets: the "
-        f"{100 * LEVEL:g} % interval over seeds, or the range of what is counted."
-        + (f" Left out: {'; '.join(silent)}." if silent else "")
+        "Verdicts by network and data set, each from its own runs; the report's printed means and standard "
+        f"deviations are judged by the same rule. In brackets: the {100 * LEVEL:g} % interval over seeds, or "
+        "the range of what is counted."
+        + (f" Left out, since single seeds decide nothing: {'; '.join(silent)}." if silent else "")
     )
     table = display.render(
         "scoreboard",
+        grades=heads.items(),
         sources=sources,
-        rows=[(claim, [_verdict(cells.get((claim.key, name))) for name in sources]) for claim in CLAIMS],
+        topics=[
+            (
+                topic,
+                [(claim, [_verdict(cells.get((claim.key, name))) for name in sources]) for claim in claims],
+            )
+            for topic, claims in TOPICS.items()
+        ],
     )
     return display.framed(table, caption, "labels-1", name="Verdicts on the claims")
 
 
-def _verdict(found: Finding | None) -> dict[str, Any]:
+def _verdict(found: Finding | None) -> Mapping[str, Any]:
     """What a cell of the scoreboard says."""
     if found is None or found.effect is None:
-        return {"verdict": signed("not tested"), "effect": ""}
-    value, words, bounds = _parts(found.effect, found.claim.unit)
+        return {"verdict": mark("not tested"), "effect": ""}
+    value, words, bounds = parts(found.effect, found.claim.unit)
     return {
-        "verdict": signed(found.verdict),
+        "verdict": mark(found.verdict),
         "effect": f"{value}{words}",
         "interval": f"[{', '.join(bounds)}]" if bounds else "",
-        "anchor": _anchor(found),
-        "aside": "; ".join(filter(None, [_plain(found), found.why if bounds else ""])),
+        "anchor": anchor(found),
+        "aside": "; ".join(filter(None, [seeds(found.seeds), found.why if bounds else ""])),
     }
 
 
@@ -228,16 +247,18 @@ def claim_html(key: str, found: Sequence[Finding]) -> Markup:
         claim=claim,
         findings=[
             {
+                "grade": GRADES[each.source.grade],
                 "place": place(each.source),
-                "verdict": signed(each.verdict),
-                "rest": sentence(each).removeprefix(each.verdict),
-                "anchor": _anchor(each),
+                "verdict": mark(each.verdict),
+                "rest": sentence(each).removeprefix(each.verdict).removeprefix(": "),
+                "aside": aside(each),
+                "anchor": anchor(each),
                 "table": _table(claim, each),
                 "printed": display.printed_link() if each.source.protocol == REPORT else "",
             }
             for each in tested
         ],
-        untested=f"{signed('not tested')}: {'; '.join(rest)}." if rest else "",
+        untested=mark("not tested") + Markup(" {}.").format("; ".join(rest)) if rest else "",
     )
 
 
@@ -249,25 +270,26 @@ def _table(claim: Claim, found: Finding) -> Markup:
     return display.html(table.drop(columns=empty), text)
 
 
-def _anchor(found: Finding) -> str:
+def anchor(found: Finding) -> str:
+    """Where the page of verdicts has what is behind a finding."""
     source = found.source
     return "-".join((found.claim.key, source.protocol, source.dataset, source.model)).replace(" ", "-")
 
 
 def _row(claim: Claim, cell: Cell, source: Source) -> dict[str, str]:
-    value, _, bounds = _parts(cell.effect, claim.unit) if cell.effect else ("-", "", ())
+    value, _, bounds = parts(cell.effect, claim.unit) if cell.effect else ("-", "", ())
     low, high = bounds or ("-", "-")
     return {
         "Setting": cell.where,
-        "Verdict": signed(cell.verdict),
+        "Verdict": mark(cell.verdict),
         claim.sides[0]: _side(cell.one, cell.one_runs, source),
         claim.sides[1]: _side(cell.other, cell.other_runs, source),
         f"Effect,{UNITS.get(claim.unit, SHARE)[1]}": value,
         "From": low,
         "To": high,
-        "Seeds": cell.seeds or "-",
+        "Seeds": " against ".join(map(str, cell.seeds)) or "-",
         "Printed in": ", ".join(map(names.table, cell.runs)) if source.protocol == REPORT else "-",
-        "Remark": cell.note or "-",
+        "Remark": "; ".join(filter(None, [cell.note, cell.stray])) or "-",
     }
 
 
@@ -290,17 +312,28 @@ def glue(found: Sequence[Finding]) -> None:
 
 
 def texts(found: Sequence[Finding]) -> dict[str, str]:
-    """Every verdict by name, those not tested too: ``claim-KEY-PROTOCOL`` has all of a protocol's data sets
-    and models in brief, in the order of the pages; the report's own numbers are protocol ``report``.
-    ``report-spread`` is the median of the standard deviations that it prints."""
+    """Every verdict by name, those not tested too.
+
+    ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models in brief, in the order of the pages; the
+    report's own numbers are protocol ``report``. ``claim-KEY`` has all sources of more than a single seed.
+    ``report-spread`` is the median of the standard deviations that the report prints.
+    """
     made = {"report-spread": f"{published()['std'].median():.2f}"}
     for claim in CLAIMS:
+        every = []
         for protocol, order in PLACES.items():
             mine = [x for x in found if (x.claim.key, x.source.protocol) == (claim.key, protocol)]
             mine.sort(key=lambda each: _position(each.source, order))
-            told = [brief(each) for each in mine if each.verdict != "not tested"]
-            made[f"claim-{claim.key}-{protocol.removeprefix('the ')}"] = "; ".join(told) or "not tested"
+            tested = [each for each in mine if each.verdict != "not tested"]
+            made[f"claim-{claim.key}-{protocol.removeprefix('the ')}"] = _joined(map(brief, tested))
+            whose = "by the report's numbers " if protocol == REPORT else ""
+            every += [whose + brief(each) for each in tested if each.seeds[1] > 1]
+        made[f"claim-{claim.key}"] = _joined(every)
     return made
+
+
+def _joined(told: Iterable[str]) -> str:
+    return "; ".join(told) or "not tested"
 
 
 def _position(source: Source, order: Sequence[tuple[str, str]]) -> int:

@@ -1,0 +1,118 @@
+"""The forest plot: every claim's effect with its interval, a line a source, beside the region in which the claim
+would hold.
+
+It is an HTML table whose marks are placed in percent of a cell's width, so that it fits a phone, follows the
+page's colours, and each mark is a link to its runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite, log2
+from typing import Any
+
+from markupsafe import Markup
+
+from book.report import display, names
+from book.report.claims import TOPICS, Claim, Finding
+from book.report.evidence import GRADES, REPORT, Source
+from book.report.verdicts import anchor, figure, mark, place, seeds
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An axis: its ends, ticks and name, and how a value is placed on it."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    name: str
+    form: str = "{:g}"
+    place: Callable[[float], float] = float
+
+    def at(self, value: float) -> float:
+        """Where a value lies, in percent of the axis; what lies outside is put at its end."""
+        low, high = self.place(self.low), self.place(self.high)
+        inside = min(max(value, self.low), self.high)
+        return round(100 * (self.place(inside) - low) / (high - low), 2)
+
+
+SCALES = {
+    "points": Scale(-3, 3, (-3, -2, -1, 0, 1, 2, 3), "points of test accuracy", "{:+g}"),
+    "times": Scale(1, 16, (1, 2, 4, 8, 16), "times the FLOPs", "{:g}x", log2),
+    "%": Scale(0, 100, (0, 25, 50, 75, 100), "%"),
+    "of the runs": Scale(0, 1, (0, 0.25, 0.5, 0.75, 1), "share of the runs"),
+}
+
+
+def show(found: Sequence[Finding]) -> None:
+    """Display the plot."""
+    display.show(html(found))
+
+
+def html(found: Sequence[Finding]) -> Markup:
+    """The plot of all claims in `found`; findings without an interval are named below it instead."""
+    order = list(GRADES)
+    bounded = [each for each in found if _bounded(each)]
+    drawn = {place(each.source) for each in bounded}
+    single = dict.fromkeys(place(x.source) for x in found if x.effect and not _bounded(x))
+    topics = []
+    for topic, claims in TOPICS.items():
+        rows = []
+        for claim in claims:
+            mine = [each for each in bounded if each.claim.key == claim.key]
+            mine.sort(key=lambda each: order.index(each.source.grade))
+            told = [each for each in found if each.claim.key == claim.key and each.verdict != "not tested"]
+            rows.append(
+                {
+                    "claim": claim,
+                    "region": _region(claim),
+                    "lines": [_line(each) for each in mine],
+                    "empty": mark("undecided" if told else "not tested"),
+                    "why": "single seeds, or no spread printed" if told else "no runs to compare",
+                }
+            )
+        scale = SCALES[claims[0].unit]
+        ticks = [(scale.at(each), scale.form.format(each)) for each in scale.ticks]
+        topics.append({"name": topic, "scale": scale.name, "ticks": ticks, "rows": rows})
+    return display.render(
+        "forest",
+        topics=topics,
+        grades=[(key, text) for key, text in GRADES.items() if any(x.source.grade == key for x in bounded)],
+        single=[name for name in single if name not in drawn],
+    )
+
+
+def _bounded(found: Finding) -> bool:
+    return found.effect is not None and isfinite(found.effect.low) and isfinite(found.effect.high)
+
+
+def _region(claim: Claim) -> tuple[float, float]:
+    """Left end and width, in percent, of the effects for which the claim would be true."""
+    scale = SCALES[claim.unit]
+    left, right = scale.at(claim.region.low), scale.at(claim.region.high)
+    return left, round(right - left, 2)
+
+
+def _line(found: Finding) -> dict[str, Any]:
+    effect, scale = found.effect, SCALES[found.claim.unit]
+    assert effect is not None
+    low, at, high = (scale.at(each) for each in (effect.low, effect.value, effect.high))
+    counted = seeds(found.seeds)
+    return {
+        "grade": found.source.grade,
+        "source": _short(found.source),
+        "low": low,
+        "width": round(high - low, 2),
+        "at": at,
+        "beyond": "left" if effect.value < scale.low else "right" if effect.value > scale.high else "",
+        "anchor": anchor(found),
+        "verdict": mark(found.verdict),
+        "told": f"{place(found.source)}, {counted}: {figure(effect, found.claim.unit)}",
+    }
+
+
+def _short(source: Source) -> str:
+    whose = "report" if source.protocol == REPORT else names.network(source.model)
+    return f"{whose}, {names.dataset(source.dataset)}"

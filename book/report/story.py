@@ -1,0 +1,253 @@
+"""What the book says first, as the records have it: what came out, what surprises, and which method to use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+from markupsafe import Markup
+
+from book.report import display, names, tables, verdicts
+from book.report.claims import CLAIMS, Claim, Finding
+from book.report.evidence import GRADES, REPORT, Source, ratio
+from book.report.tables import SETUPS, Setup
+
+OURS = [grade for grade in GRADES if grade != "printed"]
+DENSITY = 0.1  # that nearly all experiments have
+
+
+def show_answers(found: Sequence[Finding], frame: pd.DataFrame) -> None:
+    """Display what RigL is, what was done, what came out and how sure that is, in one screen."""
+    display.show(answers(found, frame))
+
+
+def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
+    """`show_answers`' four boxes; `frame` holds every record."""
+    theirs, mine = _sides(found)
+    grades = verdicts.by_grade(found)
+    both = _where(theirs, mine, "holds", "holds")
+    groups = []
+    for grade in reversed([each for each in OURS if each in grades]):
+        told = [claim for claim in both if grades[grade][claim.key] == "holds"]
+        both = [claim for claim in both if claim not in told]
+        groups.append(
+            (f"Confirmed by the report's numbers and on our {GRADES[grade].removeprefix('the ')}", told)
+        )
+    groups += [
+        ("Holds by the report's numbers, not by our runs", _where(theirs, mine, "holds", "does not hold")),
+        ("Undecided by both", _where(theirs, mine, "undecided", "undecided")),
+    ]
+    return display.render(
+        "answers",
+        claims=len(CLAIMS),
+        runs=len(frame),
+        groups=[(text, claims) for text, claims in groups if claims],
+        tested=any(each.source.protocol != REPORT for each in found),
+        strength=verdicts.strength(found),
+    )
+
+
+def _sides(found: Sequence[Finding]) -> tuple[dict[str, str], dict[str, str]]:
+    """Each claim's verdict by the report's numbers, and by all our runs together: what a grade of evidence
+    decides and none contradicts."""
+    grades = verdicts.by_grade(found)
+    ours = {}
+    for claim in CLAIMS:
+        told = {grades[grade][claim.key] for grade in OURS if grade in grades}
+        clear = told & {"holds", "does not hold"}
+        ours[claim.key] = clear.pop() if len(clear) == 1 else "undecided" if told else "not tested"
+    return grades.get("printed", {}), ours
+
+
+def _where(theirs: dict[str, str], ours: dict[str, str], one: str, other: str) -> list[Claim]:
+    return [x for x in CLAIMS if (theirs.get(x.key), ours.get(x.key)) == (one, other)]
+
+
+def show_surprises(found: Sequence[Finding], frame: pd.DataFrame) -> None:
+    """Display what one would not expect from the report's text; `frame` holds the runs of no search."""
+    display.show_text("\n\n".join(surprises(found, frame)))
+
+
+def surprises(found: Sequence[Finding], frame: pd.DataFrame) -> list[str]:
+    """Paragraphs in Markdown, each of which begins with what it found in bold."""
+    every = [
+        _against_set(found),
+        _against_small(found),
+        _against_pruning(found),
+        _redistributed(frame),
+        _tickets(found),
+    ]
+    return [each for each in every if each]
+
+
+def _against_set(found: Sequence[Finding]) -> str:
+    told = _told(found, "rigl-beats-set")
+    clear = [each for each in told if each.verdict != "undecided"]
+    head = (
+        "**That RigL beats SET is undecided, by our runs and by the report's own numbers.** It is the report's "
+        "central finding"
+        if not clear
+        else f"**Whether RigL beats SET, {len(clear)} of {len(told)} sources decide.** It is the report's central "
+        "finding"
+    )
+    return f"{head}. The lead: {_listed(told)}. {_link('rigl-beats-set')}" if told else ""
+
+
+def _against_small(found: Sequence[Finding]) -> str:
+    """The small convolutional network with most seeds against a small dense one, beside the report's."""
+    pairs = [
+        (each.source, pair) for each in _of(found, "rigl-beats-small-dense") if (pair := _pair(each.source))
+    ]
+    mine = [each for each in pairs if each[0].grade == "small"]
+    theirs = next((pair for source, pair in pairs if source.protocol == REPORT), None)
+    if not mine or not theirs:
+        return ""
+    source, (gap, share, seeds) = max(mine, key=lambda each: each[1][2])
+    side = "behind" if gap > 0 else "ahead of"
+    close = "comes close to" if abs(gap) < theirs[0] / 2 else "differs as much from"
+    return (
+        f"**A small dense network {close} RigL.** On {verdicts.place(source)} at density {DENSITY:g} it ends "
+        f"{abs(gap):.2f} points {side} RigL with ERK ({verdicts.seeds((seeds, seeds))} or more), and takes "
+        f"{100 * share:.0f} % of its training FLOPs. In the report's Table 2 the gap is {theirs[0]:.1f} points. "
+        f"{_link('rigl-beats-small-dense')}"
+    )
+
+
+def _pair(source: Source) -> tuple[float, float, int] | None:
+    """(RigL with ERK less small-dense in points, small-dense's training FLOPs over RigL's, fewest seeds)."""
+    left = next(iter(source.like(method="rigl", distribution="erk", density=DENSITY, multiplier=1)), None)
+    right = left and source.partner(left, method="small-dense", distribution=None)
+    if not left or not right or not ratio(left, right):
+        return None
+    gap = left.accuracy.mean - right.accuracy.mean
+    return gap, 1 / ratio(left, right), min(left.accuracy.n, right.accuracy.n)
+
+
+def _against_pruning(found: Sequence[Finding]) -> str:
+    level, ahead = (_told(found, key) for key in ("matches-pruning", "exceeds-pruning"))
+    if not any(each.verdict == "holds" for each in level) or any(each.verdict == "holds" for each in ahead):
+        return ""
+    return (
+        "**Trained twice as long, RigL comes level with pruning, but nothing shows it ahead.** The report says that "
+        f"it exceeds pruning. The difference: {_listed(ahead)}. {_link('exceeds-pruning')}"
+    )
+
+
+def _redistributed(frame: pd.DataFrame) -> str:
+    lines = []
+    for dataset, model in SETUPS["laptop"]:
+        setup = Setup("laptop", dataset, model, None, frame)
+        told = tables.ranking(setup.rows("table5")).partition("\n")[0]
+        if told.startswith("Of "):
+            lines.append(f"{setup.title}: {told.partition(' (Each')[0]}")
+    head = "**What redistribution separates in the report, it hardly separates here.**"
+    more = "[Redistribution](redistribution.html) has the pairs."
+    return f"{head} {' '.join(lines)} {more}" if lines else ""
+
+
+def _tickets(found: Sequence[Finding]) -> str:
+    told = [each for each in _told(found, "tickets-match-pruning") if each.verdict != "undecided"]
+    if len({each.verdict for each in told}) < 2:
+        return ""
+    return (
+        "**Lottery tickets match pruning in one place and fail in another.** Tickets less pruning: "
+        f"{_listed(told)}. {_link('tickets-match-pruning')}"
+    )
+
+
+def show_advice(found: Sequence[Finding]) -> None:
+    """Display which method to use for what, by the records."""
+    display.show(advice(found))
+
+
+def advice(found: Sequence[Finding]) -> Markup:
+    """`show_advice`'s box: what somebody wants, what to use, and the verdicts that say so."""
+    _, ours = _sides(found)
+    theirs = verdicts.by_grade(found).get("printed", {})
+
+    def holds(key: str) -> bool:
+        return "holds" in (ours.get(key), theirs.get(key)) and "does not hold" not in (
+            ours.get(key),
+            theirs.get(key),
+        )
+
+    rows = [
+        (
+            "The best accuracy at a given number of weights, without ever training a dense network",
+            "RigL with ERK" if holds("rigl-beats-set") else "RigL or SET, with ERK",
+            ["rigl-beats-static", "rigl-beats-set", "erk-at-equal-parameters"],
+        ),
+        (
+            "The best accuracy for given FLOPs",
+            "RigL with uniform masks"
+            if holds("uniform-at-equal-flops")
+            else "RigL; compare uniform masks and ERK",
+            ["uniform-at-equal-flops"],
+        ),
+        (
+            "A sparse network, and training may take as long as dense training",
+            "Gradual pruning, or RigL trained twice as long"
+            if holds("matches-pruning")
+            else "Gradual pruning",
+            ["matches-pruning", "exceeds-pruning"],
+        ),
+        (
+            "A network that is faster on today's hardware",
+            "A small dense network"
+            if holds("structured-no-better") or not holds("rigl-beats-small-dense")
+            else "RigL-struct and rigl.compact",
+            ["structured-no-better", "rigl-beats-small-dense"],
+        ),
+        (
+            "No time to tune",
+            "alpha = 0.3 and Delta-T = 100, the learning rate of dense training"
+            if holds("reference-hyperparameters")
+            else "a search for alpha and Delta-T",
+            ["reference-hyperparameters", "learning-rate-0.1"],
+        ),
+    ]
+    claims = {claim.key: claim for claim in CLAIMS}
+
+    def said(key: str) -> tuple[Claim, Markup, Markup]:
+        return (
+            claims[key],
+            verdicts.mark(theirs.get(key, "not tested")),
+            verdicts.mark(ours.get(key, "not tested")),
+        )
+
+    return display.render(
+        "advice", rows=[(want, use, [said(key) for key in keys]) for want, use, keys in rows]
+    )
+
+
+def _of(found: Iterable[Finding], key: str) -> list[Finding]:
+    return [each for each in found if each.claim.key == key]
+
+
+def _told(found: Iterable[Finding], key: str) -> list[Finding]:
+    """The findings on a claim that have an interval."""
+    return [x for x in _of(found, key) if x.effect and x.verdict != "not tested" and not _single(x)]
+
+
+def _single(found: Finding) -> bool:
+    return "fewer than two seeds" in found.why or found.why == "no spread printed"
+
+
+def _listed(found: Sequence[Finding]) -> str:
+    """``"+0.09 points [-0.07, +0.24] on LeNet-300-100 (3 seeds); by the report's numbers +0.14 ..."``."""
+    ours, theirs = (
+        [x for x in found if (x.source.protocol == REPORT) == printed] for printed in (False, True)
+    )
+    told = [f"{_effect(each)} ({verdicts.seeds(each.seeds)})" for each in ours]
+    printed = " and ".join(map(_effect, theirs))
+    return "; ".join([*told, *([f"by the report's numbers {printed}"] if printed else [])])
+
+
+def _effect(found: Finding) -> str:
+    assert found.effect is not None
+    value, words, bounds = verdicts.parts(found.effect, found.claim.unit)
+    return f"{value}{words} [{', '.join(bounds)}] on {names.network(found.source.model)}"
+
+
+def _link(key: str) -> str:
+    return f"[The runs](verdicts.html#claim-{key})."

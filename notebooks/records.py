@@ -1,0 +1,29 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Every run
+#
+# One row a training run. Choose, search, or sort by a column's head; a record says which code, settings, seed and device
+# made the run. FLOPs are relative to training the dense network for the protocol's own length. A commit marked
+# “changed” means that the code had been edited since.
+
+# %% tags=["hide-input"]
+from book.report import results, runs
+
+frame = runs.load(searched=True)
+results.show(frame)
+
+# %% [markdown]
+# Each record is one JSON file with the loss and accuracy of every epoch, layers' densities over time, FLOPs counted step
+# by step, versions and hardware. `rigl.training.records` reads them: {doc}`../book/api` has the fields.
