@@ -26,7 +26,7 @@
 # - **SET can collapse:** {glue:text}`../notebooks/verdicts.py::claim-set-unstable:s`.
 
 # %% tags=["remove-cell"]
-from book.report import figures, pages
+from book.report import accuracy_explorer, pages
 
 before = set(globals())
 
@@ -60,7 +60,7 @@ page.rank("table2")
 # Figure 1. The report prints the numbers behind two of the densities only, in Table 2.
 
 # %% tags=["hide-input"]
-page.show(figures.by_density)
+accuracy_explorer.show(page.every, "density")
 
 # %% [markdown]
 # ## Against the original code

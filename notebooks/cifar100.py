@@ -26,7 +26,7 @@
 # - **Masks matter more than the method:** {glue:text}`../notebooks/verdicts.py::claim-masks-over-method:s`.
 
 # %% tags=["remove-cell"]
-from book.report import figures, pages
+from book.report import accuracy_explorer, pages
 
 before = set(globals())
 
@@ -60,4 +60,4 @@ page.rank("table3")
 # Figure 2.
 
 # %% tags=["hide-input"]
-page.show(figures.by_density)
+accuracy_explorer.show(page.every, "density")

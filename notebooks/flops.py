@@ -25,7 +25,7 @@
 # - **Masks matter more than the method:** {glue:text}`../notebooks/verdicts.py::claim-masks-over-method:s`.
 
 # %% tags=["remove-cell"]
-from book.report import budgets, display, figures, pages
+from book.report import accuracy_explorer, budgets, display, figures, pages
 
 before = set(globals())
 
@@ -46,7 +46,7 @@ page.choose()
 # less.
 
 # %% tags=["hide-input"]
-page.show(figures.at_equal_flops)
+accuracy_explorer.show(page.every, "train_flops")
 
 # %% [markdown]
 # ## Equal budgets

@@ -30,7 +30,7 @@
 # - **RigL 2x (ERK) matches pruning:** {glue:text}`../notebooks/verdicts.py::claim-matches-pruning:s`.
 
 # %% tags=["remove-cell"]
-from book.report import figures, pages
+from book.report import accuracy_explorer, pages
 
 before = set(globals())
 
@@ -65,4 +65,4 @@ page.rank("table2")
 # ## Accuracy against density
 
 # %% tags=["hide-input"]
-page.show(figures.by_density)
+accuracy_explorer.show(page.every, "density")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from math import isnan
+from math import isclose, isnan
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -110,6 +110,14 @@ def accuracy(mean: float, std: float = float("nan")) -> str:
     if isnan(mean):
         return "-"
     return f"{mean:.2f}" if isnan(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def printed(mean: float, std: float = float("nan")) -> str:
+    """An accuracy as the report prints it: with one decimal unless it has two, a deviation with two."""
+    if isnan(mean):
+        return "-"
+    short = f"{mean:.1f}" if isclose(mean, round(mean, 1)) else f"{mean:.2f}"
+    return short if isnan(std) else f"{short} ± {std:.2f}"
 
 
 def link(path: str, text: str, spoken: str = "") -> Markup:

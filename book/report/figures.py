@@ -18,7 +18,7 @@ from markupsafe import Markup
 from plotly.subplots import make_subplots
 
 from book.report import display, names
-from book.report.runs import budgeted, convolutional, settings
+from book.report.runs import convolutional
 from book.report.tables import Setup
 from rigl.sparsity.distributions import layer_densities
 from rigl.training.records import Record
@@ -41,8 +41,28 @@ METHODS = {  # the same colour and marker for a method everywhere
     "lottery": (PURPLE, "cross"),
 }
 OTHER = BLUE, "star"  # a method that somebody added
+PATHS = {  # the markers as SVG paths around 0, for what is drawn without plotly
+    "circle": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0Z",
+    "square": "M-4-4h8v8h-8Z",
+    "diamond": "M0-6L6 0L0 6L-6 0Z",
+    "triangle-up": "M0-6L5.2 3H-5.2Z",
+    "triangle-down": "M0 6L-5.2-3H5.2Z",
+    "pentagon": "M0-5.5L5.2-1.7L3.2 4.4H-3.2L-5.2-1.7Z",
+    "hexagon": "M0-5.5L4.8-2.8V2.8L0 5.5L-4.8 2.8V-2.8Z",
+    "star": "M0-7L1.9-2.5L6.7-2.2L3 1L4.1 5.7L0 3.1L-4.1 5.7L-3 1L-6.7-2.2L-1.9-2.5Z",
+    "cross": "M-1.8-5.5h3.6v3.7h3.7v3.6h-3.7v3.7h-3.6v-3.7h-3.7v-3.6h3.7Z",
+    "hourglass": "M-4.5-5h9L-4.5 5h9Z",
+    "bowtie": "M-5-4.5v9L5-4.5v9Z",
+    "x": "M-5-2.5L-2.5-5L0-2.5L2.5-5L5-2.5L2.5 0L5 2.5L2.5 5L0 2.5L-2.5 5L-5 2.5L-2.5 0Z",
+}
 DASHES = {"uniform": "dot", "er": "dash", "erk": "solid", "erk-flops": "dashdot"}
 CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+
+
+def look(method: str) -> tuple[str, str]:
+    """A method's colour and its marker as an SVG path."""
+    colour, marker = METHODS.get(method, OTHER)
+    return colour, PATHS[marker]
 
 
 def show(fig: go.Figure, text: str) -> None:
@@ -212,153 +232,10 @@ def cost_over_time(*records: Record) -> go.Figure:
     return fig.update_yaxes(rangemode="tozero")
 
 
-AXES = {"density": "density", "train_flops": "training FLOPs, relative to dense"}
-
-
-def accuracy(frame: pd.DataFrame, against: str = "density") -> go.Figure:
-    """Test accuracy against `against` (a key of `AXES`), every finished run a marker that names itself
-    when pointed at, with a line through each method's means."""
-    fig = go.Figure()
-    done = frame[frame["test_accuracy"].notna()]
-    words = pd.Series([names.of(row) for _, row in done.iterrows()], index=done.index, dtype=str)
-    for name, runs in done.groupby(words):
-        method, distribution = runs[["method", "distribution"]].iloc[0]
-        colour, marker = METHODS.get(method, OTHER)
-        marker += "-open" if distribution == "uniform" else ""
-        look: dict[str, Any] = {"legendgroup": name, "name": name}
-        fig.add_scatter(
-            x=runs[against].tolist(),
-            y=runs["test_accuracy"].astype(float).tolist(),
-            mode="markers",
-            marker={"color": colour, "symbol": marker, "size": 9, "line": {"width": 2, "color": colour}},
-            customdata=runs[["name", "seed"]].to_numpy().tolist(),
-            hovertemplate="%{customdata[0]}<br>seed %{customdata[1]}: %{y:.2f}%",
-            **look,
-        )
-        at = runs.groupby(runs["density"].rename("at"))
-        means = at.agg(x=(against, "mean"), y=("test_accuracy", "mean"))
-        fig.add_scatter(
-            x=means["x"].tolist(),
-            y=means["y"].tolist(),
-            mode="lines",
-            line={"color": colour, "dash": DASHES.get(distribution, "solid")},
-            hoverinfo="skip",
-            showlegend=False,
-            **look,
-        )
-    styled(fig, height=420, xaxis_title=AXES[against], yaxis_title="test accuracy, %")
-    fig.update_xaxes(type="log")
-    ticks = sorted(set(done[against].round(3)))
-    if len(ticks) > 8:
-        return fig.update_xaxes(dtick="D2")
-    return fig.update_xaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
-
-
 # What the results pages draw of a set-up, each plot with the text that says what one sees in it.
 
 MOVED = ("rigl", "rigl-sg", "rigl-sm", "snfs")
-REACH = 6.0  # points below the best that a plot shows: one collapse would flatten all others
-COMPARED = ("dense", "small-dense", "static", "set", "snfs", "rigl", "pruning", "lottery")
-
-
-def by_density(setup: Setup) -> list[str | Drawn]:
-    """Accuracy against density (figures 1 and 2): uniform masks, ERK masks, training for longer."""
-    runs = setup.usual
-    runs = runs[runs["method"].isin(COMPARED)]
-    once = runs["multiplier"] == 1
-    free = runs["distribution"].isna()
-    panels = {
-        "uniform masks": runs[once & (free | (runs["distribution"] == "uniform"))],
-        "ERK masks": runs[once & (free | (runs["distribution"] == "erk"))],
-        "training for longer": runs[~once | runs["method"].isin(["pruning", "dense"])],
-    }
-    made: list[str | Drawn] = []
-    for name, part in panels.items():
-        shown = part[part["method"] != "dense"]
-        if len(shown) and (name != "training for longer" or (part["multiplier"] > 1).any()):
-            text = f"{setup.title}, {name}: test accuracy against density, a marker a run. {extremes(part)}"
-            made.append(framed(accuracy(part), part, text))
-    return made or [f"<p><em>{setup.title}: no runs to draw.</em></p>"]
-
-
-def framed(fig: go.Figure, runs: pd.DataFrame, text: str) -> Drawn:
-    """A plot of accuracies cut off `REACH` points below the best sparse one, and its text, which then says
-    what is outside."""
-    values = runs["test_accuracy"].astype(float)
-    sparse = values[runs["method"] != "dense"]
-    floor = (values if sparse.empty else sparse).max() - REACH
-    below = runs[values < floor]
-    if below.empty:
-        return fig, text
-    outside = ", ".join(
-        dict.fromkeys(f"{names.of(row)} at {row['density']:g}" for _, row in below.iterrows())
-    )
-    fig.update_yaxes(range=[floor, values.max() + REACH / 20])
-    return fig, f"{text} Below the plot's lower edge, {floor:.1f} %: {outside}."
-
-
-def extremes(runs: pd.DataFrame) -> str:
-    """The best and the worst setting at each density, by their means, in words."""
-    words = []
-    for density, part in settings(runs[runs["method"] != "dense"]).groupby("density"):
-        order = part.sort_values("mean")
-        if len(order) > 1:
-            best, worst = (
-                f"{names.of(row)} {row['mean']:.2f} %" for _, row in order.iloc[[-1, 0]].iterrows()
-            )
-            words.append(f"at density {density:g} best {best}, worst {worst}")
-    return "By the means: " + "; ".join(words) + "." if words else ""
-
-
-def costs(runs: pd.DataFrame) -> str:
-    """The mean cost and accuracy of every setting, in words."""
-    parts = []
-    for masks, part in settings(runs).sort_values(["distribution", "train_flops"]).groupby("distribution"):
-        pairs = (f"{row['mean']:.2f} % for {row['train_flops']:.2f} x" for _, row in part.iterrows())
-        parts.append(f"{names.masks(str(masks))} {', '.join(pairs)}")
-    return "; ".join(parts)
-
-
-def at_equal_flops(setup: Setup) -> list[str | Drawn]:
-    """Accuracy of RigL against training FLOPs, uniform and ERK (figure 4); and of every method, with the
-    Pareto front of the means."""
-    runs = setup.usual
-    budget = budgeted(setup.own)
-    both = pd.concat([runs, budget[budget["test_accuracy"].notna()].assign(variant="")])
-    rigl = both[(both["method"] == "rigl") & both["distribution"].isin(["uniform", "erk"])]
-    rigl = rigl[rigl["multiplier"] == 1]
-    made: list[str | Drawn] = []
-    if rigl["distribution"].nunique() == 2:
-        text = (
-            f"{setup.title}: test accuracy of RigL against training FLOPs relative to dense, by the means: "
-            f"{costs(rigl)}. Where the two lines overlap in FLOPs, the upper one is the better use of them."
-        )
-        made.append((accuracy(rigl, "train_flops"), text))
-    if len(runs):
-        front = pareto(runs)
-        fig = accuracy(runs, "train_flops")
-        fig.add_scatter(
-            x=front["train_flops"].tolist(),
-            y=front["mean"].tolist(),
-            mode="lines",
-            line={"color": GREY, "width": 6, "shape": "hv"},
-            opacity=0.35,
-            name="Pareto front",
-            customdata=[names.of(row) for _, row in front.iterrows()],
-            hovertemplate="%{customdata}<br>%{y:.2f}% for %{x:.3f} x dense<extra></extra>",
-        )
-        best = ", ".join(f"{names.of(row)} ({row['train_flops']:.2f} x)" for _, row in front.iterrows())
-        text = f"{setup.title}: every method. No other costs less and is better than: {best}."
-        made.append(framed(fig, runs, text))
-    return made or [f"<p><em>{setup.title}: no runs to draw.</em></p>"]
-
-
-def pareto(runs: pd.DataFrame) -> pd.DataFrame:
-    """The settings, by their means, that no other beats in test accuracy at the same training FLOPs or less;
-    from cheap to dear."""
-    order = settings(runs).dropna(subset="mean").sort_values(["train_flops", "mean"], ascending=[True, False])
-    best = order["mean"].cummax()
-    return order[(order["mean"] == best) & ~best.duplicated()]
+REACH = 6.0  # points below the best sparse setting that a plot shows: one collapse would flatten all others
 
 
 def redistribution(setup: Setup) -> list[str | Drawn]:

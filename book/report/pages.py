@@ -56,6 +56,11 @@ class Page:
         shown = (name for name in SETUPS if name != "smoke" or name == self.protocol)
         return [name for name in shown if self._networks(name)]
 
+    @property
+    def every(self) -> list[Setup]:
+        """What the page shows of all its protocols."""
+        return [setup for protocol in self.protocols for setup in self.setups(protocol)]
+
     def train(self) -> None:
         """Train what the page's tables lack under its protocol, where that was asked for."""
         if not self.run:

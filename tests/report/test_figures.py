@@ -5,8 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from book.report import figures, runs
 from book.report.tables import Setup
@@ -46,28 +44,6 @@ def test_output_serves_a_live_kernel_and_a_page() -> None:
     assert len(json.dumps(output)) < 50_000  # plotly.js itself would be 5 MB
 
 
-@pytest.fixture
-def frame(tmp_path):
-    for seed, accuracy in enumerate((80.0, 82.0, None)):
-        records.save(record(accuracy, method="static", density=0.05, seed=seed), tmp_path)
-    records.save(record(85.0, method="rigl", density=0.05), tmp_path)
-    records.save(record(90.0, method="dense"), tmp_path)
-    return records.frame(tmp_path)
-
-
-@pytest.mark.parametrize("against", figures.AXES)
-def test_accuracy_shows_every_finished_run_by_name(frame, against: str) -> None:
-    traces = figures.accuracy(frame, against).data
-    dots = {t.name: t for t in traces if t.mode == "markers"}
-    lines = {t.name: t for t in traces if t.mode == "lines"}
-    assert set(dots) == set(lines) == {"Static (ERK)", "RigL (ERK)", "Dense"}
-    assert list(dots["Static (ERK)"].y) == [80.0, 82.0]
-    assert list(lines["Static (ERK)"].y) == [81.0]
-    assert list(lines["Static (ERK)"].x) == [0.05]
-    named = {name for t in dots.values() for name, _ in t.customdata}
-    assert named == set(frame[frame["status"] == "finished"]["name"])
-
-
 def test_methods_differ_in_colour_and_in_marker() -> None:
     assert set(figures.METHODS) == set(METHODS)
     markers = [marker for _, marker in figures.METHODS.values()]
@@ -88,24 +64,6 @@ def test_cost_over_time_is_the_records() -> None:
     assert list(old.y) == [0.1, 0.1], "records from before it was kept: their density never changed"
 
 
-def test_accuracy_of_nothing_is_an_empty_figure(tmp_path) -> None:
-    assert not figures.accuracy(records.frame(tmp_path)).data
-
-
-FRONT = [
-    "protocol",
-    "dataset",
-    "model",
-    "method",
-    "distribution",
-    "density",
-    "multiplier",
-    "preset",
-    "status",
-    "variant",
-]
-
-
 @pytest.fixture
 def setup(project):
     def make(*made: records.Record) -> Setup:
@@ -118,71 +76,6 @@ def setup(project):
 
 def series(drawn: figures.Drawn) -> dict[str, list[float]]:
     return {trace.name: list(trace.y) for trace in drawn[0].data if trace.hoverinfo != "skip"}
-
-
-def test_masks_and_lengths_have_panels_of_their_own(setup) -> None:
-    found = setup(
-        record(80.0, method="rigl", distribution="uniform"),
-        record(82.0, method="static", distribution="uniform"),
-        record(85.0, method="rigl", distribution="erk"),
-        record(86.0, method="rigl", distribution="erk", multiplier=2),
-        record(50.0, method="rigl", distribution="erk", alpha=0.5),
-    )
-    uniform, erk, longer = figures.by_density(found)
-    assert series(uniform) == {"RigL (uniform)": [80.0], "Static (uniform)": [82.0]}
-    assert series(erk) == {"RigL (ERK)": [85.0]}
-    assert series(longer) == {"RigL (ERK), 2x": [86.0]}
-    assert "at density 0.1 best Static (uniform) 82.00 %, worst RigL (uniform) 80.00 %" in uniform[1]
-
-
-def test_what_collapsed_is_named_and_does_not_flatten_the_rest(setup) -> None:
-    found = setup(
-        record(80.0, method="rigl", distribution="uniform"),
-        record(40.0, method="static", distribution="uniform"),
-    )
-    ((fig, text),) = figures.by_density(found)
-    assert fig.layout.yaxis.range == (80 - figures.REACH, 80 + figures.REACH / 20)
-    assert text.endswith("Below the plot's lower edge, 74.0 %: Static (uniform) at 0.1.")
-
-
-def test_a_dense_network_far_above_hides_nothing_and_is_not_drawn_alone(setup) -> None:
-    assert "no runs to draw" in figures.by_density(setup(record(90.0, method="dense")))[0]
-    ((fig, text),) = figures.by_density(setup(record(70.0, method="rigl", distribution="uniform")))
-    assert [trace.name for trace in fig.data if trace.showlegend is None] == ["Dense", "RigL (uniform)"]
-    assert fig.layout.yaxis.range is None
-    assert "lower edge" not in text
-
-
-def test_nothing_to_draw_is_said(setup) -> None:
-    for draw in (figures.by_density, figures.at_equal_flops, figures.redistribution, figures.learning_rates):
-        (told,) = draw(setup())
-        assert told.startswith("<p><em>LeNet-300-100 on Fashion-MNIST")
-
-
-COSTS = st.lists(
-    st.tuples(st.floats(0.01, 1), st.floats(50, 99), st.sampled_from("abcde")),
-    min_size=1,
-    unique_by=lambda x: x[2],
-)
-
-
-@settings(max_examples=40)
-@given(COSTS)
-def test_pareto_front(points) -> None:
-    plain = dict.fromkeys([*FRONT, "name"], "x") | {
-        "density": 0.1,
-        "multiplier": 1,
-        "test_flops": 0.1,
-        "seed": 0,
-        "validation_accuracy": 1.0,
-    }
-    plain |= {"record": None}
-    frame = pd.DataFrame(
-        [{**plain, "method": name, "train_flops": cost, "test_accuracy": y} for cost, y, name in points]
-    )
-    front = {(row["train_flops"], row["mean"]) for _, row in figures.pareto(frame).iterrows()}
-    beaten = {(x, y) for x, y, _ in points for a, b, _ in points if a <= x and b >= y and (a, b) != (x, y)}
-    assert front == {(x, y) for x, y, _ in points} - beaten
 
 
 def test_redistribution_draws_the_ends(setup) -> None:

@@ -1,0 +1,222 @@
+"""The accuracy explorer: test accuracy against FLOPs or density, a mark a setting, ours beside the report's.
+
+Python says what there is; the page's script filters, draws and opens the runs. It needs neither a kernel nor
+plotly: a page of the book and a live Jupyter show the same HTML.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any, TypedDict
+
+import pandas as pd
+from markupsafe import Markup
+
+from book.report import display, figures, names
+from book.report.runs import SEEDS, budgeted, published, settings
+from book.report.statistics import Sample, apart, clear, welch
+from book.report.tables import Setup
+
+AXES = {
+    "train_flops": "training FLOPs, × dense",
+    "test_flops": "inference FLOPs, × dense",
+    "density": "density",
+}
+SPREADS = {"interval": "95 % interval", "deviation": "standard deviation", "none": "mean alone"}
+SHARES = {0.25: "a quarter", 0.5: "half"}
+# The report's tables under its own protocol, the main ones first: where two disagree, these are drawn.
+TABLES = ("table2", "table3", "table5", "table4", "supplement-table2")
+FEW = 3  # settings of which nothing is said
+OURS, REPORT = "our runs", "the report"
+DASHES = {"uniform": "2 4", "er": "8 4", "erk-flops": "8 4 2 4"}  # ERK, and what has no masks, is solid
+FIRST = ("dense", "small-dense", "static", "set", "snfs", "rigl", "pruning")  # shown when the page opens
+
+
+class Run(TypedDict):
+    """What the runs behind a mark are told by; `accuracy` is None where it diverged."""
+
+    address: str
+    record: str
+    seed: int
+    accuracy: float | None
+    minutes: float
+    device: str
+    commit: str
+
+
+class Mark(TypedDict):
+    """A setting of one source: accuracy in percent, FLOPs relative to dense (None where the source has none),
+    `interval` and `deviation` as half widths (None where one seed gives none); its runs, or where the report
+    prints it."""
+
+    source: str
+    method: str
+    masks: str
+    length: int
+    name: str
+    density: float
+    train_flops: float | None
+    test_flops: float | None
+    mean: float
+    deviation: float | None
+    interval: float | None
+    seeds: int
+    runs: list[Run]
+    printed: str
+
+
+class Place(TypedDict):
+    """A network on a data set under a protocol: its marks, and what to see along each axis."""
+
+    title: str
+    marks: list[Mark]
+    told: dict[str, str]
+
+
+def places(setups: Sequence[Setup]) -> list[Place]:
+    """Those of `setups` that have anything to draw."""
+    made = []
+    for setup in setups:
+        marks = _ours(setup) + (_report(setup) if setup.protocol == "paper" else [])
+        if any(mark["method"] != "dense" for mark in marks):
+            told = {axis: sentence(marks, axis) for axis in AXES}
+            made.append(Place(title=f"{setup.title}, protocol “{setup.protocol}”", marks=marks, told=told))
+    return made
+
+
+def _ours(setup: Setup) -> list[Mark]:
+    budget = budgeted(setup.own)
+    done = pd.concat([setup.usual, budget[budget["test_accuracy"].notna()]])
+    made = []
+    for _, row in settings(done).iterrows():
+        found = display.named(done, row["names"]).sort_values("seed")
+        made.append(
+            _mark(OURS, row, Sample("", row["mean"], row["std"], row["seeds"]))
+            | Mark(runs=[_run(run) for _, run in found.iterrows()], printed="")  # type: ignore[typeddict-item]
+        )
+    return made
+
+
+def _report(setup: Setup) -> list[Mark]:
+    made: dict[tuple[Any, ...], Mark] = {}
+    for table in TABLES:
+        rows = published(table=table, dataset=setup.dataset, model=setup.model)
+        if "choice" in rows:
+            rows = rows[rows["choice"].isna() | rows["choice"].eq("reference")]
+        for _, row in rows.iterrows():
+            mark = _mark(REPORT, row, Sample("", row["accuracy"], row["std"], SEEDS))
+            key = mark["method"], mark["masks"], mark["length"], mark["density"]
+            made.setdefault(key, mark | Mark(runs=[], printed=names.table(table)))  # type: ignore[typeddict-item]
+    return list(made.values())
+
+
+def _mark(source: str, row: pd.Series, found: Sample) -> Mark:
+    masks = row["distribution"] if isinstance(row["distribution"], str) else ""
+    half = welch(((1.0, found),)).high - found.mean
+    return {
+        "source": source,
+        "method": row["method"],
+        "masks": masks,
+        "length": int(row["multiplier"]),
+        "name": names.setting(row["method"], masks or None, row["multiplier"]),
+        "density": float(f"{row['density']:.4g}"),
+        "train_flops": _finite(row["train_flops"]),
+        "test_flops": _finite(row["test_flops"]),
+        "mean": float(found.mean),
+        "deviation": _finite(found.std),
+        "interval": _finite(half),
+        "seeds": int(found.n),
+        "runs": [],
+        "printed": "",
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(f"{value:.4g}") if isfinite(value) else None
+
+
+def _run(run: pd.Series) -> Run:
+    return {
+        "address": f"../results/{run['dataset']}/{run['name']}.json",
+        "record": run["name"],
+        "seed": int(run["seed"]),
+        "accuracy": None if pd.isna(run["test_accuracy"]) else float(run["test_accuracy"]),
+        "minutes": round(run["wall_seconds"] / 60, 1),
+        "device": f"{run['device']}, {run['precision']}",
+        "commit": display.commit(run),
+    }
+
+
+def sentence(marks: Sequence[Mark], axis: str) -> str:
+    """What to see along `axis`: for each source with several settings the best one at a budget, and whether
+    the next one is told apart from it."""
+    words = []
+    for source in (REPORT, OURS):
+        mine = [mark for mark in marks if mark["source"] == source]
+        sparse = [mark for mark in mine if mark["method"] != "dense"]
+        if axis == "density":
+            sizes = sorted({mark["density"] for mark in sparse})
+            found = {f"at density {size:g}": [m for m in sparse if m["density"] == size] for size in sizes}
+        else:
+            kind = AXES[axis].partition(",")[0]
+            found = {
+                f"for at most {share} of the dense network's {kind}": [
+                    mark
+                    for mark in sparse
+                    if (cost := mark[axis]) is not None and cost <= limit  # type: ignore[literal-required]
+                ]
+                for limit, share in SHARES.items()
+            }
+        sized = axis != "density"
+        told = [f"{where}, {_best(part, sized)}" for where, part in found.items() if len(part) > FEW]
+        top = next((f" (dense: {_percent(mark)})" for mark in mine if mark["method"] == "dense"), "")
+        if told:
+            words.append(f"By {source}{top}, {'; '.join(told)}.")
+    return " ".join(words)
+
+
+def _best(part: Sequence[Mark], sized: bool) -> str:
+    """The best of a part and the next, with their densities where `sized`."""
+    pair = sorted(part, key=lambda mark: -mark["mean"])[:2]
+    none = float("nan")
+    effect = apart(*(Sample("", mark["mean"], mark["deviation"] or none, mark["seeds"]) for mark in pair))
+    first, second = (mark["name"] + (f" at density {mark['density']:g}" if sized else "") for mark in pair)
+    ahead = "ahead of" if clear(effect) else "not told apart from"
+    return f"{first} is best, {_percent(pair[0])}, {ahead} {second}, {_percent(pair[1])}"
+
+
+def _percent(mark: Mark) -> str:
+    return f"{display.printed(mark['mean']) if mark['printed'] else display.accuracy(mark['mean'])} %"
+
+
+def html(found: Sequence[Place], axis: str) -> Markup:
+    """The explorer as standalone HTML; it opens with the first place, against `axis` (a key of `AXES`)."""
+    marks = [mark for place in found for mark in place["marks"]]
+    methods = [name for name in figures.METHODS if any(mark["method"] == name for mark in marks)]
+    looks = {name: dict(zip(("colour", "path"), figures.look(name), strict=True)) for name in methods}
+    masks = [name for name in names.MASKS if any(mark["masks"] == name for mark in marks)]
+    lengths = sorted({mark["length"] for mark in marks})
+    often = Counter(mark["density"] for mark in marks)
+    densities = [f"{density:g}" for density, number in sorted(often.items()) if number > 2 and density < 1]
+    return display.render(
+        "accuracy_explorer",
+        places=[(index, place["title"]) for index, place in enumerate(found)],
+        axes=AXES.items(),
+        axis=axis,
+        spreads=SPREADS.items(),
+        methods=[(name, names.method(name), looks[name], name in FIRST) for name in methods],
+        masks=[(name, names.masks(name)) for name in masks],
+        sources=[name for name in (OURS, REPORT) if any(mark["source"] == name for mark in marks)],
+        lengths=[*((length, f"{length}×") for length in lengths), ("", "any")],
+        densities=[("", "any"), *zip(densities, densities, strict=True)],
+        told=found[0]["told"][axis],
+        data={"places": found, "looks": looks, "axes": AXES, "dashes": DASHES, "reach": figures.REACH},
+    )
+
+
+def show(setups: Sequence[Setup], axis: str) -> None:
+    """Display the explorer of `setups`, or say that there are no runs yet."""
+    found = places(setups)
+    display.show(html(found, axis) if found else Markup("<p><em>No runs yet.</em></p>"))
