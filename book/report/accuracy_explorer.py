@@ -20,8 +20,8 @@ from book.report.statistics import Sample, apart, clear, welch
 from book.report.tables import Setup
 
 AXES = {
-    "train_flops": "training FLOPs, × dense",
-    "test_flops": "inference FLOPs, × dense",
+    "train_flops": "training FLOPs, relative to dense",
+    "test_flops": "inference FLOPs, relative to dense",
     "density": "density",
 }
 SPREADS = {"interval": "95 % interval", "deviation": "standard deviation", "none": "mean alone"}
@@ -209,7 +209,7 @@ def html(found: Sequence[Place], axis: str) -> Markup:
         methods=[(name, names.method(name), looks[name], name in FIRST) for name in methods],
         masks=[(name, names.masks(name)) for name in masks],
         sources=[name for name in (OURS, REPORT) if any(mark["source"] == name for mark in marks)],
-        lengths=[*((length, f"{length}×") for length in lengths), ("", "any")],
+        lengths=[*((length, f"{length}x") for length in lengths), ("", "any")],
         densities=[("", "any"), *zip(densities, densities, strict=True)],
         told=found[0]["told"][axis],
         data={"places": found, "looks": looks, "axes": AXES, "dashes": DASHES, "reach": figures.REACH},

@@ -12,7 +12,7 @@ function words(mark) {
   return [
     `${mark.name}, density ${mark.density}`,
     `${mark.printed ? mark.mean : mark.mean.toFixed(2)}${spread} %, ${mark.seeds} seed${mark.seeds > 1 ? "s" : ""}`,
-    `FLOPs: training ${cost[0]}×, inference ${cost[1]}×`,
+    `FLOPs: training ${cost[0]}x, inference ${cost[1]}x`,
     mark.source === "the report" ? `printed in the report's ${mark.printed}` : "our runs",
   ];
 }
