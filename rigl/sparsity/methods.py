@@ -34,6 +34,7 @@ class Method:
     source           the method of the run whose final masks this one starts from
     pays_source      whether that run's training counts as part of this one's cost
     distributed      whether a density is shared among layers by a distribution
+    paper            where it was published, as ``"Evci et al. 2020, arXiv:1911.11134"``
     """
 
     name: str
@@ -50,6 +51,7 @@ class Method:
     source: str | None = None
     pays_source: bool = False
     distributed: bool = True
+    paper: str = ""
 
     @property
     def moves(self) -> bool:
@@ -67,6 +69,7 @@ class Method:
         return self.prunes and self.grow is None
 
 
+_STUDY = "Sundar and Dwaraknath 2021, arXiv:2103.15767"
 _RIGL: dict[str, Any] = {"grow": "gradient", "dense_gradients": "updates"}
 _SNFS: dict[str, Any] = {"grow": "momentum", "share": "momentum", "dense_gradients": "always"}
 _PRUNED: dict[str, Any] = {"dense_state": True, "distributed": False}
@@ -76,18 +79,24 @@ METHODS = {
         Method("dense", masked=False, distributed=False),
         Method("small-dense", masked=False, distributed=False),
         Method("static"),
-        Method("set", grow="random"),
-        Method("snfs", **_SNFS, dense_state=True),
-        Method("rigl", **_RIGL),
-        Method("rigl-sg", **_RIGL, share="gradient"),
-        Method("rigl-sm", **_RIGL, share="momentum"),
-        Method("pruning", **_PRUNED, prunes=True),
-        Method("lottery", **_PRUNED, source="pruning", pays_source=True),
-        Method("rigl-reinit", **_RIGL, source="rigl-sm"),
-        Method("rigl-struct", **_RIGL, channels=True),
+        Method("set", grow="random", paper="Mocanu et al. 2018, doi:10.1038/s41467-018-04316-3"),
+        Method("snfs", **_SNFS, dense_state=True, paper="Dettmers and Zettlemoyer 2019, arXiv:1907.04840"),
+        Method("rigl", **_RIGL, paper="Evci et al. 2020, arXiv:1911.11134"),
+        Method("rigl-sg", **_RIGL, share="gradient", paper=_STUDY),
+        Method("rigl-sm", **_RIGL, share="momentum", paper=_STUDY),
+        Method("pruning", **_PRUNED, prunes=True, paper="Zhu and Gupta 2018, arXiv:1710.01878"),
+        Method(
+            "lottery",
+            **_PRUNED,
+            source="pruning",
+            pays_source=True,
+            paper="Frankle and Carbin 2019, arXiv:1803.03635",
+        ),
+        Method("rigl-reinit", **_RIGL, source="rigl-sm", paper=_STUDY),
+        Method("rigl-struct", **_RIGL, channels=True, paper=_STUDY),
         Method("rigl-global", **_RIGL, drop_global=True),
-        Method("granet", **_RIGL, prunes=True, start=0.5),
-        Method("mest", drop="magnitude+gradient", grow="random"),
+        Method("granet", **_RIGL, prunes=True, start=0.5, paper="Liu et al. 2021, arXiv:2106.10404"),
+        Method("mest", drop="magnitude+gradient", grow="random", paper="Yuan et al. 2021, arXiv:2110.14032"),
     )
 }
 
