@@ -28,9 +28,9 @@ def show() -> None:
     """Display the table."""
     display.show_table(
         table(),
-        f"All methods. w is a weight, g its gradient. A step's FLOPs are those of density {DENSITY:g} in every "
-        f"layer, with an update every {DELTA_T} steps, over the dense network's; where the density falls they "
-        "depend on the schedule.",
+        f"All methods. w is a weight, g its gradient. A step's FLOPs are those of density {DENSITY:g} in "
+        f"every layer, with an update every {DELTA_T} steps, over the dense network's; where the density "
+        "falls they depend on the schedule.",
         kind="labels-8",
     )
 

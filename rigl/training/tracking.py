@@ -20,6 +20,7 @@ import numpy as np
 from rigl.training.config import ConfigError, RunConfig, brief, shown
 
 if TYPE_CHECKING:
+    from rigl.sparsity.sparsifier import Moved
     from rigl.training.run import Run
 
 
@@ -53,13 +54,19 @@ class Watch:
 
     def __init__(self, start: Callable[[], Tracker] | None) -> None:
         self._tracker: Tracker | None = None
+        self._moved = [0, 0]
         if start:
             self._try(lambda: setattr(self, "_tracker", start()))
+
+    def update(self, _: int, moved: Mapping[str, Moved]) -> None:
+        """Count what a mask update dropped and grew; a `Sparsifier`'s ``on_update``."""
+        self._moved = [sum(counts) for counts in zip(self._moved, *moved.values(), strict=True)]
 
     def epoch(self, run: Run, metrics: Mapping[str, float | None], images: int) -> None:
         """Log what is known after an epoch, at its last step; `images` is how many it trains on.
 
-        Loss in nats, accuracy in percent; `flops` are those of all training steps so far, by the ledger.
+        Loss in nats, accuracy in percent; `flops` are those of all training steps so far, by the ledger;
+        `dropped` and `grown` count the weights that the epoch's mask updates did so to.
         """
         tracker, ledger = self._tracker, run.ledger
         if tracker is None:
@@ -70,7 +77,10 @@ class Watch:
             "density": run.density(),
             "flops": ledger.training / ledger.steps * images * epochs,
             "learning_rate": float(run.optimizer.param_groups[0]["lr"]),
+            "dropped": self._moved[0],
+            "grown": self._moved[1],
         }
+        self._moved = [0, 0]
         self._try(lambda: tracker.log(step, scalars, run.layer_densities()))
 
     def close(self) -> None:

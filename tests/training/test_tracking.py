@@ -12,7 +12,7 @@ from rigl.training.config import ConfigError, RunConfig
 from rigl.training.train import Interrupted, train
 
 SCALARS = {"train_loss", "train_accuracy", "validation_loss", "validation_accuracy"}
-SCALARS |= {"density", "flops", "learning_rate"}
+SCALARS |= {"density", "flops", "learning_rate", "dropped", "grown"}
 STEPS = 43  # an epoch of digits
 
 
@@ -51,6 +51,8 @@ def test_tensorboard_has_every_epoch_and_the_record_is_as_without(plain, tmp_pat
     images = 3 * (1500 - 150)
     assert series(found, "flops")[-1][1] == pytest.approx(record.flops.counted * images)
     assert [rate for _, rate in series(found, "learning_rate")] == pytest.approx([0.1, 0.02, 0.004])
+    assert series(found, "dropped") == series(found, "grown")
+    assert 0 < sum(value for _, value in series(found, "dropped")) < record.active_parameters * record.updates
     histogram = found.Histograms("layer_densities")[-1]
     shares = [layer.density[-1] for layer in record.layers]
     assert (histogram.step, histogram.histogram_value.num) == (3 * STEPS, 3)
