@@ -1,6 +1,7 @@
 """What several tests need."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,18 @@ def real_data():
         return path
 
     return ask
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 300 KB, and what mounts it again with other options."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", place]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield place, lambda options: subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+    subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.fixture(scope="session")

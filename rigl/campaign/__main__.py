@@ -114,7 +114,7 @@ def _export(options: argparse.Namespace, _: float) -> int:
         status.write(table, options.output)
         print(f"{len(table)} records in {options.output}")
     else:
-        sys.stdout.write(table.to_csv(index=False))
+        sys.stdout.write(status.csv(table))
     return 0
 
 

@@ -35,13 +35,14 @@ from rigl.training.config import ConfigError, OneLineError, RunConfig, shown
 from rigl.training.data import data_root
 from rigl.training.devices import use_threads
 from rigl.training.estimate import Estimator, epoch_flops, kind
-from rigl.training.records import write_whole
+from rigl.training.records import write_whole, writing
 from rigl.training.train import Interrupted, Options, Stop, train
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+TIME_UP, NO_TIME = "the time is up", "no time for another epoch"
 POLL = 0.5  # seconds between two looks at the time
 LOOK = 2.0  # seconds between two looks at a run that another process trains
 
@@ -71,12 +72,13 @@ class Result:
 
 @dataclass
 class Outcome:
-    """How a campaign ended: its runs by name, and why it stopped before all were done, if it did."""
+    """How a campaign ended: its runs by name, and, if it stopped before all were done, why and what to do."""
 
     done: list[str]
     left: list[str]
     failed: dict[str, str]
     reason: str | None = None
+    advice: str = "rerun the same command to resume"
 
     @property
     def status(self) -> int:
@@ -87,7 +89,7 @@ class Outcome:
         """What there is to say."""
         found = [f"done: {len(self.done)} of {len(self.done) + len(self.left) + len(self.failed)} runs"]
         if self.left:
-            found.append(f"left: {len(self.left)} ({self.reason}); rerun the same command to resume")
+            found.append(f"left: {len(self.left)} ({self.reason}); {self.advice}")
         if self.failed:
             found += [f"failed: {len(self.failed)}", *(f"  {n}: {error}" for n, error in self.failed.items())]
         return found
@@ -183,6 +185,8 @@ class Campaign:
     estimate: Estimator | None = None
     closing: str | None = None
     said: set[str] = field(default_factory=set)
+    begun: float | None = None  # when a worker took up the first run
+    trained: bool = False  # whether an epoch was done
 
     @property
     def over(self) -> bool:
@@ -240,10 +244,12 @@ class Campaign:
         taken = {other.place for other in self.jobs.values()}
         job.place = next(place for place in range(len(taken) + 1) if place not in taken)
         job.begun += 1
+        self.begun = self.begun or time.time()
         self.bars.begin(job.place, _short(job.config), job.config.total_epochs)
         self.bars.epoch(job.place, epochs, True)
 
     def progress(self, job: Job, epochs: int) -> None:
+        self.trained |= epochs > job.epochs
         job.epochs, job.furthest = epochs, max(epochs, job.furthest)
         if job.place is not None:
             self.bars.epoch(job.place, epochs, False)
@@ -255,6 +261,7 @@ class Campaign:
             self.bars.idle(job.place)
             job.place = None
         if result.outcome in ("finished", "diverged"):
+            self.trained |= job.begun > 0
             self.done(job, result, "" if job.begun else "trained elsewhere")
         elif result.outcome == "failed":
             self.fail(job, str(result.error))
@@ -262,7 +269,7 @@ class Campaign:
             job.status, job.look = "elsewhere", time.monotonic() + LOOK
         else:
             job.status = "left"
-            self.closing = self.closing or "no time for another epoch"
+            self.closing = self.closing or NO_TIME
         self.closing = self.closing or result.closes
 
     def done(self, job: Job, result: Result, note: str = "") -> None:
@@ -280,6 +287,13 @@ class Campaign:
     def show(self) -> None:
         self.bars.total, done = _work(self.jobs)
         self.bars.work(done, f"{self.count} runs")
+
+    def too_short(self, began: float, limit: float) -> dict[str, str]:
+        """The outcome's advice where a time limit of so many seconds left no time to train."""
+        if self.trained or self.closing not in (TIME_UP, NO_TIME):
+            return {}
+        start = f"of which starting up took {(self.begun or time.time()) - began:.0f} s"
+        return {"advice": f"no epoch fits into the time limit of {limit:g} s, {start}: give a longer one"}
 
     @property
     def count(self) -> str:
@@ -327,7 +341,8 @@ def run(
     if cluster is not None and "," in device:
         raise ConfigError(f"device={shown(device)}: with a cluster, give one, which every worker uses")
     folder = Path(results).resolve()
-    (folder / ".checkpoints").mkdir(parents=True, exist_ok=True)
+    with writing(folder / ".checkpoints"):
+        (folder / ".checkpoints").mkdir(parents=True, exist_ok=True)
     jobs = {state.config.name: _job(state) for state in status.look(with_sources(configs), folder)}
     where = str(data_root(data)) if cluster is None else data and str(Path(data).resolve())
     campaign = Campaign(
@@ -350,6 +365,7 @@ def run(
         left=[name for name, job in jobs.items() if job.status not in ("done", "failed")],
         failed={name: str(job.error) for name, job in jobs.items() if job.status == "failed"},
         reason=campaign.closing,
+        **({} if time_limit is None else campaign.too_short(begin, time_limit)),
     )
 
 
@@ -381,9 +397,9 @@ def _alone(campaign: Campaign) -> None:
                 )
                 campaign.end_of(job, run_one(job.config, replace(options, masks=job.masks, stop=stop)))
     except KeyboardInterrupt:
-        campaign.closing = "the time is up" if campaign.late else campaign.closing or "interrupted"
+        campaign.closing = TIME_UP if campaign.late else campaign.closing or "interrupted"
     if campaign.late and not campaign.over:
-        campaign.closing = campaign.closing or "the time is up"
+        campaign.closing = campaign.closing or TIME_UP
 
 
 @dataclass(frozen=True)
@@ -436,7 +452,7 @@ class Sender:
     ) -> None:
         self.campaign, self.client, self.topic = campaign, client, f"rigl-{uuid4().hex}"
         mark = _mark(campaign.options.results)
-        with FileLock(mark.with_suffix(".lock")):  # another campaign may begin here at the same time
+        with writing(mark), FileLock(mark.with_suffix(".lock")):  # another campaign may begin here too
             if not mark.exists():
                 write_whole(mark, uuid4().hex.encode())
             self.folder = mark.read_text()
@@ -455,7 +471,7 @@ class Sender:
         if self.client.status != "running":
             raise WorkerError(f"the Dask scheduler at {self.cluster or 'this machine'} is gone")
         if campaign.late:
-            campaign.closing = campaign.closing or "the time is up"
+            campaign.closing = campaign.closing or TIME_UP
             return False
         if campaign.closing:
             self._stop()

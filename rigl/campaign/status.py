@@ -248,11 +248,21 @@ def check_format(path: str | Path) -> None:
         raise ConfigError(f"{path}: this needs pyarrow: pip install pyarrow, or write .csv")
 
 
+def csv(table: pd.DataFrame) -> str:
+    """A table as CSV. Text that a spreadsheet would take for a formula has an apostrophe before it."""
+    return table.map(_inert).to_csv(index=False)
+
+
+def _inert(value: Any) -> Any:
+    formula = isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@"))
+    return f"'{value}" if formula else value
+
+
 def write(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table whole or not at all, in the format that its suffix names. Raises ConfigError."""
     check_format(path)
     if Path(path).suffix == ".csv":
-        content = table.to_csv(index=False).encode()
+        content = csv(table).encode()
     else:
         buffer = io.BytesIO()
         table.to_parquet(buffer, engine="pyarrow", index=False)

@@ -11,7 +11,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -102,6 +102,7 @@ class Outcome:
     reference: int
     errors: list[str]
     stopped: bool
+    advice: str = "rerun the same command to resume"
 
     @property
     def status(self) -> int:
@@ -124,7 +125,7 @@ class Outcome:
                 f"{best.value:.2f} % validation accuracy"
             )
         if self.status == 3:
-            found.append("some are left: rerun the same command to resume")
+            found.append(f"some are left: {self.advice}")
         if self.counts.complete < settings.trials <= self.counts.failed:
             found.append(f"given up: {self.counts.failed} trials diverged")
         return [*found, *(f"failed: {error}" for error in self.errors)]
@@ -156,6 +157,7 @@ def run(settings: Settings, options: Options) -> Outcome:
     StoreError, ConfigError.
     """
     study = begin(settings, options.results, options.storage)
+    before = _written(options.results)
     stopping = threading.Event()
     errors: list[str] = []
 
@@ -190,7 +192,19 @@ def run(settings: Settings, options: Options) -> Outcome:
     else:
         stopped = stopped or not errors
     done = sum(records.path_of(config, options.results).exists() for config in settings.reference())
-    return Outcome(data(study, settings), counts(study), done, errors, stopped)
+    outcome = Outcome(data(study, settings), counts(study), done, errors, stopped)
+    if options.end is not None and not stopping.is_set() and _written(options.results) == before:
+        outcome.advice = "no epoch fits into the time limit: give a longer one"
+    return outcome
+
+
+def _written(results: str | Path) -> dict[Path, int]:
+    """The checkpoints and records in a folder, with the times at which they were written."""
+    found = {}
+    for path in [*Path(results).glob(".checkpoints/*.pt"), *records.paths(results)]:
+        with suppress(FileNotFoundError):  # its run has ended meanwhile
+            found[path] = path.stat().st_mtime_ns
+    return found
 
 
 def begin(settings: Settings, results: str | Path, storage: str | None = None) -> optuna.Study:
@@ -200,8 +214,9 @@ def begin(settings: Settings, results: str | Path, storage: str | None = None) -
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(results) / ".studies"
-    folder.mkdir(parents=True, exist_ok=True)
-    with _lock(settings, results), _clear(storage):
+    with records.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with records.writing(folder), _lock(settings, results), _clear(settings, results, storage):
         study = optuna.create_study(
             storage=_open(storage or _default(settings, results), settings),
             sampler=Sampler(settings.sampler_seed),
@@ -250,7 +265,7 @@ def status_table(asked: Sequence[Settings], results: str | Path, storage: str | 
 def look(settings: Settings, results: str | Path, storage: str | None) -> tuple[Study | None, Counts]:
     """What there is of a study, by its storage, else by its exported file; nothing is begun."""
     path, file = studies.path_of(settings, results), Path(results) / ".studies" / f"{settings.name}.db"
-    with _clear(storage):
+    with _clear(settings, results, storage):
         there = storage and settings.name in optuna.get_all_study_names(_open(storage, settings))
     if there or (storage is None and file.exists()):
         study = begin(settings, results, storage)
@@ -509,16 +524,17 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _clear(storage: str | None) -> Iterator[None]:
+def _clear(settings: Settings, results: str | Path, storage: str | None) -> Iterator[None]:
     """What a database or its driver cannot do, in one line."""
-    name = "SQLite" if storage is None else storage.partition("://")[0]
+    url, name = storage or _default(settings, results), (storage or "").partition("://")[0]
     try:
-        if storage is not None:
-            try:
-                name = make_url(storage).render_as_string()
-            except ValueError as error:
-                raise SQLAlchemyError(str(error)) from None
+        try:
+            name = make_url(url).render_as_string()
+        except ValueError as error:
+            raise SQLAlchemyError(str(error)) from None
         yield
     except (SQLAlchemyError, ImportError, optuna.exceptions.OptunaError) as error:
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
-        raise StoreError(f"storage {brief(name)} cannot be used: {brief(reason, 300)}") from None
+        raise StoreError(
+            f"storage {brief(name, 80 if storage else 300)} cannot be used: {brief(reason, 300)}"
+        ) from None

@@ -338,9 +338,12 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise any OSError of the block, such as that of a full disk, as a WriteError that names `path`."""
+    """Raise any OSError of the block, such as that of a full disk, as a WriteError that names `path`; except
+    for a lock's Timeout."""
     try:
         yield
+    except (TimeoutError, WriteError):
+        raise
     except OSError as error:
         raise WriteError(error.errno, error.strerror or str(error), str(path)) from None
 

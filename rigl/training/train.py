@@ -9,7 +9,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,8 +85,8 @@ def train(config: RunConfig, options: Options | None = None, **changes: Any) -> 
     same device. Of two processes that train one config, the second waits and reads the record. A loss
     that is not a number ends the run with the status "diverged". The global random state does not change.
 
-    Raises ConfigError for knobs that cannot be and for a device or tracker that is not available, DataError
-    and RecordError; Interrupted where `stop` said so.
+    Raises ConfigError for invalid knobs and for a device or tracker that is not available, DataError,
+    RecordError, WriteError for a full or read-only disk, and Interrupted if `stop` returned True.
     """
     options = replace(options or Options(), **changes)
     tracking.check(options.tracker)
@@ -125,8 +125,11 @@ def _claimed(config: RunConfig, results: str | Path, wait: bool) -> Iterator[Non
     Raises filelock.Timeout where another trains it and `wait` is False.
     """
     checkpoint = checkpoint_of(config, results)
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock_of(config, results), timeout=-1 if wait else 0):
+    lock = FileLock(lock_of(config, results), timeout=-1 if wait else 0)
+    with ExitStack() as held:
+        with records.writing(lock_of(config, results)):
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock)
         for path in (checkpoint, records.path_of(config, results), *records.mask_paths(config, results)):
             for partial in path.parent.glob(f".{path.name}.*.part"):
                 partial.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """Campaigns on this machine, alone in a process and as Dask's tasks, and whatever may happen to them."""
 
 import os
+import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +18,7 @@ from rigl.training import records
 from rigl.training import train as training
 from rigl.training.config import ConfigError
 from rigl.training.estimate import Estimate
+from rigl.training.records import WriteError
 from rigl.training.train import Options
 
 both = pytest.mark.parametrize("workers", [1, 2])
@@ -197,7 +198,8 @@ def test_at_the_time_limit_the_rest_is_left(tmp_path, workers):
     outcome = campaign(configs, tmp_path, workers=workers, time_limit=4)
     assert (outcome.status, outcome.reason) == (3, "the time is up")
     assert set(outcome.left) == {each.name for each in configs}
-    assert "3 (the time is up); rerun the same command to resume" in " ".join(outcome.lines())
+    advice = r"left: 3 \(the time is up\); no epoch fits into the time limit of 4 s, of which starting up took \d+ s"
+    assert re.fullmatch(f"{advice}: give a longer one", outcome.lines()[1])
     wait_for(lambda: not any(status.running(each, tmp_path) for each in configs))
     nothing_half_written(tmp_path)
 
@@ -209,6 +211,22 @@ def test_a_run_whose_first_epoch_would_come_too_late_is_not_begun(tmp_path, work
     never = lambda _: Estimate(1e6, 1, "the test")  # noqa: E731
     outcome = campaign(runs, tmp_path, time_limit=1000, estimate=never, workers=workers)
     assert (outcome.status, outcome.reason) == (3, "no time for another epoch")
+    assert "no epoch fits into the time limit of 1000 s" in outcome.advice
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+@both
+def test_a_time_limit_that_an_epoch_fits_into_is_not_called_too_short(tmp_path, workers):
+    outcome = campaign([config(epochs=10_000)], tmp_path, workers=workers, time_limit=30)
+    assert (outcome.status, outcome.advice) == (3, "rerun the same command to resume")
+    assert training.epochs_done(config(epochs=10_000), tmp_path) > 0
+
+
+@both
+def test_a_time_limit_that_is_over_before_the_start_says_so(tmp_path, workers):
+    outcome = campaign([config()], tmp_path, workers=workers, time_limit=5, begun=time.monotonic() - 60)
+    assert outcome.status == 3
+    assert "of which starting up took 6" in outcome.advice
     assert not list(tmp_path.rglob("*.pt"))
 
 
@@ -225,21 +243,9 @@ def test_the_pace_of_an_epoch_decides_whether_the_next_is_begun(monkeypatch):
     assert told == [(0, 10), (1, 10), (2, 10)]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a disk of 300 KB, and what makes it large."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", place]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    yield place, lambda: subprocess.run(["mount", "-o", "remount,size=50m", place], check=True)
-    subprocess.run(["umount", "-l", place], check=True)
-
-
 @both
 def test_a_full_disk_stops_all_and_the_same_command_resumes(small_disk, workers):
-    place, enlarge = small_disk
+    place, remount = small_disk
     results = place / "results"
     configs = [config(epochs=2, seed=seed) for seed in range(5)]
     outcome = campaign(configs, results, workers=workers)
@@ -248,10 +254,20 @@ def test_a_full_disk_stops_all_and_the_same_command_resumes(small_disk, workers)
     assert set(outcome.left) >= {each.name for each in configs[2 * workers :]}
     assert not list(results.rglob("*.part"))
     assert not list(results.glob("digits/*.json"))
-    enlarge()
+    remount("size=50m")
     assert campaign(configs, results, workers=workers).status == 0
     assert {records.load(path).config.seed for path in results.glob("digits/*.json")} == {*range(5)}
     nothing_half_written(results)
+
+
+@both
+def test_a_read_only_disk_is_named(small_disk, workers):
+    place, remount = small_disk
+    remount("ro")
+    with pytest.raises(
+        WriteError, match=rf"^{place}/results/.checkpoints cannot be written: Read-only file system$"
+    ):
+        campaign([config()], place / "results", workers=workers)
 
 
 def test_a_run_that_cannot_write_says_so(tmp_path):

@@ -1,5 +1,6 @@
 """What a campaign says of itself, and its commands."""
 
+import io
 import json
 import os
 import shutil
@@ -8,11 +9,14 @@ import sys
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from rigl.campaign import notebook, status
 from rigl.campaign.__main__ import main
 from rigl.campaign.experiments import TABLES, Table
 from rigl.campaign.request import request, seconds
+from rigl.campaign.runner import Outcome
 from rigl.training import records
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig
@@ -173,6 +177,93 @@ def test_export(results, tmp_path, capsys):
     next(results.glob("digits/*.json")).write_text("")
     assert main(line) == 1
     assert "not a valid record" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1+1", "\r=1", " =1"])
+def test_no_exported_cell_is_a_formula(results, text, capsys):
+    """The device is text of a record's own: somebody may hand in a record with any."""
+    path = next(results.glob("digits/*.json"))
+    fields = json.loads(path.read_text())
+    fields["provenance"]["device"] = text
+    path.write_text(json.dumps(fields))
+    assert main(["export", "--results", str(results)]) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert set(table["device"]) - {
+        records.load(p).provenance.device for p in results.glob("digits/*.json")
+    } == {f"'{text}"}
+    assert table["test_accuracy"].dtype == float
+    assert min(table["learning_rate"]) > 0
+
+
+OPTIONS = {
+    "plan": [
+        "--protocol",
+        "--seeds",
+        "--densities",
+        "--dataset",
+        "--model",
+        "--workers",
+        "--device",
+        "--results",
+    ],
+    "status": ["--seeds", "--results"],
+    "export": ["--output", "--results"],
+    "verify": ["--results"],
+    "run": [
+        "--lanes",
+        "--engine",
+        "--cluster",
+        "--time-limit",
+        "--tracker",
+        "--workers",
+        "--device",
+        "--what",
+    ],
+    "tune": [
+        *(
+            "--protocol",
+            "--dataset",
+            "--model",
+            "--method",
+            "--density",
+            "--distribution",
+            "--epochs",
+            "--trials",
+        ),
+        *("--seeds", "--sampler-seed", "--storage", "--workers", "--time-limit", "--results"),
+    ],
+}
+texts = st.text(st.characters(blacklist_characters="\0"), max_size=12) | st.sampled_from(
+    [
+        "x" * 5000,
+        "9" * 5000,
+        "9" * 400 + "d",
+        "0.1," * 2000,
+        "wrn-10-" + "9" * 5000,
+        "tcp://x:1x",
+        "{}",
+        "\udcff",
+    ]
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=st.sampled_from([(c, o) for c, names in OPTIONS.items() for o in names]), text=texts)
+@example(case=("tune", "--storage"), text="tcp://x:1x")
+@example(case=("export", "--output"), text="line\nbreak")
+def test_whatever_an_option_says_an_error_is_one_line(case, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rigl.campaign.runner.run", lambda *_, **__: Outcome([], [], {}))
+    command, option = case
+    names = [] if command in ("verify", "tune") else ["table2", "--protocol", "smoke", "--seeds", "0"]
+    study = ["--protocol", "smoke", "--density", "0.2", "--distribution", "erk", "--status"]
+    try:
+        main([command, *names, *(study if command == "tune" else []), option, text])
+    except SystemExit:
+        pass
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) <= 1
+    assert len(error) < 800
 
 
 def test_export_to_parquet(made, tmp_path):

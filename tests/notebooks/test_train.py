@@ -72,6 +72,15 @@ def test_a_wrong_parameter_is_one_line_and_exit_1(root, papermill, tmp_path):
     assert not list(tmp_path.glob("results/*/*.json"))
 
 
+def test_a_full_disk_is_one_line_that_names_the_file(root, papermill, tmp_path, small_disk):
+    place, _ = small_disk
+    done = papermill(tmp_path, root / "notebooks" / "train.ipynb", "out.ipynb", *FAST, "-p", "results", place)
+    assert done.returncode == 1
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith(f"WriteError: {place}/.checkpoints/rigl-erk_")
+    assert line.endswith(".pt cannot be written: No space left on device")
+
+
 def test_help_lists_every_parameter_with_its_meaning(help_of):
     text = help_of("train")
     words = text.replace("\n", " ")

@@ -243,6 +243,24 @@ def test_a_resumed_run_keeps_its_precision_and_confesses_other_code(tmp_path, mo
     assert origin.device.endswith(" + another CPU")
 
 
+def test_a_full_or_read_only_disk_is_one_line_that_names_the_file(small_disk):
+    place, remount = small_disk
+    config = RunConfig(**SMALL)
+    checkpoint = training.checkpoint_of(config, place)
+    with pytest.raises(records.WriteError) as caught:
+        train(config, device="cpu", results=place)
+    assert str(caught.value) == f"{checkpoint} cannot be written: No space left on device"
+    assert caught.value._render_traceback_() == [f"WriteError: {caught.value}"]
+    assert not list(place.rglob("*.part"))
+    remount("ro")
+    with pytest.raises(records.WriteError) as caught:
+        train(config, device="cpu", results=place)
+    assert str(caught.value).startswith(str(place))
+    assert str(caught.value).endswith(" cannot be written: Read-only file system")
+    remount("rw,size=50m")
+    assert train(config, device="cpu", results=place).status == "finished"
+
+
 def test_a_checkpoint_left_beside_its_record_is_cleared(tmp_path):
     record = run(tmp_path)
     left = tmp_path / ".checkpoints" / f"{record.name}.pt"
