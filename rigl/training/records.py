@@ -18,15 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rigl.sparsity.methods import METHODS
 from rigl.sparsity.shapes import Layer
-from rigl.training.config import OneLineError, RunConfig, shown
+from rigl.training.config import DATASETS, OneLineError, RunConfig, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
 MAX_BYTES = 100_000
-# Folders beside those of the data sets, with other files in them.
-OTHERS = ("bench", "studies")
 Content = TypeVar("Content", bound=BaseModel)
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -258,8 +256,8 @@ def readable(
 
 
 def paths(root: str | Path = "results") -> list[Path]:
-    """Every file under `root` that should be a record."""
-    return sorted(path for path in Path(root).glob("[!.]*/*.json") if path.parent.name not in OTHERS)
+    """Every file under `root` that should be a record: the JSON files of each data set's folder."""
+    return sorted(path for name in DATASETS for path in Path(root, name).glob("[!.]*.json"))
 
 
 COLUMNS = (

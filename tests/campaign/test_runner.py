@@ -198,8 +198,8 @@ def test_at_the_time_limit_the_rest_is_left(tmp_path, workers):
     outcome = campaign(configs, tmp_path, workers=workers, time_limit=4)
     assert (outcome.status, outcome.reason) == (3, "the time is up")
     assert set(outcome.left) == {each.name for each in configs}
-    advice = r"left: 3 \(the time is up\); no epoch fits into the time limit of 4 s, of which starting up took \d+ s"
-    assert re.fullmatch(f"{advice}: give a longer one", outcome.lines()[1])
+    advice = r"no epoch fits into the time limit of 4 s, of which starting up took \d+ s: give a longer one"
+    assert re.fullmatch(rf"left: 3 \(the time is up\); {advice}", outcome.lines()[1])
     wait_for(lambda: not any(status.running(each, tmp_path) for each in configs))
     nothing_half_written(tmp_path)
 
