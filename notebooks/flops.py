@@ -106,6 +106,7 @@ display.show_table(
 
 # %% tags=["hide-input"]
 display.show_table(
-    budgets.table(page.frame), "Test accuracy at a budget of forward FLOPs: mean ± sample standard deviation over seeds."
+    budgets.table(page.frame),
+    "Test accuracy at a budget of forward FLOPs: mean ± sample standard deviation over seeds.",
 )
 display.show_text(budgets.verdict(page.frame))

@@ -22,7 +22,7 @@ from sphinx.config import Config
 
 LONGEST = 300  # characters of a preview
 FOOTER = Markup(
-    '<p>Cite as: {authors} ({year}), <cite>{title}</cite>, version {version}. {licence} licence. '
+    "<p>Cite as: {authors} ({year}), <cite>{title}</cite>, version {version}. {licence} licence. "
     "Built on {date} from {commit}.</p>"
 )
 
@@ -55,7 +55,9 @@ def commit(folder: Path) -> str:
 def write_footer(app: Sphinx, config: Config) -> None:
     """The line below every page."""
     root = Path(app.srcdir)
-    moment = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp())), UTC)
+    moment = datetime.fromtimestamp(
+        int(os.environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp())), UTC
+    )
     cited: dict[str, Any] = {"title": config.project, "authors": [{"name": config.author}]}
     if (root / "CITATION.cff").exists():
         cited |= yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))

@@ -31,7 +31,8 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             "Masks": names.masks(run["distribution"]) if isinstance(run["distribution"], str) else "-",
             "Density": f"{run['density']:g}",
             "Length": f"{run['multiplier']}x",
-            "Changed": ", ".join(filter(None, [run["preset"].replace("repro2021", ""), run["variant"]])) or "-",
+            "Changed": ", ".join(filter(None, [run["preset"].replace("repro2021", ""), run["variant"]]))
+            or "-",
             "Seed": str(run["seed"]),
             "Accuracy, %": "diverged" if pd.isna(run["test_accuracy"]) else f"{run['test_accuracy']:.2f}",
             "Train FLOPs, x": f"{run['train_flops']:.3f}",

@@ -160,6 +160,16 @@ def test_verify_sets_damaged_files_aside(results, capsys):
     assert len(records.frame(results)) == 1  # what was set aside is no record
 
 
+def test_verify_touches_no_file_but_records(results, capsys):
+    """Also where somebody names the folder above that of the results."""
+    before = sorted(results.parent.rglob("*"))
+    (results / "published.json").write_text("{}")
+    assert main(["verify", "--results", str(results.parent)]) == 0
+    assert "0 records are sound, 0 files were damaged" in capsys.readouterr().out
+    assert main(["verify", "--results", str(results)]) == 0
+    assert sorted(results.parent.rglob("*")) == sorted([*before, results / "published.json"])
+
+
 def test_export(results, tmp_path, capsys):
     line = ["export", *TINY, "--results", str(results), "--seeds", "0"]
     training.train(asked(seeds="3").runs()[0], device="cpu", results=results)
@@ -201,7 +211,7 @@ OPTIONS = {
     "export": "output results",
     "verify": "results",
     "run": "lanes engine cluster time-limit tracker workers what",
-    "tune": "protocol dataset model method density distribution epochs trials seeds sampler-seed storage workers",
+    "tune": "protocol dataset model method density distribution epochs trials seeds sampler-seed storage",
 }
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(
     [
