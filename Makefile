@@ -4,6 +4,7 @@ BIN := .venv/bin
 RUN := papermill notebooks/train.ipynb runs/train.ipynb -p method rigl -p density 0.1
 HTML := _build/html
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --upgrade
 SOURCES := _config.yml _toc.yml $(shell find book notebooks rigl results runs tests/sparsity -type f \
 	\( -name '*.py' -o -name '*.md' -o -name '*.bib' -o -name '*.css' -o -name '*.js' -o -name '*.json' \
 	-o -path 'runs/*.ipynb' \) -not -path '*/.*' -not -name '* *' 2>/dev/null)
@@ -22,16 +23,16 @@ all: runs/train.ipynb ## Set up, train one sparse network, build the book with i
 
 setup: .venv/.done ## Set up .venv from requirements.lock
 
-.venv/.book: requirements-book.txt requirements.lock pyproject.toml
+.venv/.book: requirements-book.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit((3, 11) > sys.version_info and "Python %d.%d is too old: give one from 3.11 on, as in: make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "setting up .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(INSTALL) -r requirements-book.txt -c requirements.lock
+	@$(INSTALL) -r requirements-book.lock
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c "$$PATHS"
 	@touch $@
 
-.venv/.done: .venv/.book
+.venv/.done: .venv/.book requirements.lock
 	@echo "adding what trains (on Linux torch's CUDA libraries are gigabytes: the first time takes minutes)"
 	@$(INSTALL) -r requirements.lock
 	@touch $@
@@ -77,8 +78,9 @@ format: .venv/.tests ## Bring sources into form, and notebooks' pairs up to date
 
 lock: .venv/.done ## Renew the locks within the ranges of requirements*.txt
 	@$(INSTALL) uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --upgrade requirements.txt -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --upgrade requirements-test.txt -o requirements-test.lock
+	@$(LOCK) requirements.txt -o requirements.lock
+	@$(LOCK) requirements-book.txt -c requirements.lock -o requirements-book.lock
+	@$(LOCK) requirements-test.txt -o requirements-test.lock
 
 layers: .venv/.done ## Renew results/layers.json from the models
 	@$(BIN)/python -m rigl.training.models

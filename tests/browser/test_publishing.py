@@ -1,5 +1,7 @@
 """What hosts read: the workflow that publishes the book, and what Binder installs."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -17,11 +19,20 @@ def test_the_workflow_builds_as_the_readme_says_and_may_do_no_more_than_it_must(
     assert publish["permissions"] == {"pages": "write", "id-token": "write"}
     used = [step["uses"] for job in (build, publish) for step in job["steps"] if "uses" in step]
     assert used
-    assert all(name.rpartition("@v")[2].isdecimal() for name in used)
+    assert all(re.fullmatch("actions/[a-z-]+@[0-9a-f]{40}", name) for name in used)
 
 
-def test_binder_installs_what_the_project_names() -> None:
-    lines = (ROOT / "binder" / "requirements.txt").read_text().splitlines()
-    named = [line.split()[1] for line in lines if line.startswith(("-r ", "-c "))]
-    assert all((ROOT / "binder" / name).resolve().is_file() for name in named)
-    assert (ROOT / "binder" / "postBuild").stat().st_mode & 0o111
+def test_locks_have_a_hash_for_every_package_and_binder_installs_their_versions() -> None:
+    """Without the hashes: its torch is another build."""
+    script = ROOT / "binder" / "postBuild"
+    assert script.stat().st_mode & 0o111
+    assert "-r requirements.txt" in script.read_text()
+    for name in ("requirements", "requirements-book", "requirements-test"):
+        pins = re.findall(r"^[\w.-]+==(?:[^\\\n]|\\\n)+", (ROOT / f"{name}.lock").read_text(), flags=re.M)
+        assert len(pins) > 100
+        assert all("--hash=sha256:" in pin for pin in pins)
+    (command,) = re.findall(r"sed .* requirements\.lock", script.read_text())
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) > 100
+    assert all(re.fullmatch(r"[\w.-]+==\S+( ; [^\\]+)?", line) for line in lines)
