@@ -60,7 +60,7 @@ later_work.show("rigl-beats-static", found)
 # regrowth; so does, without regrowth, sparse pre-training of language models {cite}`jin2025journey`.
 
 # %% tags=["hide-input"]
-later_work.show("longer-rigl-reaches-pruning", found)
+later_work.show("longer-matches-pruning", found)
 
 # %% [markdown]
 # ## Do the usual hyperparameters do?
@@ -73,7 +73,7 @@ later_work.show("longer-rigl-reaches-pruning", found)
 later_work.show("reference-hyperparameters", found)
 
 # %% tags=["hide-input"]
-later_work.show("one-learning-rate", found)
+later_work.show("learning-rate-0.1", found)
 
 # %% [markdown]
 # ## ERK or uniform masks?

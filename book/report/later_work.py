@@ -17,7 +17,7 @@ from book.report import display, verdicts
 from book.report.claims import CLAIMS, Claim, Finding
 from book.report.evidence import REPORT
 
-PAGE = "claims.html"  # where a verdict's comparison is
+PAGE = "verdicts.html"  # where a verdict's comparison is
 # What a work's result is to a claim, with a sign that tells it without colour.
 STANCES = {"agrees": "✓", "disagrees": "✗", "qualifies": "~"}
 # What may be said of claims, by whether anything agrees with them and whether anything disagrees.
