@@ -7,7 +7,7 @@ nothing waits for the device, but for `prune`, which reads the layers' counts at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import floor, inf, prod
 
 import torch
@@ -34,8 +34,9 @@ def drop(weight: Tensor, mask: Tensor, count: int) -> Tensor:
     A weight that is not a number counts as the smallest of all. Where fewer than `count` are active,
     all of them go. Raises ValueError for a negative count or shapes that differ.
     """
-    size = weight.detach().abs()
-    return mask ^ _smallest(size.nan_to_num_(nan=-1.0, posinf=inf), mask, count)
+    return mask ^ _smallest(
+        lambda: weight.detach().abs().nan_to_num_(nan=-1.0, posinf=inf), mask, count, weight.shape
+    )
 
 
 def grow(score: Tensor, mask: Tensor, count: int) -> Tensor:
@@ -44,8 +45,12 @@ def grow(score: Tensor, mask: Tensor, count: int) -> Tensor:
     A score that is not a number counts as the smallest of all. Where fewer than `count` are inactive,
     all of them come. Raises ValueError for a negative count or shapes that differ.
     """
-    key = score.detach().neg().nan_to_num_(nan=inf, posinf=inf, neginf=-inf)
-    return mask | _smallest(key, mask.logical_not(), count)
+    return mask | _smallest(
+        lambda: score.detach().neg().nan_to_num_(nan=inf, posinf=inf, neginf=-inf),
+        mask.logical_not(),
+        count,
+        score.shape,
+    )
 
 
 def prune(weights: Sequence[Tensor], masks: Sequence[Tensor], count: int) -> list[Tensor]:
@@ -61,15 +66,20 @@ def prune(weights: Sequence[Tensor], masks: Sequence[Tensor], count: int) -> lis
     if not layers <= count <= active:
         raise ValueError(f"count={count} must lie in [{layers}, {active}]")
     double = any(weight.dtype == torch.float64 for weight in weights)
-    keys = []
-    for weight, mask in zip(weights, masks, strict=True):
-        size = weight.detach().to(torch.float64 if double else torch.float32).abs()
-        key = size.nan_to_num_(nan=-1.0).reshape(-1).masked_fill(mask.logical_not().reshape(-1), -inf)
-        key[key.argmax()] = inf
-        keys.append(key)
     everything = torch.cat([mask.reshape(-1) for mask in masks])
+
+    def keys() -> Tensor:
+        key = torch.empty(
+            everything.shape, dtype=torch.float64 if double else torch.float32, device=everything.device
+        )
+        for part, weight, mask in zip(key.split(sizes), weights, masks, strict=True):
+            part.copy_(weight.detach().abs().reshape(-1)).nan_to_num_(nan=-1.0)
+            part.masked_fill_(mask.logical_not().reshape(-1), -inf)
+            part[part.argmax()] = inf
+        return key
+
     # Among equals the later ones go first, so that the lower position stays.
-    gone = _smallest(torch.cat(keys).flip(0), everything.flip(0), active - count).flip(0)
+    gone = _smallest(keys, everything, active - count, everything.shape, last=True)
     parts = torch.split(everything ^ gone, sizes)
     return [part.view(mask.shape) for part, mask in zip(parts, masks, strict=True)]
 
@@ -104,31 +114,65 @@ def redistribute(shares: Sequence[float], total: int, room: Sequence[int]) -> li
     return counts
 
 
-def _smallest(key: Tensor, candidates: Tensor, count: int) -> Tensor:
+# Positions looked at together, where something is looked for in a whole layer.
+BLOCK = 2**20
+
+
+def _smallest(
+    key: Callable[[], Tensor], candidates: Tensor, count: int, shape: torch.Size, last: bool = False
+) -> Tensor:
     """The `count` candidates of smallest key: those below the count-th smallest key, and of those equal
-    to it as many, by position, as are missing."""
+    to it as many as are missing, the first by position or the `last`.
+
+    `key` makes a tensor of `shape` anew: it is made twice rather than kept, since it is what takes memory
+    here, four times that of a mask.
+    """
     if count < 0:
         raise ValueError(f"count={count} must not be negative")
-    if key.shape != candidates.shape:
-        raise ValueError(f"shapes differ: {tuple(key.shape)} and {tuple(candidates.shape)}")
+    if shape != candidates.shape:
+        raise ValueError(f"shapes differ: {tuple(shape)} and {tuple(candidates.shape)}")
     if count == 0:
         return torch.zeros_like(candidates)
-    if count >= key.numel():
+    if count >= candidates.numel():
         return candidates.clone()
-    among = candidates.reshape(-1)
-    if key.dtype in (torch.float16, torch.bfloat16):
-        key = key.float()
-    keys = key.reshape(-1).masked_fill(among.logical_not(), inf)
-    threshold = _kth_smallest(keys, count, by_topk=keys.is_cuda)
-    below = among & (keys < threshold)
-    equal = among & (keys == threshold)
-    missing = count - below.sum()
-    return (below | (equal & (equal.cumsum(0) <= missing))).reshape(key.shape)
+    threshold = _kth_smallest(_single(key()).masked_fill_(candidates.logical_not(), inf), count)
+    keys = _single(key())
+    chosen = (keys < threshold).logical_and_(candidates)
+    equal = (keys == threshold).logical_and_(candidates)
+    del keys
+    ties = equal.reshape(-1).flip(0) if last else equal.reshape(-1)
+    ties = _first(ties, count - chosen.count_nonzero())
+    return chosen.logical_or_((ties.flip(0) if last else ties).view(shape))
 
 
-def _kth_smallest(keys: Tensor, count: int, by_topk: bool) -> Tensor:
-    """The `count`-th smallest of `keys`. On a GPU kthvalue keeps a single block busy with a whole layer, and
-    topk all of them; on a CPU kthvalue is faster."""
-    if by_topk:
-        return keys.topk(count, largest=False, sorted=False).values.amax()
-    return keys.kthvalue(count).values
+def _single(key: Tensor) -> Tensor:
+    """In single precision at least: comparing and sorting in less is slow, or not there."""
+    return key.float() if key.dtype in (torch.float16, torch.bfloat16) else key
+
+
+def _kth_smallest(keys: Tensor, count: int) -> float | Tensor:
+    """The `count`-th smallest of `keys`, which are left in another order. On a CPU by NumPy's partition, which is
+    several times faster than torch's kthvalue and topk and needs no memory; elsewhere by topk, since
+    kthvalue keeps a single block of a GPU busy with a whole layer."""
+    keys = keys.reshape(-1)
+    if keys.device.type == "cpu":
+        array = keys.numpy()
+        array.partition(count - 1)
+        return float(array[count - 1])
+    return keys.topk(count, largest=False, sorted=False).values.amax()
+
+
+def _first(mask: Tensor, count: Tensor) -> Tensor:
+    """The first `count` positions of a flat mask, which may be written to."""
+    if mask.device.type != "cpu":  # nothing waits for the device
+        exact = torch.int32 if mask.numel() < 2**31 else torch.int64
+        return mask & (mask.cumsum(0, dtype=exact) <= count)
+    missing = int(count)
+    for begin in range(0, mask.numel(), BLOCK):
+        block = mask[begin : begin + BLOCK]
+        inside = int(block.count_nonzero())
+        if inside >= missing:
+            mask[begin + int(block.nonzero()[missing - 1]) + 1 :] = False
+            break
+        missing -= inside
+    return mask
