@@ -1,0 +1,128 @@
+"""What can go wrong around a sparsifier, found where it can still be said."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+NEEDED = ("method", "seed", "step_count", "update_count", "last_update", "masks")
+# What decides which masks there are, and what only decides when they move.
+SAME = ("preset", "density", "distribution", "flops")
+SCHEDULE = ("total_steps", "alpha", "decay", "delta_t", "t_start", "t_end")
+
+_owners = WeakIdKeyDictionary()
+
+
+def claim(weights: Iterable[Tensor], owner: object) -> None:
+    """Remember that `owner` masks these weights, until it is gone or `release` is called."""
+    for weight in weights:
+        _owners[weight] = weakref.ref(owner)
+
+
+def release(weights: Iterable[Tensor], owner: object) -> None:
+    for weight in weights:
+        if weight in _owners and _owners[weight]() is owner:
+            del _owners[weight]
+
+
+def owner_of(weight: Tensor) -> Any:
+    """Whoever masks the weight already, or None."""
+    reference = _owners.get(weight)
+    if reference is None or reference() is None:
+        return None
+    gc.collect()  # an optimiser and its hooks refer to each other: nobody may hold them any more
+    return reference()
+
+
+def check_layout(found: Iterable[tuple[str, nn.Module, Tensor]], model: nn.Module) -> None:
+    """Raise ValueError where weights are spread over processes: their masks would be drawn and moved by
+    shards."""
+    for name, module, weight in found:
+        if hasattr(weight, "placements"):
+            raise ValueError(
+                f"{name} is a DTensor (FSDP2 or tensor parallel), whose masks would differ by process: "
+                "use DistributedDataParallel or ZeroRedundancyOptimizer"
+            )
+        dims = {nn.Linear: 2, nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
+        dim = next((dim for kind, dim in dims.items() if isinstance(module, kind)), weight.dim())
+        if weight.dim() != dim:
+            raise ValueError(
+                f"{name} has shape {tuple(weight.shape)}, not a {type(module).__name__}'s {dim} dimensions: "
+                "flat shards as of FSDP cannot be masked, use DistributedDataParallel"
+            )
+    for module in model.modules():
+        if any(kind.__name__ == "FullyShardedDataParallel" for kind in type(module).__mro__):
+            raise ValueError(
+                "FullyShardedDataParallel keeps weights as flat shards, which cannot be masked: "
+                "use DistributedDataParallel or ZeroRedundancyOptimizer"
+            )
+
+
+def gradients_finite(weights: Iterable[Tensor]) -> bool:
+    """Whether all gradients that are there are numbers, and finite. Reads the device."""
+    found = []
+    for weight in weights:
+        if weight.grad is not None:
+            values = torch.view_as_real(weight.grad) if weight.grad.is_complex() else weight.grad
+            found.append(torch.stack(values.aminmax()).isfinite().all())
+    return all(found)
+
+
+def strays(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many inactive weights are not 0, layer by layer, where there are some. Reads the device.
+
+    What is no number is no stray: a run that diverged has it everywhere.
+    """
+    counts = {
+        name: ((weight != 0) & (weight == weight)).logical_and_(masks[name].logical_not()).count_nonzero()
+        for name, weight in weights.items()
+        if weight.device == masks[name].device and weight.device.type != "meta"
+    }
+    return {name: found for name, count in counts.items() if (found := int(count))}
+
+
+def checked_state(
+    state: Any, method: str, masks: Mapping[str, Tensor], settings: Mapping[str, Any]
+) -> list[str]:
+    """Where `state` is one that a sparsifier of this method, masks and settings can go on with, what of its
+    schedule differs, in words. Raises ValueError where it is not."""
+    if missing := [key for key in NEEDED if not isinstance(state, Mapping) or key not in state]:
+        raise ValueError(f"the state has no {missing[0]!r}: it should be what state_dict() gave")
+    if state["method"] != method:
+        raise ValueError(f"the state is of method={state['method']!r}, this is {method!r}")
+    for key, least in (("seed", None), ("step_count", 0), ("update_count", 0), ("last_update", -1)):
+        number = state[key]
+        whole = isinstance(number, Integral) and not isinstance(number, bool)
+        if not whole or (least is not None and number < least):
+            wanted = "a whole number" + ("" if least is None else f", at least {least}")
+            raise ValueError(f"the state's {key}={str(number)[:80]!r} must be {wanted}")
+    theirs = state["masks"]
+    if not isinstance(theirs, Mapping) or not all(isinstance(mask, Tensor) for mask in theirs.values()):
+        raise ValueError("the state's masks must be a dict of tensors by name")
+    if {n: m.shape for n, m in theirs.items()} != {n: m.shape for n, m in masks.items()}:
+        raise ValueError("the state's masks do not have this model's names and shapes")
+    saved = state.get("settings", {})
+    for key in SAME:
+        if key in saved and key in settings and saved[key] != settings[key]:
+            raise ValueError(f"the state was saved with {key}={saved[key]!r}, this is {key}={settings[key]!r}")
+    active = state.get("active", {})
+    for name, mask in theirs.items():
+        if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+            raise ValueError(f"the state's mask of {name} has values other than 0 and 1")
+        count = int(mask.count_nonzero())
+        if count != active.get(name, count):
+            raise ValueError(f"the state's mask of {name} has {count} active weights, not {active[name]}")
+        if not count and bool(masks[name].any()):
+            raise ValueError(f"the state's mask of {name} has no active weight")
+    return [
+        f"{key}={settings[key]!r}, it was {saved[key]!r}"
+        for key in SCHEDULE
+        if key in saved and key in settings and saved[key] != settings[key]
+    ]
