@@ -10,41 +10,48 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
+
+from rigl.sparsity.layers import Maskable
 
 NEEDED = ("method", "seed", "step_count", "update_count", "last_update", "masks")
 # What decides which masks there are, and what only decides when they move.
 SAME = ("preset", "density", "distribution", "flops")
 SCHEDULE = ("total_steps", "alpha", "decay", "delta_t", "t_start", "t_end")
 
-_owners = WeakIdKeyDictionary()
+# Whoever has hooks on an optimiser, with the weights that it masks. Not kept by weight: tensors with a weak
+# reference cannot move between devices by being swapped.
+_attached: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def claim(weights: Iterable[Tensor], owner: object) -> None:
-    """Remember that `owner` masks these weights, until it is gone or `release` is called."""
-    for weight in weights:
-        _owners[weight] = weakref.ref(owner)
+def claim(owner: object) -> None:
+    """Remember that `owner` masks its weights, until it is gone or `release` is called."""
+    _attached.add(owner)
 
 
-def release(weights: Iterable[Tensor], owner: object) -> None:
-    for weight in weights:
-        if weight in _owners and _owners[weight]() is owner:
-            del _owners[weight]
+def release(owner: object) -> None:
+    _attached.discard(owner)
 
 
-def owner_of(weight: Tensor) -> Any:
-    """Whoever masks the weight already, or None."""
-    reference = _owners.get(weight)
-    if reference is None or reference() is None:
-        return None
-    gc.collect()  # an optimiser and its hooks refer to each other: nobody may hold them any more
-    return reference()
+def owner_of(weights: Mapping[str, Tensor]) -> tuple[Any, str]:
+    """Whoever masks one of the weights already, or None, and that weight's name."""
+
+    def find() -> tuple[Any, str]:
+        names = {id(weight): name for name, weight in weights.items()}
+        for owner in list(_attached):
+            for weight in owner._weights.values():
+                if id(weight) in names:
+                    return owner, names[id(weight)]
+        return None, ""
+
+    if find()[0] is not None:
+        gc.collect()  # an optimiser and its hooks refer to each other: perhaps nobody else does any more
+    return find()
 
 
-def check_layout(found: Iterable[tuple[str, nn.Module, Tensor]], model: nn.Module) -> None:
+def check_layout(found: Iterable[Maskable], model: nn.Module) -> None:
     """Raise ValueError where weights are spread over processes: their masks would be drawn and moved by
     shards."""
-    for name, module, weight in found:
+    for name, module, weight in (row[:3] for row in found):
         if hasattr(weight, "placements"):
             raise ValueError(
                 f"{name} is a DTensor (FSDP2 or tensor parallel), whose masks would differ by process: "
@@ -111,7 +118,9 @@ def checked_state(
     saved = state.get("settings", {})
     for key in SAME:
         if key in saved and key in settings and saved[key] != settings[key]:
-            raise ValueError(f"the state was saved with {key}={saved[key]!r}, this is {key}={settings[key]!r}")
+            raise ValueError(
+                f"the state was saved with {key}={saved[key]!r}, this is {key}={settings[key]!r}"
+            )
     active = state.get("active", {})
     for name, mask in theirs.items():
         if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):

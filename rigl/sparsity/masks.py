@@ -77,7 +77,7 @@ def prune(weights: Sequence[Tensor], masks: Sequence[Tensor], count: int) -> lis
         key = torch.empty(
             everything.shape, dtype=torch.float64 if double else torch.float32, device=everything.device
         )
-        for part, weight, mask in zip(key.split(sizes), weights, masks, strict=True):
+        for part, weight, mask in zip(torch.split(key, sizes), weights, masks, strict=True):
             part.copy_(weight.detach().abs().reshape(-1)).nan_to_num_(nan=-1.0)
             part.masked_fill_(mask.logical_not().reshape(-1), -inf)
             part[part.argmax()] = inf
@@ -103,8 +103,8 @@ def multiply(tensor: Tensor, mask: Tensor) -> None:
         np.multiply(array, mask.numpy(), out=array)
         increment_version(tensor)
     elif tensor.is_contiguous() and mask.is_contiguous():
-        pairs = zip(tensor.view(-1).split(BLOCK), mask.view(-1).split(BLOCK), strict=True)
-        for block, part in pairs:
+        blocks = torch.split(tensor.view(-1), BLOCK), torch.split(mask.view(-1), BLOCK)
+        for block, part in zip(*blocks, strict=True):
             block.mul_(part.to(tensor.dtype))
     else:
         tensor.mul_(mask)
@@ -173,9 +173,11 @@ def _single(key: Tensor) -> Tensor:
 
 
 def _kth_smallest(keys: Tensor, count: int) -> float | Tensor:
-    """The `count`-th smallest of `keys`, which are left in another order. On a CPU by NumPy's partition, which
-    is several times faster than torch's kthvalue and topk and needs no memory; elsewhere by topk, since
-    kthvalue keeps a single block of a GPU busy with a whole layer."""
+    """The `count`-th smallest of `keys`, which are left in another order.
+
+    On a CPU by NumPy's partition, which is several times faster than torch's kthvalue and topk and needs no
+    memory; elsewhere by topk, since kthvalue keeps a single block of a GPU busy with a whole layer.
+    """
     keys = keys.reshape(-1)
     if keys.device.type == "cpu":
         array = keys.numpy()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rigl.sparsity.methods import Method
@@ -14,7 +14,7 @@ from rigl.sparsity.updates import momentum_score, score_of
 
 # State that is a copy of the weights: schedule-free's sequence z, ASGD's average, Lookahead's slow weights.
 WEIGHT_COPIES = ("z", "ax", "slow_buffer", "lookahead_slow_buff")
-# A weight of 0 with a gradient of 0 and a state of 0 keeps all three. Not so Adamax, whose norm begins at eps.
+# Where a weight, its gradient and its state are 0 they stay 0. Not so under Adamax, whose norm begins at eps.
 KEEP_ZEROS = (
     torch.optim.SGD,
     torch.optim.Adam,
@@ -68,25 +68,19 @@ def check_optimizer(optimizer: Optimizer, method: Method) -> None:
     bits = getattr(getattr(optimizer, "args", None), "optim_bits", 32)  # as bitsandbytes has it
     if reads_state and (bits < 32 or type(optimizer).__module__.startswith("torchao.")):
         raise ValueError(f"{name} keeps its state in less than 16 bits, which cannot be masked")
-    if reads_state:
-        for states in state_dicts(optimizer):
-            check_state(optimizer, states)
 
 
-def check_state(optimizer: Optimizer, state: Mapping[Any, Any]) -> None:
+def check_state(optimizer: Optimizer, weights: Iterable[Tensor]) -> None:
     """Raise ValueError where the state of a weight is there in a form that cannot be masked."""
-    for weight, tensors in state.items():
-        for key, value in tensors.items() if isinstance(weight, Tensor) else ():
-            same = isinstance(value, Tensor) and value.dim() > 0 and value.shape == weight.shape
-            plain = same and (value.is_floating_point() or value.is_complex())
-            if same and (not plain or type(value) is not Tensor and type(value) is not type(weight.data)):
-                raise ValueError(
-                    f"{type(optimizer).__name__} keeps {key} as {_kind(value)}, which cannot be masked"
-                )
-
-
-def _kind(value: Tensor) -> str:
-    return str(value.dtype) if type(value) is Tensor else type(value).__name__
+    for weight in weights:
+        for key, value in state_of(optimizer, weight).items():
+            if isinstance(value, Tensor) and value.dim() and value.shape == weight.shape:
+                number = value.is_floating_point() or value.is_complex()
+                if not number or type(value) not in (Tensor, nn.Parameter):
+                    kind = type(value).__name__ if number else value.dtype
+                    raise ValueError(
+                        f"{type(optimizer).__name__} keeps {key} as {kind}, which cannot be masked"
+                    )
 
 
 def _shards_state(optimizer: Optimizer) -> bool:
@@ -94,18 +88,10 @@ def _shards_state(optimizer: Optimizer) -> bool:
     return type(optimizer).__name__ == "ZeroRedundancyOptimizer"
 
 
-def state_dicts(optimizer: Optimizer) -> Iterator[Mapping[Any, Any]]:
-    """Where the optimiser's state lies."""
-    yield optimizer.state
-    if _shards_state(optimizer):
-        yield vars(optimizer)["optim"].state
-
-
 def state_of(optimizer: Optimizer, weight: Tensor) -> Mapping[str, Any]:
-    """The optimiser's state of a weight; empty where there is none, or another process keeps it."""
-    found: Mapping[str, Any] = {}
-    for states in state_dicts(optimizer):
-        found = found or states.get(weight, {})
+    """The optimiser's state of a weight; empty where there is none yet, or another process keeps it."""
+    state = vars(optimizer)["optim"].state if _shards_state(optimizer) else optimizer.state
+    found: Mapping[str, Any] = state.get(weight, {})
     return found
 
 
@@ -121,7 +107,7 @@ def tensors_of(optimizer: Optimizer, weight: Tensor) -> dict[str, Tensor]:
 
 
 def initial_values(optimizer: Optimizer, weight: Tensor) -> dict[str, float]:
-    """What the state of a weight begins with, where that is not 0: a weight that is grown begins there too."""
+    """What the state of a weight begins with, where that is not 0, by key: so it does for a grown weight."""
     keys = {
         torch.optim.Adagrad: ("sum", "initial_accumulator_value"),
         torch.optim.Rprop: ("step_size", "lr"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -11,20 +12,29 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rigl.sparsity import checks
 from rigl.sparsity.distributions import active_counts, layer_densities
 from rigl.sparsity.layers import Selectors, chosen, describe, ignores_zeros, parametrised, tied
-from rigl.sparsity.masks import drop, random_mask
+from rigl.sparsity.masks import drop, multiply, random_mask
 from rigl.sparsity.methods import Method, method_named, preset_named
+from rigl.sparsity.optimizers import (
+    WEIGHT_COPIES,
+    check_optimizer,
+    check_state,
+    initial_values,
+    keeps_zeros,
+    state_of,
+    tensors_of,
+    unwrapped,
+)
 from rigl.sparsity.schedules import DECAYS, drop_fraction, pruning_density
 from rigl.sparsity.shapes import Layer, first_conv
 from rigl.sparsity.updates import (
     MaskedWeight,
     MaskUpdate,
     drop_and_grow,
-    momentum_score,
     prune_and_regrow,
     prune_to,
-    score_of,
     whole_channels,
 )
 
@@ -37,6 +47,10 @@ class Moved(NamedTuple):
 
 
 OnUpdate = Callable[[int, dict[str, Moved]], object]
+
+# Layers up to this size keep their masks as numbers too: all of them are then multiplied in one call.
+# A larger one is multiplied as fast by bools.
+FLOAT_MASKS_TO = 2**20
 
 
 class Sparsifier:
@@ -80,14 +94,16 @@ class Sparsifier:
                   weights dropped and grown in each masked layer; what was both counts as both
 
     An update takes the place of one optimiser step: weights are dropped and grown by the gradients that
-    are there, every ``.grad`` is set to None, and so the optimiser leaves every parameter alone. Since
-    the hooks sit on the optimiser, accumulated and averaged (DDP) gradients are what counts, and a step
-    that a gradient scaler skips postpones a due update. Weights, masks and optimiser state keep their
+    are there, which the optimiser then does not see, so that it leaves every parameter alone; after the step
+    they are back, dense. Since the hooks sit on the optimiser, accumulated and averaged (DDP) gradients are
+    what counts, and a step that a gradient scaler skips postpones a due update. An update whose gradients are
+    not finite is left out, with a warning. Weights, masks and optimiser state keep their
     storage. The global random state is not touched. A weight that is frozen later keeps its mask. A copy (or
     pickle) of model and optimizer alone is plain; one of all three together trains sparsely like the first.
 
     Attach it to the weights that training starts from: what is loaded into the model later is masked from
-    the next step on, not before.
+    the next step on, not before, with a warning if it was not masked. Averages of weights, as of EMA and SWA,
+    are masked by `apply_masks`.
 
     Raises ValueError for an unknown method, distribution or preset, LBFGS, momentum-based methods on SGD
     without momentum, a density outside (0, 1], both a density and flops, total_steps or delta_t that are no
@@ -137,11 +153,32 @@ class Sparsifier:
             raise ValueError(
                 f"{self.method.name} starts from a finished {self.method.source} run: give its masks"
             )
+        if self.method.moves and not self.preset.updates_from_0 and delta_t < 10:
+            if delta_t < 2:
+                raise ValueError(f"delta_t={delta_t} makes every step an update, and those train nothing")
+            warnings.warn(
+                f"delta_t={delta_t}: an update takes a step's place, so one step in {delta_t} trains nothing",
+                stacklevel=2,
+            )
         if not self.method.masked:
             density, flops = 1.0, None
         elif self.method.prunes and flops is not None:
             raise ValueError(f"flops={flops}: {self.method.name} can only be given a density")
-        self.optimizer = optimizer
+        self.optimizer = optimizer = unwrapped(optimizer)
+        self._settings: dict[str, Any] = {
+            "preset": self.preset.name,
+            "total_steps": int(total_steps),
+            "alpha": float(alpha),
+            "decay": decay,
+            "delta_t": int(delta_t),
+            "t_start": float(t_start),
+            "t_end": float(t_end),
+        }
+        if masks is None or self.method.prunes:
+            self._settings["density"] = density
+        if masks is None:
+            by = dict(distribution) if isinstance(distribution, Mapping) else distribution
+            self._settings |= {"distribution": by, "flops": flops}
         self.alpha, self.decay, self.delta_t, self.seed = alpha, decay, delta_t, seed
         self.on_update = on_update
         self.prune_from, self.last_update_before = t_start * total_steps, t_end * total_steps
@@ -174,8 +211,14 @@ class Sparsifier:
         for name, weight in self._weights.items():
             mask = torch.empty_like(weight, dtype=torch.bool, requires_grad=False)
             self.masks[name] = mask.copy_(masks[name])
-            self._float_masks[name] = mask.to(weight.dtype)
+            if mask.numel() <= FLOAT_MASKS_TO:
+                self._float_masks[name] = mask.to(weight.dtype)
             self._remember(name, int(mask.sum()))
+        self._seen: dict[str, int] = {}
+        self._state_seen: dict[str, list[tuple[int, int]]] = {}
+        self._hidden: list[tuple[Tensor, Tensor]] = []
+        self._warned: set[str] = set()
+        self._state_checked = False
         self._clear()
         self._attach()
 
@@ -191,7 +234,7 @@ class Sparsifier:
         """The weights to mask and their layers. Raises ValueError where there are none, for an optimiser that
         the method cannot go by, and for another sparsifier over the same weights."""
         if self.method.masked:
-            _check_optimizer(optimizer, self.method)
+            check_optimizer(optimizer, self.method)
         trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
         every = describe(model, input_shape, include=include, exclude=exclude)
         found = [row for row in chosen(model, include, exclude) if id(row.weight) in trained]
@@ -199,11 +242,17 @@ class Sparsifier:
         layers = [layer for layer in every if layer.name in weights]
         if not layers:
             raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
-        _check_alone(optimizer, weights)
         self._channels = {row.name: row.channels for row in found}
         self._always_dense = self._dense_layers(layers, distribution)
         self._left_dense = _left_dense(model, weights, trained)
         if self.method.masked:
+            checks.check_layout(found, model)
+            check_state(optimizer, () if self.method.dense_state else weights.values())
+            other, name = checks.owner_of(weights)
+            if other is not None:
+                mine = other.optimizer is optimizer
+                which = "this optimizer's weights already" if mine else f"{name} in another optimizer already"
+                raise ValueError(f"{other.method.name} masks {which}: detach() it first")
             for row in found:
                 if ignores_zeros(row):
                     raise ValueError(
@@ -211,6 +260,11 @@ class Sparsifier:
                         f"weights that are 0; exclude={row.name!r} leaves it dense"
                     )
             _warn_of_what_stays_dense(model, weights, self._left_dense, include is None and exclude is None)
+        self._places = {
+            row.name: row.module
+            for row in found
+            if row.module._parameters.get(row.name.rpartition(".")[2]) is row.weight
+        }
         return weights, layers
 
     def _check_masks(self, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
@@ -228,6 +282,7 @@ class Sparsifier:
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
         ]
+        checks.claim(self)
 
     # Optimisers leave their hooks behind when they are copied.
     def __getstate__(self) -> dict[str, Any]:
@@ -358,11 +413,13 @@ class Sparsifier:
     @property
     def densities(self) -> dict[str, float]:
         """Density of every masked layer, by parameter name; reading it waits for the device."""
+        self._warn_of_strays(only_changed=True)
         return {name: self._active(name) / mask.numel() for name, mask in self.masks.items()}
 
     def summary(self) -> str:
         """A table for people: every masked weight, its shape, active and all weights, and density; below it
         the weights in matrices that are left dense."""
+        self._warn_of_strays()
         rows = [("weight", "shape", "active", "all", "density")]
         total_active = total = 0
         for name, mask in self.masks.items():
@@ -387,7 +444,9 @@ class Sparsifier:
         return "\n".join([f"{self.method.name}, step {self.step_count:,}", *map("  ".join, aligned), *left])
 
     def state_dict(self) -> dict[str, Any]:
-        """Masks, counts and seed: with the model's and the optimiser's own, all that a resume needs."""
+        """Masks, counts and seed: with the model's and the optimiser's own, all that a resume needs; beside
+        them the settings, by which `load_state_dict` can tell another sparsifier's state."""
+        self._warn_of_strays()
         return {
             "method": self.method.name,
             "seed": self.seed,
@@ -395,23 +454,25 @@ class Sparsifier:
             "update_count": self.update_count,
             "last_update": self._last_update,
             "masks": {name: mask.clone() for name, mask in self.masks.items()},
+            "active": {name: self._active(name) for name in self.masks},
+            "settings": copy.deepcopy(self._settings),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave, into the masks that are there; weights are masked by them.
 
-        Raises ValueError, and changes nothing, where it is another method's or another model's, or not
-        complete.
+        A model whose layers come in another order goes on as the saved one would have: layers keep the
+        order that they have in the state.
+
+        Raises ValueError, and changes nothing, where it is another method's or another model's, was made for
+        another density, distribution or preset, is damaged, or not complete. Warns of another schedule.
         """
-        needed = ("method", "seed", "step_count", "update_count", "last_update", "masks")
-        if missing := [key for key in needed if key not in state]:
-            raise ValueError(f"the state has no {missing[0]!r}: it should be what state_dict() gave")
-        if state["method"] != self.method.name:
-            raise ValueError(f"the state is of method={state['method']!r}, this is {self.method.name!r}")
-        if {n: m.shape for n, m in state["masks"].items()} != {n: m.shape for n, m in self.masks.items()}:
-            raise ValueError("the state's masks do not have this model's names and shapes")
-        for name, mask in self.masks.items():
-            mask.copy_(state["masks"][name])
+        changes = checks.checked_state(state, self.method.name, self.masks, self._settings)
+        if changes:
+            warnings.warn(f"the schedule is not the saved one: {'; '.join(changes)}", stacklevel=2)
+        for name, mask in state["masks"].items():
+            self._weights[name] = self._weights.pop(name)
+            self.masks[name] = self.masks.pop(name).copy_(mask)
         self._sync_masks()
         self.seed = state["seed"]
         self.step_count = state["step_count"]
@@ -419,12 +480,32 @@ class Sparsifier:
         self._last_update = state["last_update"]
         # Multiplied as after a step: a run that diverged goes on with the very weights it had.
         self._mask(self._weights.items())
+        self._note_changes()
+
+    @torch.no_grad()
+    def apply_masks(self, model: nn.Module) -> None:
+        """Set to 0, in place, what is inactive here in another model of these weights: an average of them, as
+        of EMA and SWA, has a value wherever a weight was ever active.
+
+        `model` may be wrapped (AveragedModel, DistributedDataParallel, torch.compile). Raises ValueError, and
+        changes nothing, where it has no such weights.
+        """
+        found = _parameters(model)
+        while not self.masks.keys() <= found.keys() and "module" in model._modules:
+            model = model.get_submodule("module")
+            found = _parameters(model)
+        for name, mask in self.masks.items():
+            if name not in found or found[name].shape != mask.shape:
+                raise ValueError(f"{type(model).__name__} has no weight {name} of shape {tuple(mask.shape)}")
+        for name, mask in self.masks.items():
+            found[name].masked_fill_(mask.logical_not().to(found[name].device), 0)
 
     def detach(self) -> None:
         """Take the hooks off; weights stay as they are and train densely from here on."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        checks.release(self)
 
     @property
     def update_due(self) -> bool:
@@ -444,32 +525,134 @@ class Sparsifier:
         self._skip = _overflowed(optimizer)
         self._updating = self.update_due and not self._skip
         self._sync_masks()
+        self._check_weights()
         if self._updating:
             self._unscale(optimizer)
-            self._update()
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    parameter.grad = None
+            if self._goes_by_gradient and not checks.gradients_finite(self._weights.values()):
+                self._warn_once(
+                    f"the gradients of step {self.step_count} are not finite: it changes no mask or weight",
+                    "gradients",
+                )
+                self._last_update = self.step_count
+            else:
+                self._update()
+            trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            self._hidden = [(parameter, parameter.grad) for parameter in trained]
+            for parameter in trained:
+                parameter.grad = None
         elif not self.method.dense_state:
             self._mask((name, weight.grad) for name, weight in self._weights.items())
+        self._state_keeps_zeros = not self._updating and all(
+            keeps_zeros(optimizer, weight) and _stamps(self._state(weight)) == self._state_seen.get(name)
+            for name, weight in self._weights.items()
+        )
         return (args, kwargs) if replaced else None
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for parameter, gradient in self._hidden:
+            parameter.grad = gradient
+        self._hidden = []
         self._mask(self._weights.items())
-        if self.preset.masks_momentum and not self.method.dense_state:
-            self._mask(
-                (name, state) for name, weight in self._weights.items() for state in self._state(weight)
-            )
+        self._mask_state()
+        self._note_changes()
         if not self._skip and not (self._updating and self.preset.updates_from_0):
             self.step_count += 1
+
+    @property
+    def _goes_by_gradient(self) -> bool:
+        return not self.method.only_prunes and any(
+            score not in ("magnitude", "random") for score in self.method.scores
+        )
+
+    def _check_weights(self) -> None:
+        """Raise RuntimeError for weights that are no longer the model's, and mask anew, with a warning, what
+        somebody else wrote to. Fused steps of another optimiser show at the next update only."""
+        for name, module in self._places.items():
+            now = module._parameters.get(name.rpartition(".")[2])
+            if name in self._weights and now is not self._weights[name]:
+                raise RuntimeError(
+                    f"{name} was replaced in the model since the sparsifier was attached: detach() it and "
+                    "attach another to the optimizer that trains the new one, with masks=sparsifier.masks"
+                )
+        if self._updating or self._changed:
+            if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+                return  # which cannot wait for the device
+            if found := checks.strays(self._weights, self.masks):
+                self._warn_once(
+                    f"{_in_words(found)} before step {self.step_count}: something other than this optimizer "
+                    "wrote to them or to their masks; they are set to 0",
+                    "written",
+                )
+                self._mask((name, self._weights[name]) for name in found)
+
+    @property
+    def _changed(self) -> bool:
+        """Whether somebody wrote to a weight since the last step, as far as tensors tell."""
+        return any(weight._version != self._seen.get(name) for name, weight in self._weights.items())
+
+    def _warn_of_strays(self, only_changed: bool = False) -> None:
+        """Warn where the model is not as sparse as the masks say, as it is when the hooks do not run."""
+        if not self._hooks or (only_changed and not self._changed):
+            return
+        if found := checks.strays(self._weights, self.masks):
+            self._warn_once(
+                f"{_in_words(found)} after step {self.step_count}, the last that the sparsifier saw: its "
+                "hooks run with the optimizer's own step(); apply_masks(model) sets them to 0",
+                "strays",
+            )
+
+    def _warn_once(self, message: str, kind: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(message, stacklevel=3)
+
+    def _note_changes(self) -> None:
+        """Take note of weights and state as they are when masked."""
+        self._seen = {name: weight._version for name, weight in self._weights.items()}
+        self._state_seen = {name: _stamps(self._state(weight)) for name, weight in self._weights.items()}
+
+    def _mask_state(self) -> None:
+        """Mask the optimiser's state; of a dense one only the copies of weights."""
+        dense = self.method.dense_state or not self.preset.masks_momentum
+        if not self._state_checked and any(self._state(weight) for weight in self._weights.values()):
+            self._state_checked = True
+            if not self.method.dense_state:
+                check_state(self.optimizer, self._weights.values())
+                self._check_initial_state()
+        if self._state_keeps_zeros and not dense:
+            return  # what was masked is still 0, which saves a third of the memory traffic and more
+        self._mask(
+            (name, value)
+            for name, weight in self._weights.items()
+            for key, value in tensors_of(self.optimizer, weight).items()
+            if not dense or key in WEIGHT_COPIES
+        )
+        for name, weight in self._weights.items():
+            for key, value in () if dense else initial_values(self.optimizer, weight).items():
+                if value and key in (state := tensors_of(self.optimizer, weight)):
+                    state[key].masked_fill_(self.masks[name].logical_not(), value)
+
+    def _check_initial_state(self) -> None:
+        """Warn where an optimiser that is not torch's begins a weight's state with something other than 0."""
+        if type(self.optimizer).__module__.startswith("torch.optim."):
+            return
+        for name, weight in self._weights.items():
+            for key, value in tensors_of(self.optimizer, weight).items():
+                if key not in WEIGHT_COPIES and checks.strays({name: value}, self.masks):
+                    self._warn_once(
+                        f"{type(self.optimizer).__name__} begins {key} with something other than 0, "
+                        "and of a grown weight with 0",
+                        key,
+                    )
 
     @torch.no_grad()
     def _unscale(self, optimizer: Optimizer) -> None:
         """Undo a gradient scaler's factor, which a fused optimiser would only undo itself in the step."""
         if (scale := getattr(optimizer, "grad_scale", None)) is not None:
-            for weight in self._weights.values():
-                if weight.grad is not None:
-                    weight.grad.div_(scale.to(weight.device))
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.div_(scale.to(parameter.device))
 
     @torch.no_grad()
     def _update(self) -> None:
@@ -479,7 +662,7 @@ class Sparsifier:
                 weight,
                 self.masks[name],
                 self._active(name),
-                self.optimizer.state.get(weight, {}),
+                state_of(self.optimizer, weight),
                 self._generator(weight.device, index),
                 channels=self._channels[name] if self.method.channels else None,
             )
@@ -526,8 +709,9 @@ class Sparsifier:
             begun = update.survivors.logical_not()
             weight.masked_fill_(begun, 0)
         if not self.method.dense_state:
-            for state in self._state(weight):
-                state.masked_fill_(begun, 0)
+            initial = initial_values(self.optimizer, weight)
+            for key, state in tensors_of(self.optimizer, weight).items():
+                state.masked_fill_(begun, initial.get(key, 0))
         mask.copy_(update.mask)
         self._remember(name, update.active)
 
@@ -535,23 +719,27 @@ class Sparsifier:
     def _clear(self) -> None:
         """Set inactive weights to 0, whatever they were."""
         for name, weight in self._weights.items():
-            weight.masked_fill_(self.masks[name].logical_not(), 0)
+            inactive = self.masks[name].logical_not()
+            weight.masked_fill_(inactive, 0)
+            for key, state in tensors_of(self.optimizer, weight).items():
+                if key in WEIGHT_COPIES:
+                    state.masked_fill_(inactive, 0)
+        self._note_changes()
 
     @torch.no_grad()
     def _mask(self, tensors: Iterable[tuple[str, Tensor | None]]) -> None:
-        """Multiply tensors, each beside its weight's name, by the masks, in place and in one call."""
-        pairs = [(tensor, self._float_masks[name]) for name, tensor in tensors if tensor is not None]
+        """Multiply tensors, each beside its weight's name, by the masks, in place: small ones in one call."""
+        pairs = []
+        for name, tensor in tensors:
+            if tensor is not None and name in self._float_masks:
+                pairs.append((tensor, self._float_masks[name]))
+            elif tensor is not None:
+                multiply(tensor, self.masks[name])
         if pairs:
             torch._foreach_mul_([tensor for tensor, _ in pairs], [factor for _, factor in pairs])
 
     def _state(self, weight: Tensor) -> list[Tensor]:
-        """The optimiser's tensors of the weight's shape: momentum, Adam's moments, ..."""
-        state = self.optimizer.state.get(weight, {})
-        return [
-            value
-            for value in state.values()
-            if isinstance(value, Tensor) and value.shape == weight.shape and value.is_floating_point()
-        ]
+        return list(tensors_of(self.optimizer, weight).values())
 
     def _generator(self, device: torch.device, index: int) -> torch.Generator:
         # Derived from the step, not carried along: nothing to save, alike on every rank.
@@ -567,9 +755,9 @@ class Sparsifier:
         return count
 
     def _remember(self, name: str, count: int) -> None:
-        """Take note of a mask just written: its count, and the mask as numbers, by which multiplying is
-        several times faster than by bools."""
-        self._float_masks[name].copy_(self.masks[name])
+        """Take note of a mask just written: its count, and the mask as numbers where it is kept so."""
+        if name in self._float_masks:
+            self._float_masks[name].copy_(self.masks[name])
         self._counted[name] = (_stamp(self.masks[name]), count)
 
     def _sync_masks(self) -> None:
@@ -578,15 +766,13 @@ class Sparsifier:
             count = self._active(name)
             if self.masks[name].device != weight.device:
                 self.masks[name] = self.masks[name].to(weight.device)
-                self._float_masks[name] = self._float_masks[name].to(weight.device)
+                if name in self._float_masks:
+                    self._float_masks[name] = self._float_masks[name].to(weight.device)
                 self._remember(name, count)
 
 
-def _check_optimizer(optimizer: Optimizer, method: Method) -> None:
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise ValueError("LBFGS takes several gradients a step: choose an optimizer that takes one")
-    if momentum_score in map(score_of, method.scores) and optimizer.defaults.get("momentum", 1) == 0:
-        raise ValueError(f"{method.name} goes by momentum: momentum=0 should be above 0, such as 0.9")
+def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name.replace("_orig_mod.", ""): p for name, p in model.named_parameters(remove_duplicate=False)}
 
 
 def _first_mask(
@@ -637,17 +823,17 @@ def _warn_of_what_stays_dense(
         )
 
 
-def _check_alone(optimizer: Optimizer, weights: Mapping[str, Tensor]) -> None:
-    mine = {id(weight) for weight in weights.values()}
-    for hook in optimizer._optimizer_step_pre_hooks.values():
-        other = getattr(hook, "__self__", None)
-        if isinstance(other, Sparsifier) and mine & {id(weight) for weight in other._weights.values()}:
-            raise ValueError(f"{other.method.name} masks this optimizer's weights already: detach() it first")
+def _in_words(strays: Mapping[str, int]) -> str:
+    return f"{sum(strays.values()):,} inactive weights, first of {next(iter(strays))}, were not 0"
 
 
 def _stamp(mask: Tensor) -> tuple[int, int]:
     """Changes whenever a mask is replaced or written to (other than through ``.data``)."""
     return id(mask), mask._version
+
+
+def _stamps(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
+    return [_stamp(tensor) for tensor in tensors]
 
 
 def _evaluate_closure(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rigl.sparsity.checks import NEEDED
 from rigl.sparsity.flops import forward_flops, step_flops
 from rigl.sparsity.layers import describe
 from rigl.sparsity.shapes import Layer, network_density
@@ -87,17 +88,20 @@ class Run:
         self.ledger.add(forward, dense, everything)
 
     def state_dict(self) -> dict[str, Any]:
+        """What a record's `state_sha256` is over."""
         optimizer = self.optimizer.state_dict()
+        sparsifier = self.sparsifier.state_dict()
         for group in optimizer["param_groups"]:
             group["lr"] = float(group["lr"])  # recorded steps keep it on the device
         return {
             "model": self.model.state_dict(),
             "optimizer": optimizer,
-            "sparsifier": self.sparsifier.state_dict(),
+            "sparsifier": {key: value for key, value in sparsifier.items() if key in NEEDED},
         }
 
     def save(self) -> dict[str, Any]:
-        return {**self.state_dict(), "ledger": vars(self.ledger).copy()}
+        whole = {**self.state_dict(), "sparsifier": self.sparsifier.state_dict()}
+        return {**whole, "ledger": vars(self.ledger).copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
