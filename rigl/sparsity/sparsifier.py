@@ -174,9 +174,10 @@ class Sparsifier:
             "t_start": float(t_start),
             "t_end": float(t_end),
         }
-        if masks is None or self.method.prunes:
+        drawn = masks is None or masks == "magnitude"
+        if drawn or self.method.prunes:
             self._settings["density"] = density
-        if masks is None:
+        if drawn:
             by = dict(distribution) if isinstance(distribution, Mapping) else distribution
             self._settings |= {"distribution": by, "flops": flops}
         self.alpha, self.decay, self.delta_t, self.seed = alpha, decay, delta_t, seed
