@@ -2,6 +2,7 @@
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
@@ -44,6 +45,14 @@ class Digits(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint):
         self.saved = checkpoint["sparsifier"]
 
+    # At the end the callback below puts the average of all steps' weights into the model, which has a value
+    # wherever a weight was ever active; so it does while validating.
+    def on_train_end(self):
+        self.sparsifier.apply_masks(self.network)
+
+    def on_validation_epoch_start(self):
+        self.sparsifier.apply_masks(self.network)
+
 
 digits = load_digits()
 data = TensorDataset(
@@ -51,6 +60,13 @@ data = TensorDataset(
 )
 pl.seed_everything(0)
 model = Digits()
-trainer = pl.Trainer(max_epochs=10, accelerator="auto", devices=1, logger=False, enable_checkpointing=False)
+trainer = pl.Trainer(
+    max_epochs=10,
+    accelerator="auto",
+    devices=1,
+    logger=False,
+    enable_checkpointing=False,
+    callbacks=[EMAWeightAveraging(decay=0.99)],
+)
 trainer.fit(model, DataLoader(data, batch_size=50, shuffle=True))
 print(model.sparsifier.summary())
