@@ -14,63 +14,43 @@
 # %% [markdown]
 # # Cost
 #
-# A sparse network promises fewer FLOPs. What a run takes in time is another matter: today's hardware multiplies a masked
-# weight like any other, so a sparse step takes as long as a dense one. Two questions remain: how little masking adds to
-# a step, and how close the step is to what the machine can do. The answers come from the records of
-# `python -m benchmarks`: every ratio is measured within one run, variants taking turns, and given with its quartiles.
-# FLOPs come first.
+# A sparse network promises fewer FLOPs. What that saves in time is another matter: hardware multiplies a masked weight
+# like any other, unless the weights are really gone. This page says what sparsity saves in wall time today, then what
+# masking adds to a step, and last how FLOPs are counted. Times come from the records of `python -m benchmarks`: every
+# ratio is measured within one run, variants taking turns, and given with its quartiles.
 #
-# ## The FLOP rules
+# ## What sparsity saves today
 #
-# Convolutions and linear layers count, at two FLOPs a multiply-add; normalisation, pooling, additions and biases do
-# not. A layer of $n_l$ weights, each used at $p_l$ positions of an image, costs its dense count times its density
-# $d_l$, so a forward pass of one sample takes
-#
-# $$
-# \begin{aligned}
-# f_s &= \sum_l 2\, n_l\, p_l\, d_l, \\
-# f_d &= \sum_l 2\, n_l\, p_l.
-# \end{aligned}
-# $$ (eq-cost-forward)
-#
-# The backward pass takes as much for the gradients of the activations and as much again for those of the weights, so
-# that a training step of a dense network costs $3 f_d$, and one of a network that needs no gradient of an absent
-# weight (static, SET, small-dense)
-#
-# $$c = 3 f_s.$$ (eq-cost-sparse)
-#
-# RigL needs the gradients of all weights at its updates. The published form counts them as one step in
-# $\Delta T + 1$, while here as in the published code an update takes the place of one step in $\Delta T$; what runs
-# count step by step stands on the page about {doc}`discrepancies <discrepancies>`.
-#
-# $$c = \frac{3\,\Delta T f_s + 2 f_s + f_d}{\Delta T + 1}.$$ (eq-cost-rigl)
-#
-# Where layers' densities move, $f_s$ is averaged over the steps of the run, written $\mathrm{E}[f]$. RigL-SG and RigL-SM
-# cost {eq}`eq-cost-rigl` with $\mathrm{E}[f]$ for $f_s$; SNFS, with dense gradients at every step, and pruning cost
-#
-# $$
-# \begin{aligned}
-# c_\text{SNFS} &= 2\,\mathrm{E}[f] + f_d, \\
-# c_\text{pruning} &= 3\,\mathrm{E}[f].
-# \end{aligned}
-# $$ (eq-cost-moving)
-#
-# A lottery ticket costs $3 f_s$ after its pruning run's $c_\text{pruning}$. Training $k$ times longer costs $k$ times as
-# much, and inference costs $f_s$ of the last mask. Figures “relative to dense” are training over $3 f_d$ and inference
-# over $f_d$.
-#
-# ## Calculator
-#
-# $\mathrm{E}[f]$ follows from a run, not from these rules, and so do the densities that re-initialised and structured
-# networks have: there the figures come from the records of such runs, where there are any. Nothing is taken from
-# another network.
+# If whole channels are dropped, `rigl.compact` cuts them out, and a smaller dense network remains. At density 0.1 that
 
 # %% tags=["hide-input"]
 from book.report import cost, cost_calculator, display, figures, runs
 from rigl.training.project import model_layers
 
 first = cost.first()
-display.show(cost_calculator.html(cost_calculator.table(model_layers(), runs.load())))
+display.show_text(cost.saved())
+
+# %% [markdown]
+# A GPU waits for the next kernel while networks are as small as these; a CPU does not:
+
+# %% tags=["hide-input"]
+display.show_table(
+    cost.smaller(),
+    "WRN-22-2 at density 0.1, wall time of a training step and of inference in multiples of dense.",
+)
+
+# %% [markdown]
+# ## What a method adds
+#
+# Between two updates a method multiplies gradients, weights and momentum by masks; in one of a hundred steps it moves
+# the masks instead of the weights.
+
+# %% tags=["hide-input"]
+display.show_table(
+    cost.methods(first),
+    f"Each method's step against a dense one on {cost.name(first)}, by parts, updates included, one in a hundred steps.",
+    cost.origin(first),
+)
 
 # %% [markdown]
 # ## Against a plain loop
@@ -119,30 +99,54 @@ display.show_table(
 display.show_text(cost.ceiling(first))
 
 # %% [markdown]
-# ## What a method adds
+# ## The FLOP rules
 #
-# Between two updates a method multiplies gradients, weights and momentum by masks; in one of a hundred steps it moves
-# the masks instead of the weights.
-
-# %% tags=["hide-input"]
-display.show_table(
-    cost.methods(first),
-    f"Each method's step against a dense one on {cost.name(first)}, by parts, updates included, one in a hundred steps.",
-    cost.origin(first),
-)
+# Convolutions and linear layers count, at two FLOPs a multiply-add; normalisation, pooling, additions and biases do
+# not. A layer of $n_l$ weights, each used at $p_l$ positions of an image, costs its dense count times its density
+# $d_l$, so a forward pass of one sample takes
+#
+# $$
+# \begin{aligned}
+# f_s &= \sum_l 2\, n_l\, p_l\, d_l, \\
+# f_d &= \sum_l 2\, n_l\, p_l.
+# \end{aligned}
+# $$ (eq-cost-forward)
+#
+# The backward pass takes as much for the gradients of the activations and as much again for those of the weights, so
+# that a training step of a dense network costs $3 f_d$, and one of a network that needs no gradient of an absent
+# weight (static, SET, small-dense)
+#
+# $$c = 3 f_s.$$ (eq-cost-sparse)
+#
+# RigL needs the gradients of all weights at its updates. The published form counts them as one step in
+# $\Delta T + 1$, while here as in the published code an update takes the place of one step in $\Delta T$; what runs
+# count step by step stands on the page about {doc}`discrepancies <discrepancies>`.
+#
+# $$c = \frac{3\,\Delta T f_s + 2 f_s + f_d}{\Delta T + 1}.$$ (eq-cost-rigl)
+#
+# Where layers' densities move, $f_s$ is averaged over the steps of the run, written $\mathrm{E}[f]$. RigL-SG and RigL-SM
+# cost {eq}`eq-cost-rigl` with $\mathrm{E}[f]$ for $f_s$; SNFS, with dense gradients at every step, and pruning cost
+#
+# $$
+# \begin{aligned}
+# c_\text{SNFS} &= 2\,\mathrm{E}[f] + f_d, \\
+# c_\text{pruning} &= 3\,\mathrm{E}[f].
+# \end{aligned}
+# $$ (eq-cost-moving)
+#
+# A lottery ticket costs $3 f_s$ after its pruning run's $c_\text{pruning}$. Training $k$ times longer costs $k$ times as
+# much, and inference costs $f_s$ of the last mask. Figures “relative to dense” are training over $3 f_d$ and inference
+# over $f_d$.
 
 # %% [markdown]
-# ## Networks that really are smaller
+# ## Calculator
 #
-# Structured sparsity leaves whole channels out, and `rigl.compact` cuts them out of the network. Then fewer FLOPs are
-# less time, if not in the same measure:
+# $\mathrm{E}[f]$ follows from a run, not from these rules, and so do the densities that re-initialised and structured
+# networks have: there the numbers come from the records of such runs, where there are any. Nothing is taken from
+# another network.
 
 # %% tags=["hide-input"]
-display.show_table(
-    cost.structured(first),
-    f"At density 0.1, against dense, on {cost.name(first)}: wall time of a training step and of inference.",
-    cost.origin(first),
-)
+display.show(cost_calculator.html(cost_calculator.table(model_layers(), runs.load())))
 
 # %% [markdown]
 # ## The whole report

@@ -14,8 +14,7 @@
 # %% [markdown]
 # # Discrepancies
 #
-# Three descriptions of the same experiments exist: the reproduction study's text {cite}`sundar2021rigging` ("the
-# report"), the PyTorch code that its authors published, and the TensorFlow code of RigL's own authors
+# Three descriptions of the same experiments exist: the text of the report {cite}`sundar2021rigging`, the PyTorch code that its authors published, and the TensorFlow code of RigL's own authors
 # {cite}`evci2020rigging` ("the original code"). They differ. This page says where, which reading this book takes,
 # and what the choice changes, measured where small runs can show it. The published code was read, not run; none of
 # it is used here.
@@ -100,7 +99,7 @@ display.show_table(
 )
 
 # %% [markdown]
-# ## Figures that contradict each other
+# ## Numbers that contradict each other
 #
 # The report's tables, checked against one another and against its own FLOP rules by code.
 #
@@ -169,7 +168,7 @@ display.show_table(
 display.show_text(discrepancies.steps_verdict(laptop, discrepancies.TICKET))
 
 # %% [markdown]
-# **Restarted.** By the report's figures the claim that this hurts:
+# **Restarted.** By the report's numbers the claim that this hurts:
 # {glue:text}`../notebooks/verdicts.py::claim-reinit-hurts-report:s`. Here:
 # {glue:text}`../notebooks/verdicts.py::claim-reinit-hurts-laptop:s`. The report's runs end below a fixed random mask on
 # CIFAR-100, although RigL goes on moving the mask from wherever it begins. The code as published does not load the mask
@@ -189,14 +188,38 @@ display.show_text(discrepancies.steps_verdict(laptop, discrepancies.AGAIN))
 # %% [markdown]
 # ## Faults in the published code
 #
-# Found by reading the code at its last public state. The first three have a regression test here. Whether the
-# printed runs suffered from them cannot be told from outside.
+# Found by reading [varun19299/rigl-reproducibility](https://github.com/varun19299/rigl-reproducibility); each is given with
+# file, line and commit. Masks, resuming and the count of FLOPs have a regression test here. Whether the printed runs suffered
+# from any of them cannot be told from outside.
 #
-# - **Masks that are not loaded.** Masks are read into one attribute and used from another, so that lottery tickets
-#   and re-initialised runs start from something else than the masks they name.
-# - **Resuming.** A checkpoint's optimiser is saved but never loaded, and the schedule's state is not saved.
-# - **Counting FLOPs moves the model.** The count runs noise through the network with its batch normalisation in
-#   training mode, which shifts the running statistics, and leaves its hooks behind.
-# - **Static on CIFAR-10.** The make target takes the initialisation's name for the label of the run only.
-# - **Typed-in accuracies.** The script that makes the table replaces two seeds of SET, uniform, density 0.05, by
-#   90.10 and 90.00; a comment calls them collapsed.
+# - **Masks that are not loaded.** [sparselearning/funcs/init_scheme.py, line 170](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L170), at commit 0fa58d4: a lottery ticket's masks
+#   are read into the attribute `masks`, while the next lines and everything else use `mask_dict`. Lottery tickets and
+#   re-initialised runs then start from something else than the masks they name. In fairness: earlier states, such as
+#   [core.py at commit 00043ba](https://github.com/varun19299/rigl-reproducibility/blob/00043baa3474a5ea291a6b33b0707815f665f8ef/sparselearning/core.py), call the attribute `masks`
+#   everywhere, so that runs made with those load their masks.
+# - **Resuming.** [sparselearning/utils/train_helper.py, line 90](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/utils/train_helper.py#L90) saves the optimiser's state;
+#   [the same file, lines 135-140](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/utils/train_helper.py#L135-L140) loads model and masks, never the optimiser. The learning
+#   rate's schedule is not saved. Commit 0fa58d4.
+# - **Counting FLOPs moves the model.**
+#   [sparselearning/counting/helper.py, lines 25-34](https://github.com/varun19299/rigl-reproducibility/blob/ac7d6414dfe2d2ecc981eb2a4679c5f297df8650/sparselearning/counting/helper.py#L25-L34), at commit ac7d641: the count runs an input
+#   through the network without switching it to evaluation, so that batch normalisation's running statistics shift, and never
+#   removes the hooks that it registers.
+# - **Static on CIFAR-10.** [makefiles/cifar10.mk, lines 54-57](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/makefiles/cifar10.mk#L54-L57), at commit 0fa58d4: the target for uniform masks passes `Random` to
+#   the run's label only. The run reads
+#   [conf/specific/cifar10_wrn_22_2_static.yaml, line 12](https://github.com/varun19299/rigl-reproducibility/blob/b2b25613baf0166dbe4b30e7018a6ad061ca22d0/conf/specific/cifar10_wrn_22_2_static.yaml#L12), which says ERK.
+# - **Typed-in accuracies.** [visualization/main_results.py, lines 71-76](https://github.com/varun19299/rigl-reproducibility/blob/2bb1d60e5b3762fd1b0190192ce986988564d0b9/visualization/main_results.py#L71-L76), at commit 2bb1d60: the
+#   script that makes the table replaces two seeds of SET, uniform, density 0.05, by 90.10 and 90.00. A comment says that
+#   they collapsed.
+#
+# The differences listed further up stand here:
+#
+# - the report's code, commit 0fa58d4: weights to drop rounded up, [sparselearning/funcs/prune.py, line 63](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/prune.py#L63); the search for pruning's
+#   threshold, [the same file, lines 88-99](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/prune.py#L88-L99); masks by coin tosses,
+#   [sparselearning/funcs/init_scheme.py, line 156](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L156) and [the same file, line 210](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L210); ERK's counts cut to
+#   integers, [the same file, lines 91-92](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L91-L92); kernels for channels,
+#   [the same file, line 250](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L250); SET's growth by coin tosses,
+#   [sparselearning/funcs/grow.py, lines 131-135](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/grow.py#L131-L135); RigL's growth where too few gradients differ from 0,
+#   [the same file, lines 110-112](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/grow.py#L110-L112);
+# - the original code, [google-research/rigl](https://github.com/google-research/rigl) at commit 112a9bf:
+#   [rigl/sparse_optimizers.py](https://github.com/google-research/rigl/blob/112a9bfb5417ddff62ed144308bf12fb67ec22ff/rigl/sparse_optimizers.py),
+#   `_get_update_op` for rounding, values and momentum of grown weights, and `cond_mask_update_op` for the first update.

@@ -206,7 +206,7 @@ display.show(update_example.html(update_example.example()))
 #
 # These are the method's own knobs, with $\Delta T$. Recommended are $\alpha = 0.3$, $\Delta T = 100$ and
 # $T_\text{end}$ at three quarters of the training; the page on {doc}`hyperparameters <hyperparameters>` asks whether
-# others do better. Move the two sliders: the plot is of the study's own run on CIFAR-10.
+# others do better. Move the two sliders: the plot is of the report's protocol on CIFAR-10.
 
 # %% tags=["hide-input"]
 display.show(drop_schedule.html())
@@ -221,3 +221,42 @@ display.show(drop_schedule.html())
 # step and image, static sparse training and SET $3 f_s$, and SNFS, with the gradient of all weights in every step,
 # $2 f_s + f_d$. RigL has $\Delta T$ steps of the second kind to one of the third, which comes to {eq}`eq-cost-rigl` on
 # the page about {doc}`cost <cost>`. That page also says what becomes of FLOPs on real machines.
+
+# %% [markdown]
+# ## Exercises
+#
+# Each is answered by moving something on this page.
+#
+# **1. Full layers.** In the density explorer, choose WRN-22-2 and ERK, and move the density up from the left end. Which
+# layers are the first to be full, and why those?
+#
+# :::{dropdown} Answer
+# The last one, `fc.weight`, at density 0.03; then the stem and the first block's shortcut, at 0.05. ERK gives a layer the
+# density (sum of dimensions) over (product of dimensions), which is largest where the product is small: the head has ten
+# outputs, the stem three input channels, a shortcut a kernel of one by one.
+# :::
+#
+# **2. The price of ERK.** With the same network, compare uniform masks and ERK at density 0.1, then at 0.1 of the dense
+# network's FLOPs. What does ERK cost in the first case, and what does it have to give up in the second?
+#
+# :::{dropdown} Answer
+# At density 0.1 a forward pass costs 0.17 of the dense one with ERK and 0.10 with uniform masks. At a tenth of the FLOPs ERK
+# keeps 5.7 % of the weights, uniform masks 9.8 %. So a comparison at equal weights favours ERK, one at equal FLOPs uniform
+# masks.
+# :::
+#
+# **3. Lost at once.** In the worked update, choose RigL and drop 0.3 of the weights. Which dropped weight comes back, and
+# does it keep its value? Is it the same with SET?
+#
+# :::{dropdown} Answer
+# One of the four does: the sixth in the first row, whose gradient is among the four largest. It starts again at zero all
+# the same. SET draws its positions at random; at 0.3 none of those dropped is among them here.
+# :::
+#
+# **4. Half the rate.** In the plot of the drop fraction, when has it fallen to half of $\alpha$? Does that depend on
+# $\alpha$, or on $T_\text{end}$?
+#
+# :::{dropdown} Answer
+# At half of $T_\text{end}$, where the cosine in {eq}`eq-schedule` is zero, whatever $\alpha$ is. With $T_\text{end}$ at three
+# quarters of the training it is after three eighths.
+# :::

@@ -15,8 +15,7 @@
 # # Every run
 #
 # One row a training run. Choose, search, or sort by a column's head; a record says which code, settings, seed and device
-# made the run. FLOPs are relative to training the dense network for the protocol's own length. A commit marked
-# “changed” means that the code had been edited since.
+# made the run. FLOPs are relative to training the dense network for the protocol's own length.
 
 # %% tags=["hide-input"]
 from book.report import results, runs

@@ -14,15 +14,15 @@
 # %% [markdown]
 # # RigL, reproduced and executable
 #
-# A reproduction study of RigL {cite}`evci2020rigging,sundar2021rigging` as a book that checks each claim by code, from
-# records that anybody can make again.
+# A reproduction study of RigL {cite}`evci2020rigging,sundar2021rigging` as a book that checks each claim by code.
 
 # %% tags=["hide-input"]
 from book.report import display, forest, mask_movie, runs, story, verdicts
 
 frame = runs.load(searched=True)
 found = verdicts.load(frame)
-story.show_answers(found, frame)
+film = mask_movie.film()
+display.show(mask_movie.banner(film) + story.answers(found, frame))
 
 # %% [markdown]
 # ## Every claim at a glance
@@ -47,7 +47,7 @@ story.show_surprises(found, frame[~frame["searched"]])
 # run. Move the slider, or let it play.
 
 # %% tags=["hide-input"]
-display.show(mask_movie.html(mask_movie.film()))
+display.show(mask_movie.html(film))
 
 # %% [markdown]
 # ## Where to go from here

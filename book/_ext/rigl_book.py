@@ -95,7 +95,8 @@ def copy_records(app: Sphinx, problem: Exception | None) -> None:
     """Tables link to the records behind them and to the report's numbers, at the place that these have beside
     the notebooks; all of them are there as one file too."""
     if app.builder.format == "html" and problem is None:
-        from book.report import results as every, runs  # not before `prepare_kernels` has named the project
+        from book.report import results as every  # not before `prepare_kernels` has named the project
+        from book.report import runs
 
         results = Path(app.srcdir, "results")
         for path in (results / "published.json", *results.glob("[!.]*/*.json")):

@@ -1,7 +1,8 @@
-"""What every page offers its reader: its notebook and where to run it, what to cite, previews of what it refers to.
+"""What every page offers its reader: its notebook and where to run it, what to cite, previews of what it
+refers to.
 
-`repository: url` of `_config.yml` is the one setting for the links to Binder, Colab and the repository; without
-it there are none.
+`repository: url` of `_config.yml` is the one setting for the links to Binder, Colab and the repository;
+without it there are none.
 """
 
 from __future__ import annotations

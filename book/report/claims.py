@@ -194,7 +194,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "dense-parity",
             f"RigL matches dense at density {comparisons.PARITY:g}",
-            f"At density {comparisons.PARITY:g}, RigL reaches the dense network, to within {MARGIN:g} points.",
+            f"At density {comparisons.PARITY:g}, RigL reaches the dense network, to within {MARGIN:g} "
+            f"points.",
             f"RigL at density {comparisons.PARITY:g} less dense",
             REACHES,
             ("RigL, %", "Dense, %"),
@@ -204,7 +205,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "matches-pruning",
             "RigL 2x (ERK) matches pruning",
-            f"Trained twice as long with ERK, RigL matches pruning, to within {MARGIN:g} points, at similar cost.",
+            f"Trained twice as long with ERK, RigL matches pruning, to within {MARGIN:g} points, at similar "
+            f"cost.",
             f"RigL (ERK, 2x) less pruning, {PRUNING}",
             REACHES,
             ("RigL 2x (ERK), %", "Pruning, %"),
@@ -224,7 +226,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "longer-matches-pruning",
             "RigL trained longer matches pruning",
-            f"Trained longer, with either masks, RigL matches pruning, to within {MARGIN:g} points, at similar cost.",
+            f"Trained longer, with either masks, RigL matches pruning, to within {MARGIN:g} points, at "
+            f"similar cost.",
             f"RigL (2x and longer) less pruning, {PRUNING}",
             REACHES,
             ("RigL, longer, %", "Pruning, %"),
@@ -278,7 +281,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "reference-hyperparameters",
             "Tuning gains little",
             f"The usual alpha and Delta-T are within {MARGIN:g} points of tuned ones.",
-            "the usual setting less the best of a search, picked by validation accuracy, in test accuracy; for "
+            "the usual setting less the best of a search, picked by validation accuracy, in test accuracy; "
+            "for "
             "the report's protocol also less what its own search found",
             REACHES,
             ("Usual, %", "Tuned, %"),
@@ -289,7 +293,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             Claim(
                 f"learning-rate-{rate:g}",
                 f"A learning rate of {rate:g} is good enough",
-                f"A learning rate of {rate:g} is within {MARGIN:g} points of the best other one at every density.",
+                f"A learning rate of {rate:g} is within {MARGIN:g} points of the best other one at every "
+                f"density.",
                 f"{rate:g} less the best of the other rates, picked by validation accuracy, at each density, "
                 "distribution, alpha and Delta-T of the grid",
                 REACHES,
@@ -315,8 +320,10 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "uniform-at-equal-flops",
             "Uniform beats ERK at equal FLOPs",
             "Uniform masks reach a higher accuracy than ERK at equal FLOPs.",
-            "RigL with uniform masks less RigL with ERK, in runs with the same budget of forward FLOPs; where "
-            "there are none, ERK against a line between the two nearest uniform settings, in the logarithm of "
+            "RigL with uniform masks less RigL with ERK, in runs with the same budget of forward FLOPs; "
+            "where "
+            "there are none, ERK against a line between the two nearest uniform settings, in the logarithm "
+            "of "
             "training FLOPs",
             BETTER,
             ("Uniform, %", "ERK, %"),
@@ -326,8 +333,10 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "masks-over-method",
             "Masks matter more than the method",
-            "The choice of masks, uniform or ERK, changes accuracy more than that of the method, SET or RigL.",
-            "SET with ERK less RigL with uniform masks, at the same density: what ERK gains over uniform masks "
+            "The choice of masks, uniform or ERK, changes accuracy more than that of the method, SET or "
+            "RigL.",
+            "SET with ERK less RigL with uniform masks, at the same density: what ERK gains over uniform "
+            "masks "
             "less what RigL gains over SET, each averaged over the other choice, is this very difference",
             BETTER,
             ("SET (ERK), %", "RigL (uniform), %"),
@@ -379,8 +388,10 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "within-the-original",
             "Table 1 is the original's",
-            f"Trained on all images, every accuracy is within {SAME:g} points of the original code's (Table 1).",
-            "the mean less what the report gives for the original code; protocol “paper” with no images held out",
+            f"Trained on all images, every accuracy is within {SAME:g} points of the original code's (Table "
+            f"1).",
+            "the mean less what the report gives for the original code; protocol “paper” with no images "
+            "held out",
             Region(low=-SAME, high=SAME),
             ("Here, %", "Original, %"),
             comparisons.original,
@@ -416,9 +427,11 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "weights-settle",
             "Weights settle early",
-            f"Under redistribution, weights find their layers in the first {SETTLE:.1f} % of training, the report's "
+            f"Under redistribution, weights find their layers in the first {SETTLE:.1f} % of training, the "
+            f"report's "
             "10,000 of 88,000 steps.",
-            f"the first recorded step after which less than {comparisons.MOVED:.0%} of the active weights lie "
+            f"the first recorded step after which less than {comparisons.MOVED:.0%} of the active weights "
+            f"lie "
             "in other layers than at the end, as a share of all steps, for RigL-SG and RigL-SM",
             Region(high=SETTLE),
             ("Settled after, %", "Measured"),
@@ -428,9 +441,11 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "layers-settle",
             "Every layer settles early",
-            f"Under redistribution, every layer settles in the first {SETTLE:.1f} % of training, the report's 10,000 "
+            f"Under redistribution, every layer settles in the first {SETTLE:.1f} % of training, the "
+            f"report's 10,000 "
             "of 88,000 steps.",
-            f"the first recorded step after which each layer's density stays within {comparisons.NEAR:.0%} of its "
+            f"the first recorded step after which each layer's density stays within {comparisons.NEAR:.0%} "
+            f"of its "
             "last one, as a share of all steps, for RigL-SG and RigL-SM",
             Region(high=SETTLE),
             ("Settled after, %", "Measured"),
@@ -441,7 +456,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "densities-more-extreme",
             "Densities end beyond ERK's",
             "In most layers redistribution ends further from uniform densities than ERK is.",
-            "the share of layers, of those that ERK does not make dense, whose last density lies beyond ERK's, "
+            "the share of layers, of those that ERK does not make dense, whose last density lies beyond "
+            "ERK's, "
             "seen from the network's own, for RigL-SG and RigL-SM",
             Region(low=50.0),
             ("Layers beyond ERK, %", "Measured"),
@@ -454,7 +470,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "set-unstable",
             "SET can collapse",
             f"SET can collapse when it trains longer at density {comparisons.SPARSE:g} or below.",
-            f"the share of runs of SET, 2x or longer, that diverge or end {COLLAPSE:g} points or more below the "
+            f"the share of runs of SET, 2x or longer, that diverge or end {COLLAPSE:g} points or more below "
+            f"the "
             "best seed of their setting; RigL's beside it. One collapse shows it; it does not hold where the "
             "interval lies below one in three, which is what the report's own row shows",
             Region(low=0.0, least=ODDS),

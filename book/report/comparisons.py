@@ -88,8 +88,9 @@ def narrow(source: Source, region: Region) -> Iterable[Cell]:
 
 
 def masks_over_method(source: Source, region: Region) -> Iterable[Cell]:
-    """SET with ERK against RigL with uniform masks: how much more the choice of masks changes than that of the
-    method, since (ERK less uniform) less (RigL less SET), each averaged over the other choice, is just that."""
+    """SET with ERK against RigL with uniform masks: how much more the choice of masks changes than that of
+    the method, since (ERK less uniform) less (RigL less SET), each averaged over the other choice, is just
+    that."""
     for left in source.like(method="set", distribution="erk", multiplier=1):
         right = source.partner(left, method="rigl", distribution="uniform")
         if right:

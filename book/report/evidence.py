@@ -220,7 +220,8 @@ def compared(where: str, region: Region, terms: Terms, left: Setting, *others: S
 
 
 def _stray(setting: Setting) -> str:
-    """Which seeds of a setting end `COLLAPSE` points or more below its best one, and what may have caused it."""
+    """Which seeds of a setting end `COLLAPSE` points or more below its best one, and what may have caused
+    it."""
     scores = [record.test_accuracy or 0.0 for record in setting.records]
     low = [score for score in scores if score <= max(scores) - COLLAPSE]
     if not low:

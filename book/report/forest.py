@@ -1,5 +1,5 @@
-"""The forest plot: every claim's effect with its interval, a line a source, beside the region in which the claim
-would hold.
+"""The forest plot: every claim's effect with its interval, a line a source, beside the region in which the
+claim would hold.
 
 It is an HTML table whose marks are placed in percent of a cell's width, so that it fits a phone, follows the
 page's colours, and each mark is a link to its runs.
@@ -74,7 +74,7 @@ def html(found: Sequence[Finding]) -> Markup:
                 }
             )
         scale = SCALES[claims[0].unit]
-        ticks = [(scale.at(each), scale.form.format(each)) for each in scale.ticks]
+        ticks = [(scale.at(each), scale.form.format(each) if each else "0") for each in scale.ticks]
         topics.append({"name": topic, "scale": scale.name, "ticks": ticks, "rows": rows})
     return display.render(
         "forest",

@@ -95,6 +95,18 @@ def masks(film: Film) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(bits(frame["kept"]), bits(frame["mask"])) for frame in film["frames"]]
 
 
+def banner(film: Film) -> Markup:
+    """The mask that `film` ends with, as a strip for a title page: a dot for each active weight."""
+    rows, columns = np.nonzero(masks(film)[-1][1])
+    height, width = film["shape"]
+    dots = "".join(
+        f"M{x * CELL + CELL // 2} {y * CELL + CELL // 2}h0" for y, x in zip(rows, columns, strict=True)
+    )
+    return Markup('<svg class="banner" viewBox="0 0 {} {}" aria-hidden="true"><path d="{}"/></svg>').format(
+        width * CELL, height * CELL, dots
+    )
+
+
 def frames(film: Film) -> list[Frame]:
     """Every frame of `film`, as plain JSON-able data."""
     found: list[Frame] = []

@@ -6,11 +6,26 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from rigl.training.config import DATASETS, ConfigError, Protocol, RunConfig, protocol
 from rigl.training.project import root
 
 PROTOCOLS = ("smoke", "laptop", "tenth", "paper")
+
+
+def on_colab() -> str:
+    """What a notebook on Colab needs before its first cell, as a block of Markdown; it says so where
+    `_config.yml` names no repository."""
+    url = yaml.safe_load((root() / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    if not url:
+        return "*(shown once `_config.yml` names a repository)*"
+    lines = [
+        f"!git clone --depth 1 {url} rigl-book",
+        "%pip install --quiet -e ./rigl-book plotly jinja2 ipywidgets",
+        "%cd rigl-book",
+    ]
+    return "\n".join(["```python", *lines, "```"])
 
 
 def of_notebook(name: str) -> pd.DataFrame:

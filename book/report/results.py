@@ -12,6 +12,7 @@ from book.report import display, names
 from rigl.training.config import protocol
 
 CSV, ARCHIVE = "records.csv", "records.zip"
+FULL = ("Test FLOPs, x", "Minutes", "Commit")  # columns of the csv alone: a page has no room for them
 CHOICES = ("Protocol", "Data", "Network", "Method", "Masks")  # columns that a reader can filter by
 
 
@@ -54,12 +55,14 @@ def html(frame: pd.DataFrame) -> Markup:
         return Markup("<p><em>No runs yet.</em></p>")
     choices = [(name, sorted(set(found[name]))) for name in CHOICES]
     files = [(CSV, "all rows as csv"), (ARCHIVE, "all records as zip")] if display.in_book() else []
-    data = {"heads": list(found), "rows": found.to_numpy().tolist()}
+    shown = found.drop(columns=list(FULL))
+    data = {"heads": list(shown), "rows": shown.to_numpy().tolist()}
     return display.render("records", choices=choices, count=len(found), files=files, data=data)
 
 
 def save(frame: pd.DataFrame, folder: Path, target: Path) -> None:
-    """Write all of `frame` as `CSV`, and it with the records in `folder` as `ARCHIVE`, to the folder `target`."""
+    """Write all of `frame` as `CSV`, and it with the records in `folder` as `ARCHIVE`, to the folder
+    `target`."""
     target.mkdir(parents=True, exist_ok=True)
     table(frame).to_csv(target / CSV, index=False)
     with zipfile.ZipFile(target / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:

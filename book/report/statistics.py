@@ -164,8 +164,8 @@ def pool(effects: Sequence[Effect]) -> Effect:
 
 
 def wild(effects: Sequence[Effect]) -> list[Effect]:
-    """Those of several differences that `pool` gives less weight than the others, since their seeds lie so far
-    apart."""
+    """Those of several differences that `pool` gives less weight than the others, since their seeds lie so
+    far apart."""
     known = [each for each in effects if each.how == "Welch" and isfinite(each.low)]
     variances = [_variance(each) for each in known]
     return [each for each, variance in zip(known, variances, strict=True) if variance > _floor(variances)]

@@ -1,7 +1,9 @@
-"""What the book says first, as the records have it: what came out, what surprises, and which method to use."""
+"""What the book says first, as the records have it: what came out, what surprises, and which method to
+use."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -16,13 +18,9 @@ OURS = [grade for grade in GRADES if grade != "printed"]
 DENSITY = 0.1  # that nearly all experiments have
 
 
-def show_answers(found: Sequence[Finding], frame: pd.DataFrame) -> None:
-    """Display what RigL is, what was done, what came out and how sure that is, in one screen."""
-    display.show(answers(found, frame))
-
-
 def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
-    """`show_answers`' four boxes; `frame` holds every record."""
+    """What RigL is, what was done, what came out and how sure that is, in one screen; `frame` holds every
+    record."""
     theirs, mine = _sides(found)
     grades = verdicts.by_grade(found)
     both = _where(theirs, mine, "holds", "holds")
@@ -39,11 +37,30 @@ def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
     ]
     return display.render(
         "answers",
+        lead=_lead(theirs, mine),
         claims=len(CLAIMS),
         runs=len(frame),
         groups=[(text, claims) for text, claims in groups if claims],
         tested=any(each.source.protocol != REPORT for each in found),
         strength=verdicts.strength(found),
+    )
+
+
+def _lead(theirs: dict[str, str], ours: dict[str, str]) -> str:
+    """The two verdicts that one would ask for first."""
+
+    def both(key: str) -> str:
+        told = {theirs.get(key, "not tested"), ours[key]} - {"not tested"}
+        return told.pop() if len(told) == 1 else "undecided"
+
+    fixed = {"holds": "RigL beats a fixed mask", "does not hold": "RigL does not beat a fixed mask"}
+    rival = {
+        "holds": "it beats SET, its closest rival",
+        "does not hold": "it does not beat SET, its closest rival",
+    }
+    first = fixed.get(both("rigl-beats-static"), "Whether RigL beats a fixed mask is open")
+    return (
+        f"{first}; {rival.get(both('rigl-beats-set'), 'whether it beats SET, its closest rival, is open')}."
     )
 
 
@@ -55,7 +72,8 @@ def _sides(found: Sequence[Finding]) -> tuple[dict[str, str], dict[str, str]]:
     for claim in CLAIMS:
         told = {grades[grade][claim.key] for grade in OURS if grade in grades}
         clear = told & {"holds", "does not hold"}
-        ours[claim.key] = clear.pop() if len(clear) == 1 else "undecided" if told else "not tested"
+        open_ = "undecided" if told - {"not tested"} else "not tested"
+        ours[claim.key] = clear.pop() if len(clear) == 1 else open_
     return grades.get("printed", {}), ours
 
 
@@ -84,13 +102,11 @@ def _against_set(found: Sequence[Finding]) -> str:
     told = _told(found, "rigl-beats-set")
     clear = [each for each in told if each.verdict != "undecided"]
     head = (
-        "**That RigL beats SET is undecided, by our runs and by the report's own numbers.** It is the report's "
-        "central finding"
+        "**That RigL beats SET, the report's central finding, is undecided by our runs and by its own numbers.**"
         if not clear
-        else f"**Whether RigL beats SET, {len(clear)} of {len(told)} sources decide.** It is the report's central "
-        "finding"
+        else f"**That RigL beats SET, the report's central finding, {len(clear)} of {len(told)} sources decide.**"
     )
-    return f"{head}. The lead: {_listed(told)}. {_link('rigl-beats-set')}" if told else ""
+    return f"{head} The lead: {_listed(told)}. {_link('rigl-beats-set')}" if told else ""
 
 
 def _against_small(found: Sequence[Finding]) -> str:
@@ -103,11 +119,12 @@ def _against_small(found: Sequence[Finding]) -> str:
     if not mine or not theirs:
         return ""
     source, (gap, share, seeds) = max(mine, key=lambda each: each[1][2])
+    if abs(gap) > theirs[0] / 2:
+        return ""
     side = "behind" if gap > 0 else "ahead of"
-    close = "comes close to" if abs(gap) < theirs[0] / 2 else "differs as much from"
     return (
-        f"**A small dense network {close} RigL.** On {verdicts.place(source)} at density {DENSITY:g} it ends "
-        f"{abs(gap):.2f} points {side} RigL with ERK ({verdicts.seeds((seeds, seeds))} or more), and takes "
+        f"**A small dense network comes close to RigL.** On {verdicts.place(source)} at density {DENSITY:g} it "
+        f"ends {abs(gap):.2f} points {side} RigL with ERK ({verdicts.seeds((seeds, seeds))} or more), for "
         f"{100 * share:.0f} % of its training FLOPs. In the report's Table 2 the gap is {theirs[0]:.1f} points. "
         f"{_link('rigl-beats-small-dense')}"
     )
@@ -128,8 +145,8 @@ def _against_pruning(found: Sequence[Finding]) -> str:
     if not any(each.verdict == "holds" for each in level) or any(each.verdict == "holds" for each in ahead):
         return ""
     return (
-        "**Trained twice as long, RigL comes level with pruning, but nothing shows it ahead.** The report says that "
-        f"it exceeds pruning. The difference: {_listed(ahead)}. {_link('exceeds-pruning')}"
+        "**Trained twice as long, RigL comes level with pruning, but nothing shows it ahead,** as the report "
+        f"says it is. The difference: {_listed(ahead)}. {_link('exceeds-pruning')}"
     )
 
 
@@ -137,12 +154,12 @@ def _redistributed(frame: pd.DataFrame) -> str:
     lines = []
     for dataset, model in SETUPS["laptop"]:
         setup = Setup("laptop", dataset, model, None, frame)
-        told = tables.ranking(setup.rows("table5")).partition("\n")[0]
-        if told.startswith("Of "):
-            lines.append(f"{setup.title}: {told.partition(' (Each')[0]}")
-    head = "**What redistribution separates in the report, it hardly separates here.**"
-    more = "[Redistribution](redistribution.html) has the pairs."
-    return f"{head} {' '.join(lines)} {more}" if lines else ""
+        told = tables.ranking(setup.rows("table5")).partition("\n")[0].partition(" (Each")[0]
+        counts = list(map(int, re.findall(r"\d+", told)))
+        if counts and 2 * counts[1] < counts[0]:  # pairs, and those that come out alike
+            lines.append(f"{setup.title}: {told}")
+    head = "**What redistribution separates in the report, it does not separate here.**"
+    return f"{head} {' '.join(lines)} [The pairs](redistribution.html#do-they-rank-alike)." if lines else ""
 
 
 def _tickets(found: Sequence[Finding]) -> str:

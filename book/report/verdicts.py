@@ -156,7 +156,7 @@ def show_strength(found: Sequence[Finding]) -> None:
 
 
 def strength(found: Sequence[Finding]) -> Markup:
-    """`show_strength`'s table: a row a grade, with its networks and seeds, and a column a verdict."""
+    """`show_strength`'s bars: one a grade, with its networks and seeds, parted by verdict."""
     rows = []
     for grade, verdicts in by_grade(found).items():
         mine = [each for each in found if each.source.grade == grade]
@@ -171,9 +171,7 @@ def strength(found: Sequence[Finding]) -> Markup:
                 "counts": Counter(verdicts.values()),
             }
         )
-    return display.render(
-        "strength", rows=rows, signs=[(each, mark(each)) for each in SIGNS], total=len(CLAIMS)
-    )
+    return display.render("strength", rows=rows, signs=SIGNS)
 
 
 def show(found: Sequence[Finding]) -> None:
@@ -314,9 +312,9 @@ def glue(found: Sequence[Finding]) -> None:
 def texts(found: Sequence[Finding]) -> dict[str, str]:
     """Every verdict by name, those not tested too.
 
-    ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models in brief, in the order of the pages; the
-    report's own numbers are protocol ``report``. ``claim-KEY`` has all sources of more than a single seed.
-    ``report-spread`` is the median of the standard deviations that the report prints.
+    ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models in brief, in the order of the
+    pages; the report's own numbers are protocol ``report``. ``claim-KEY`` has all sources of more than a
+    single seed. ``report-spread`` is the median of the standard deviations that the report prints.
     """
     made = {"report-spread": f"{published()['std'].median():.2f}"}
     for claim in CLAIMS:
