@@ -101,11 +101,10 @@ def surprises(found: Sequence[Finding], frame: pd.DataFrame) -> list[str]:
 def _against_set(found: Sequence[Finding]) -> str:
     told = _told(found, "rigl-beats-set")
     clear = [each for each in told if each.verdict != "undecided"]
-    head = (
-        "**That RigL beats SET, the report's central finding, is undecided by our runs and by its own numbers.**"
-        if not clear
-        else f"**That RigL beats SET, the report's central finding, {len(clear)} of {len(told)} sources decide.**"
-    )
+    by = "is undecided by our runs and by its own numbers"
+    if clear:
+        by = f"is decided by {len(clear)} of {len(told)} sources"
+    head = f"**That RigL beats SET, the report's central finding, {by}.**"
     return f"{head} The lead: {_listed(told)}. {_link('rigl-beats-set')}" if told else ""
 
 
@@ -123,9 +122,10 @@ def _against_small(found: Sequence[Finding]) -> str:
         return ""
     side = "behind" if gap > 0 else "ahead of"
     return (
-        f"**A small dense network comes close to RigL.** On {verdicts.place(source)} at density {DENSITY:g} it "
-        f"ends {abs(gap):.2f} points {side} RigL with ERK ({verdicts.seeds((seeds, seeds))} or more), for "
-        f"{100 * share:.0f} % of its training FLOPs. In the report's Table 2 the gap is {theirs[0]:.1f} points. "
+        f"**A small dense network comes close to RigL.** On {verdicts.place(source)} at density {DENSITY:g}, "
+        f"it ends {abs(gap):.2f} points {side} RigL with ERK ({verdicts.seeds((seeds, seeds))} or more), for "
+        f"{100 * share:.0f} % of its training FLOPs. In the report's Table 2 the gap is {theirs[0]:.1f} "
+        "points. "
         f"{_link('rigl-beats-small-dense')}"
     )
 
