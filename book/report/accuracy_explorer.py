@@ -194,9 +194,11 @@ def _percent(mark: Mark) -> str:
 def html(found: Sequence[Place], axis: str) -> Markup:
     """The explorer as standalone HTML; it opens with the first place, against `axis` (a key of `AXES`)."""
     marks = [mark for place in found for mark in place["marks"]]
-    methods = [name for name in figures.METHODS if any(mark["method"] == name for mark in marks)]
+    used = {mark["method"] for mark in marks}
+    methods = [*(name for name in figures.METHODS if name in used), *sorted(used - {*figures.METHODS})]
     looks = {name: dict(zip(("colour", "path"), figures.look(name), strict=True)) for name in methods}
-    masks = [name for name in names.MASKS if any(mark["masks"] == name for mark in marks)]
+    kinds = {mark["masks"] for mark in marks} - {""}
+    masks = [*(name for name in names.MASKS if name in kinds), *sorted(kinds - {*names.MASKS})]
     lengths = sorted({mark["length"] for mark in marks})
     often = Counter(mark["density"] for mark in marks)
     densities = [f"{density:g}" for density, number in sorted(often.items()) if number > 2 and density < 1]
@@ -206,7 +208,10 @@ def html(found: Sequence[Place], axis: str) -> Markup:
         axes=AXES.items(),
         axis=axis,
         spreads=SPREADS.items(),
-        methods=[(name, names.method(name), looks[name], name in FIRST) for name in methods],
+        methods=[
+            (name, names.method(name), looks[name], name in FIRST or name not in figures.METHODS)
+            for name in methods
+        ],
         masks=[(name, names.masks(name)) for name in masks],
         sources=[name for name in (OURS, REPORT) if any(mark["source"] == name for mark in marks)],
         lengths=[*((length, f"{length}x") for length in lengths), ("", "any")],

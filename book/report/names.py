@@ -33,6 +33,7 @@ DATASETS = {
     "cifar100": "CIFAR-100",
 }
 FAMILIES = {"wrn": "WRN", "lenet": "LeNet", "resnet": "ResNet"}
+KNOBS = {"delta_t": "Delta-T", "flops": "FLOPs", "validation": "validation images", "precision": "precision"}
 PROTOCOLS = {
     "paper": "paper: the report's own",
     "tenth": "tenth: a tenth of its epochs",
@@ -77,6 +78,13 @@ def title(name: str) -> str:
     return place(model, data) if on else name
 
 
+def changed(variant: str) -> str:
+    """What a run changes of its protocol, ``"learning_rate=0.05"``, as ``"learning rate 0.05"``."""
+    for knob, words in KNOBS.items():
+        variant = variant.replace(f"{knob}=", f"{words} ")
+    return variant.replace("validation images 0", "no validation images").replace("_", " ").replace("=", " ")
+
+
 def setting(
     name: str,
     distribution: str | None = None,
@@ -84,10 +92,10 @@ def setting(
     preset: str = "repro2021",
     variant: str = "",
 ) -> str:
-    """A method, its masks, and whatever else is not usual, as ``"RigL (ERK), 2x, alpha=0.5"``."""
+    """A method, its masks, and whatever else is not usual, as ``"RigL (ERK), 2x, alpha 0.5"``."""
     shared = f" ({masks(distribution)})" if isinstance(distribution, str) else ""
     parts = [method(name) + shared, f"{multiplier}x" if multiplier > 1 else ""]
-    parts += [preset if preset != "repro2021" else "", variant or ""]
+    parts += [f"preset {preset}" if preset != "repro2021" else "", changed(variant or "")]
     return ", ".join(filter(None, parts))
 
 

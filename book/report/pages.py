@@ -21,6 +21,7 @@ from book.report.tables import SETUPS, Setup
 from rigl.training.config import ConfigError, parameters, shown
 
 PARAMETERS = ("protocol", "seeds", "run")
+WIDE = 8  # columns that fit beside the page's contents
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Page:
     """A results page as its notebook's parameters ask for it.
 
     names      the tables and figures that the page shows, as `experiments` names them
-    protocol   the one that the page opens with, and that `train` trains
+    protocol   the one that `train` trains, and that the page opens with if it has runs
     seeds      None for all that there are
     datasets   that the page is about; None for all
     """
@@ -56,6 +57,14 @@ class Page:
         shown = (name for name in SETUPS if name != "smoke" or name == self.protocol)
         return [name for name in shown if self._networks(name)]
 
+    @cached_property
+    def opening(self) -> str:
+        """The protocol that the page opens with: the one asked for, or else the first that has runs."""
+        order = sorted(self.protocols, key=lambda name: name != self.protocol)
+        return next(
+            (name for name in order if any(len(setup.own) for setup in self.setups(name))), self.protocol
+        )
+
     @property
     def every(self) -> list[Setup]:
         """What the page shows of all its protocols."""
@@ -78,7 +87,7 @@ class Page:
             return display.show_text(f"Protocol `{self.protocol}`: another by the parameter `protocol`.")
         counts = {name: sum(len(setup.own) for setup in self.setups(name)) for name in self.protocols}
         words = [(name, f"{names.PROTOCOLS[name]} ({count} runs)") for name, count in counts.items()]
-        display.show(display.render("protocols", options=words, chosen=self.protocol))
+        display.show(display.render("protocols", options=words, chosen=self.opening))
 
     def table(self, name: str) -> None:
         """Display a table of the report's: its numbers, and ours."""
@@ -95,7 +104,7 @@ class Page:
             blocks = [
                 (name, [_html(setup, draw(setup)) for setup in self.setups(name)]) for name in self.protocols
             ]
-            return display.show(display.render("blocks", blocks=blocks, chosen=self.protocol))
+            return display.show(display.render("blocks", blocks=blocks, chosen=self.opening))
         for part in (part for setup in self.setups(self.protocol) for part in draw(setup)):
             if isinstance(part, str):
                 display.show(part)
@@ -126,25 +135,39 @@ def configure(
 
 
 def _table(name: str, setup: Setup) -> Markup:
+    """The rows that have runs as a table, and the others folded into one line."""
     found = setup.rows(name)
-    done = sum(not row.runs.empty for row in found)
-    whole = sum(len(row.runs) >= len(experiments.SEEDS) for row in found)
-    held_out = {row.config.validation for row in found}
-    told = results.caption(setup.protocol, setup.dataset, setup.model, *held_out)
-    text = (
-        f"{names.table(name)}, “{experiments.table(name).title}”. {told} {done} of "
-        f"{len(found)} rows have runs, {whole} those of {len(experiments.SEEDS)} seeds or more."
+    done = [row for row in found if not row.runs.empty]
+    left = [row for row in found if row.runs.empty]
+    dense = tables.top(found, setup.dense)
+    whole = sum(len(row.runs) >= len(experiments.SEEDS) for row in done)
+    told = results.caption(
+        setup.protocol, setup.dataset, setup.model, *{row.config.validation for row in found}
     )
-    if done < len(found):
-        text += (
-            f" What is missing: python -m rigl.campaign run {name} --protocol {setup.protocol} "
-            f"--dataset {setup.dataset} --model {setup.model}"
-        )
+    text = (
+        f"{names.table(name)}, “{experiments.table(name).title}”: {len(done)} of {len(found)} rows "
+        f"have runs, {whole} those of {len(experiments.SEEDS)} seeds or more. {told}"
+    )
     place = f"{setup.protocol}-{setup.dataset}-{setup.model}"
-    table = display.html(tables.table(name, found, tables.top(found, setup.dense), place), text)
-    if any(row.report is not None for row in found):
-        table += Markup('<p class="caption">Here are {}.</p>').format(display.printed_link())
-    return table
+    made = Markup("")
+    if done:
+        table = tables.table(name, done, dense, place)
+        wide = " full-width" if len(table.columns) > WIDE else ""
+        kind = f"labels-{list(table.columns.get_level_values(0)).count('')}{wide}"
+        origin = display.printed_link() if any(row.report is not None for row in done) else None
+        made += display.html(table, text, origin, kind)
+    if left:
+        printed = tables.table(name, left, dense, place) if setup.protocol == tables.OWN else None
+        made += display.render(
+            "not_run",
+            count=len(left),
+            alone=not done,
+            command=tables.command(name, setup),
+            names=[row.label for row in left],
+            table=None if printed is None else display.plain(printed),
+            about=f"{names.table(name)}, {setup.title}: rows that have not been run",
+        )
+    return made
 
 
 def _ranking(name: str, setup: Setup) -> Markup:

@@ -32,8 +32,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             "Masks": names.masks(run["distribution"]) if isinstance(run["distribution"], str) else "-",
             "Density": f"{run['density']:g}",
             "Length": f"{run['multiplier']}x",
-            "Changed": ", ".join(filter(None, [run["preset"].replace("repro2021", ""), run["variant"]]))
-            or "-",
+            "Changed": _changed(run),
             "Seed": str(run["seed"]),
             "Accuracy, %": "diverged" if pd.isna(run["test_accuracy"]) else f"{run['test_accuracy']:.2f}",
             "Train FLOPs, x": f"{run['train_flops']:.3f}",
@@ -45,6 +44,11 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         for _, run in frame.iterrows()
     ]
     return pd.DataFrame(rows)
+
+
+def _changed(run: pd.Series) -> str:
+    preset = "" if run["preset"] == "repro2021" else f"preset {run['preset']}"
+    return ", ".join(filter(None, [preset, names.changed(run["variant"])])) or "-"
 
 
 def html(frame: pd.DataFrame) -> Markup:

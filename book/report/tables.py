@@ -9,7 +9,6 @@ from math import isnan, nan
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from book.report import display, names
 from book.report.runs import SEEDS, experiments, published, usual, usual_precision
@@ -28,7 +27,7 @@ SETUPS = {  # network and data that the pages show under each protocol
     "smoke": (("digits", "lenet-300-100"),),
 }
 REPORTED = ("cifar10", "cifar100")
-SAME_NETWORKS = ("paper", "tenth")  # protocols on the report's networks and data
+OWN = "paper"  # the protocol that is the report's own
 
 
 @dataclass(frozen=True)
@@ -189,69 +188,75 @@ def top(found: Sequence[Row], otherwise: Row) -> Row:
 
 
 def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFrame:
-    """Rows in words, under two levels of headings: the report's figures, the original paper's, ours, and how
-    far ours are from the report's; a cell of ours opens its runs. `place` sets the page's cells apart from
-    those of other tables.
+    """Rows in words under two levels of headings; a cell of ours opens its runs. `place` sets the page's
+    cells apart from those of other tables.
 
-    Differences, in points, are ours minus the report's, each with its standard error, and are given where
-    the network and the data are the report's; "below dense" is how far each is below the row `dense`, in the
-    report and here.
+    Under the report's own protocol its numbers stand beside ours, as it prints them, with ours less the
+    report's in points and the standard error of that. Elsewhere accuracies and costs are no match: there only
+    how far each is below the row `dense`, in the report and here, stands side by side.
     """
-    tops = dense.reported("accuracy"), dense.mean
+    own = dense.config.protocol == OWN
     lines = []
     for row in found:
-        config = row.config
-        changed = config.changes("preset", *(["validation"] if name == "table1" else []))
-        variant = ", ".join(each for each in changed.split(", ") if not each.startswith("flops="))
-        density = "-" if config.density is None else f"{config.density:g}"
         line: dict[tuple[str, str], object] = {
-            ("", "Setting"): row.setting + (f", {variant}" if variant else ""),
-            ("", "Density"): density,
-            ("", "Budget, x"): "-" if config.flops is None else f"{config.flops:g}",
-            ("Accuracy, %", "report"): display.accuracy(row.reported("accuracy"), row.reported("std")),
-            ("Accuracy, %", "original"): display.accuracy(row.reported("original")),
-            ("Accuracy, %", "ours"): ours(row, f"{place}-{name}-{config.run_id}{row.precision}"),
-            ("Accuracy, %", "seeds"): _seeds(row),
-            ("Accuracy, %", "ours - report"): _difference(row) if config.protocol in SAME_NETWORKS else "-",
-            ("Below dense, points", "report"): _below(row.reported("accuracy"), tops[0]),
-            ("Below dense, points", "ours"): _below(
-                row.mean, tops[1] if row.precision == dense.precision else nan
-            ),
-            ("Training FLOPs, x", "report"): _ratio(row.reported("train_flops")),
-            ("Training FLOPs, x", "ours"): _ratio(float(row.runs["train_flops"].mean())),
-            ("Inference FLOPs, x", "report"): _ratio(row.reported("test_flops")),
-            ("Inference FLOPs, x", "ours"): _ratio(float(row.runs["test_flops"].mean())),
-            ("Wall time, x", "report"): _ratio(row.reported("wall_time")),
+            ("", "Setting"): _setting(name, row),
+            ("", "Density"): "-" if row.config.density is None else f"{row.config.density:g}",
+            ("", "Budget, x"): "-" if row.config.flops is None else f"{row.config.flops:g}",
         }
+        if own:
+            line |= {
+                ("Accuracy, %", "report"): display.printed(row.reported("accuracy"), row.reported("std")),
+                ("Accuracy, %", "original"): display.printed(row.reported("original")),
+            }
+        line |= {
+            ("Accuracy, %", "ours"): ours(row, f"{place}-{name}-{row.config.run_id}{row.precision}"),
+            ("Accuracy, %", "seeds"): _seeds(row),
+        }
+        if own:
+            line["Accuracy, %", "ours - report"] = _difference(row)
+        else:
+            alike = row.precision == dense.precision
+            theirs = "report" if row.report is None else f"report: {_where(row.report)}"
+            line |= {
+                ("Points below dense", "ours"): _below(row.mean, dense.mean if alike else nan),
+                ("Points below dense", theirs): _below(row.reported("accuracy"), dense.reported("accuracy")),
+            }
+        for kind, column in (("Training", "train_flops"), ("Inference", "test_flops")):
+            if own:
+                line[f"{kind} FLOPs, x", "report"] = _ratio(row.reported(column))
+            line[f"{kind} FLOPs, x", "ours"] = _ratio(float(row.runs[column].mean()))
+        if own:
+            line["Wall time, x", "report"] = _ratio(row.reported("wall_time"))
         lines.append(line)
-    always = ("", "Setting"), ("Accuracy, %", "ours")
-    heads = [head for head in lines[0] if head in always or any(line[head] != "-" for line in lines)]
-    cells = [[line[head] for head in heads] for line in lines]
+    every = list(dict.fromkeys(head for line in lines for head in line))
+    filled = {head for line in lines for head, cell in line.items() if cell not in ("-", "not run")}
+    heads = [head for head in every if head in filled or head == ("", "Setting")]
+    cells = [[line.get(head, "-") for head in heads] for line in lines]
     return pd.DataFrame(cells, columns=pd.MultiIndex.from_tuples(heads))
 
 
-def ours(row: Row, place: str) -> Markup:
-    """Mean and spread of a row's runs, as a button that opens them; without any, the command that makes
-    one."""
-    label = f"{row.label}, protocol “{row.config.protocol}”"
+def _setting(name: str, row: Row) -> str:
+    """A row in words, with what it changes of its protocol but for its budget, which has a column."""
+    changed = row.config.changes("preset", *(["validation"] if name == "table1" else []))
+    variant = ", ".join(each for each in changed.split(", ") if not each.startswith("flops="))
+    return ", ".join(filter(None, [row.setting, names.changed(variant)]))
+
+
+def _where(report: Mapping[str, Any]) -> str:
+    return names.place(report["model"], report["dataset"])
+
+
+def ours(row: Row, place: str) -> str:
+    """Mean and spread of a row's runs, as a button that opens them."""
     if row.runs.empty:
-        content = Markup("<p>No run yet. To make one:</p><pre>{}</pre>").format(command(row.config))
-        return display.opened("not run", label, place, content)
-    return display.accuracy_of(row.runs, label, place)
+        return "not run"
+    return display.accuracy_of(row.runs, f"{row.label}, protocol “{row.config.protocol}”", place)
 
 
-def command(config: RunConfig) -> str:
-    """The shell command that makes a row's first run."""
-    always = ("method", "density", "distribution", "protocol", "dataset", "model", "multiplier", "flops")
-    given = {"density": 0.1, "distribution": "erk", "multiplier": 1, "flops": None}
-    plain = RunConfig(
-        protocol=config.protocol, dataset=config.dataset, model=config.model, method=config.method
-    )
-    knobs = {key: getattr(config, key) for key in always if getattr(config, key) != given.get(key)}
-    others = ("alpha", "delta_t", "learning_rate", "validation", "preset", "augmentation")
-    knobs |= {key: getattr(config, key) for key in others if getattr(config, key) != getattr(plain, key)}
-    words = " ".join(f"-p {key} {value}" for key, value in knobs.items() if value is not None)
-    return f"papermill notebooks/train.ipynb runs/{config.label}.ipynb {words}"
+def command(name: str, setup: Setup) -> str:
+    """The shell command that runs what a table or figure lacks."""
+    where = f"--protocol {setup.protocol} --dataset {setup.dataset} --model {setup.model}"
+    return f"python -m rigl.campaign run {name} {where}"
 
 
 def ranking(found: Sequence[Row]) -> str:

@@ -6,12 +6,13 @@ from math import nan
 
 import pytest
 
-from book.report import accuracy_explorer, names, runs
+from book.report import accuracy_explorer, figures, names, runs
 from book.report.accuracy_explorer import AXES, OURS, REPORT
 from book.report.runs import published
 from book.report.statistics import Sample, welch
 from book.report.tables import Setup
 from report.sample import record
+from rigl.sparsity.methods import METHODS, Method
 from rigl.training import records
 
 LAPTOP = ("laptop", "fashion-mnist", "lenet-300-100")
@@ -99,6 +100,13 @@ def test_the_page_holds_what_there_is(place, axis: str) -> None:
     assert set(data["looks"]) == used
     assert [name for name in used if f"> {names.method(name)}<" not in page.replace("\n", "")] == []
     assert "NaN" not in page
+
+
+def test_a_method_that_somebody_added_is_drawn(place, monkeypatch) -> None:
+    monkeypatch.setitem(METHODS, "contrary", Method("contrary", grow="gradient"))
+    page = accuracy_explorer.html(place(record(80.0, method="contrary")), "density")
+    assert 'value="contrary" checked' in page
+    assert figures.OTHER[0] in page
 
 
 def test_nothing_to_draw_is_said(place, monkeypatch) -> None:
