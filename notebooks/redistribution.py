@@ -30,7 +30,7 @@
 # - **Restarting from the masks found hurts:** {glue:text}`../notebooks/verdicts.py::claim-reinit-hurts:s`.
 
 # %% tags=["remove-cell"]
-from book.report import figures, pages
+from book.report import pages, redistribution_player
 
 before = set(globals())
 
@@ -61,7 +61,7 @@ page.rank("table5")
 # %% [markdown]
 # ## Where weights go
 #
-# Figure 5: what moving weights does to the cost of a step, and where the layers end.
+# Figure 5: choose a run and move through its training. The wide pale line is where its layers end.
 
 # %% tags=["hide-input"]
-page.show(figures.redistribution)
+redistribution_player.show(page.every)

@@ -7,7 +7,6 @@ page and on a dark one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,7 @@ from markupsafe import Markup
 from plotly.subplots import make_subplots
 
 from book.report import display, names
-from book.report.runs import convolutional
 from book.report.tables import Setup
-from rigl.sparsity.distributions import layer_densities
 from rigl.training.records import Record
 
 Drawn = tuple[go.Figure, str]
@@ -234,87 +231,7 @@ def cost_over_time(*records: Record) -> go.Figure:
 
 # What the results pages draw of a set-up, each plot with the text that says what one sees in it.
 
-MOVED = ("rigl", "rigl-sg", "rigl-sm", "snfs")
 REACH = 6.0  # points below the best sparse setting that a plot shows: one collapse would flatten all others
-
-
-def redistribution(setup: Setup) -> list[str | Drawn]:
-    """What redistribution does to cost and layers (figure 5), at the density and seed with most of its
-    runs."""
-    runs = setup.usual
-    runs = runs[runs["method"].isin(MOVED) & (runs["multiplier"] == 1)]
-    moved = runs[runs["method"] != "rigl"]
-    if moved.empty:
-        return [f"<p><em>{setup.title}: not run.</em></p>"]
-    density, seed = max(moved.groupby(["density", "seed"]), key=lambda group: len(group[1]))[0]
-    chosen = runs[(runs["density"] == density) & (runs["seed"] == seed)].sort_values(
-        ["method", "distribution"]
-    )
-    found = list(chosen["record"])
-    where = f"{setup.title}, density {density:g}, seed {seed}"
-    drawn = [each for each in found if each.config.distribution == "uniform"] or found
-    last = f"{where}: density of each layer after training from uniform masks, and what ERK would give. "
-    ends = ", ".join(f"{_label(each)} {each.flops.test_ratio:.2f}" for each in found)
-    cost = f"{where}: forward FLOPs relative to dense at each step. At the end: {ends}."
-    # Without convolutions a weight costs the same in any layer, and the lines are flat.
-    moving: list[str | Drawn] = [(cost_over_time(*found), cost)] if convolutional(found[0]) else []
-    return [*moving, (final_densities(drawn), last + settled(drawn))]
-
-
-def _label(record: Record) -> str:
-    return names.setting(record.config.method, record.config.distribution_name)
-
-
-def final_densities(found: Sequence[Record]) -> go.Figure:
-    """Each layer's density at the end of runs on one network, with uniform and ERK at the first one's
-    density."""
-    layers = [layer.plain for layer in found[0].layers]
-    hover = [f"{each.name}, {' x '.join(map(str, each.shape))}" for each in layers]
-    fig = go.Figure()
-
-    def line(name: str, shares: Sequence[float], **look: object) -> None:
-        fig.add_scatter(
-            x=list(range(1, len(layers) + 1)),
-            y=list(shares),
-            name=name,
-            mode="lines+markers",
-            customdata=hover,
-            hovertemplate="%{customdata}<br>density %{y:.4f}",
-            **look,
-        )
-
-    for each in found:
-        colour, marker = METHODS.get(each.config.method, OTHER)
-        shares = [layer.density[-1] for layer in each.layers]
-        line(_label(each), shares, line={"color": colour}, marker={"symbol": marker, "size": 8})
-    erk = layer_densities(layers, found[0].config.density, "erk")
-    grey = {"color": GREY, "dash": "dash"}
-    line("ERK, for comparison", list(erk.values()), line=grey, marker={"symbol": "square-open", "size": 8})
-    styled(fig, height=380, xaxis_title="layer, from input to output", yaxis_title="density")
-    return fig.update_yaxes(type="log", dtick="D2").update_xaxes(dtick=max(1, round(len(layers) / 10)))
-
-
-def settled(found: Sequence[Record], within: float = 0.1) -> str:
-    """After which share of training no layer's density was further than `within` of itself from its last."""
-    words = []
-    for each in found:
-        if each.config.method == "rigl":
-            continue
-        ends = [layer.density[-1] for layer in each.layers]
-        last = 0
-        for position in range(len(each.density_steps)):
-            apart = [abs(x.density[position] - end) / end for x, end in zip(each.layers, ends, strict=True)]
-            if max(apart) > within:
-                last = position + 1
-        step = each.density_steps[min(last, len(each.density_steps) - 1)]
-        epochs = step / each.config.steps_per_epoch
-        words.append(f"{_label(each)} from epoch {epochs:.0f} of {each.config.total_epochs} on")
-    told = "; ".join(words)
-    return (
-        f"Every layer within {within:.0%} of its last density (the claim counts weights instead): {told}."
-        if words
-        else ""
-    )
 
 
 def learning_rates(setup: Setup) -> list[str | Drawn]:

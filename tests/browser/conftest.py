@@ -100,6 +100,10 @@ def make_site(source: Path, output: Path) -> None:
             for seed in range(3):
                 run = record(base + seed, "<b>chip</b>", method=method, density=density, seed=seed)
                 records.save(run, source / "results")
+    moved = record(86.0, method="rigl-sm", density=0.1, distribution="uniform")
+    for number, layer in enumerate(moved.layers):
+        layer.density[-1] = 0.05 * (number + 1)
+    records.save(moved, source / "results")
     shutil.copytree(ROOT / "results" / "bench", source / "results" / "bench")
     (source / "runs").mkdir()
     notebook = jupytext.reads(RUN, "py:light")

@@ -138,3 +138,38 @@ def test_a_phone_has_the_plot_in_its_width(read) -> None:
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
     assert page.evaluate(OVERLAPS, "accuracy") == []
+
+
+def test_training_is_played_by_keyboard(read) -> None:
+    reader = read("notebooks/redistribution")
+    page = reader.page
+    places = page.evaluate(DATA, "player")["places"]
+    (paper,) = [place for place in places if "WRN-22-2" in place["title"]]
+    assert page.locator('.player [name="place"] option').count() == len(places)
+    page.locator('.player [name="place"]').select_option(label=paper["title"])
+    page.locator(".player summary").click()
+    heads = page.locator(".player thead th").all_text_contents()
+    assert heads == ["Layer", "Shape", "uniform", "ERK"]
+    rows = page.locator(".player tbody tr")
+    assert rows.count() == len(paper["layers"]) == 23
+    density = page.locator('.player [name="density"]').input_value()
+    for at, row in enumerate(rows.all()):
+        shares = [paper["still"][density][name]["densities"][at] for name in heads[2:]]
+        assert [float(text) for text in row.locator("td").all_text_contents()[2:]] == shares
+    assert paper["command"] in page.locator(".player .see").text_content()
+    assert page.evaluate(OVERLAPS, "player") == []
+    moving = next(place for place in places if place["runs"])
+    run = moving["runs"][0]
+    page.locator('.player [name="place"]').select_option(label=moving["title"])
+    slider = page.locator('.player [name="at"]')
+    slider.focus()
+    for key, at in (("ArrowRight", 1), ("End", len(run["steps"]) - 1), ("ArrowLeft", len(run["steps"]) - 2)):
+        page.keyboard.press(key)
+        assert int(slider.input_value()) == at
+        now = [float(text) for text in page.locator(".player tbody td:nth-child(3)").all_text_contents()]
+        assert now == run["densities"][at]
+        assert (
+            page.locator(".player .explorer-summary").text_content().startswith(f"Step {run['steps'][at]:,},")
+        )
+    assert run["told"] in page.locator(".player .see").text_content()
+    assert reader.errors == []

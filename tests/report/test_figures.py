@@ -78,27 +78,6 @@ def series(drawn: figures.Drawn) -> dict[str, list[float]]:
     return {trace.name: list(trace.y) for trace in drawn[0].data if trace.hoverinfo != "skip"}
 
 
-def test_redistribution_draws_the_ends(setup) -> None:
-    moved = record(80.0, method="rigl-sg", distribution="uniform", density=0.05)
-    ends = [0.02, 0.3, 0.9]
-    for layer, end in zip(moved.layers, ends, strict=True):
-        layer.density[1] = end
-    kept = record(81.0, method="rigl", distribution="uniform", density=0.05)
-    (last,) = figures.redistribution(setup(moved, kept))
-    assert series(last)["RigL-SG (uniform)"] == ends
-    assert series(last)["RigL (uniform)"] == pytest.approx([0.05] * 3, rel=0.01)
-    assert "RigL-SG (uniform) from epoch 20 of 20 on" in last[1]
-
-
-def test_settling_is_dated_by_the_last_step_out_of_bounds() -> None:
-    run = record(method="snfs", distribution="uniform", density=0.05)
-    run.density_steps = [0, 430, 860, 8600]
-    for layer in run.layers:
-        layer.density = [0.05, 0.2, 0.099, 0.1]
-    assert "SNFS (uniform) from epoch 2 of 20 on" in figures.settled([run])
-    assert figures.settled([run], within=1.5).count("epoch 0") == 1
-
-
 def test_learning_rates_are_mapped(setup) -> None:
     runs = [
         record(

@@ -89,6 +89,7 @@ function remember(root, name, redraw) {
   const controls = [...root.querySelectorAll("[name]")];
   const key = (control) => (control.type === "checkbox" && control.value !== "on" ? `${control.name}.${control.value}` : control.name);
   const value = (control) => (control.type === "checkbox" ? String(Number(control.checked)) : control.value);
+  redraw(); // some controls offer what others leave
   const start = new Map(controls.map((control) => [control, value(control)]));
   const own = document.querySelector("main .bd-article, article.bd-article");
   function read() {
@@ -99,6 +100,7 @@ function remember(root, name, redraw) {
       if (!given.has(key(control))) continue;
       if (control.type === "checkbox") control.checked = given.get(key(control)) === "1";
       else control.value = given.get(key(control));
+      redraw();
     }
     return true;
   }
@@ -114,8 +116,6 @@ function remember(root, name, redraw) {
     redraw();
     write();
   });
-  window.addEventListener("hashchange", () => read() && redraw());
-  const linked = read();
-  redraw();
-  if (linked) window.addEventListener("load", () => root.scrollIntoView());
+  window.addEventListener("hashchange", read);
+  if (read()) window.addEventListener("load", () => root.scrollIntoView());
 }
