@@ -22,10 +22,10 @@ PAGE = "verdicts.html"  # where a verdict's comparison is
 STANCES = {"agrees": "✓", "disagrees": "✗", "qualifies": "~"}
 # What may be said of claims, by whether anything agrees with them and whether anything disagrees.
 GROUPS = {
-    (True, False): "with {} of them later work agrees, if under conditions",
-    (True, True): "on {} it is divided",
-    (False, True): "with {} it disagrees",
-    (False, False): "to {} it adds conditions alone",
+    (True, False): "agrees with {}, if sometimes under conditions",
+    (True, True): "is divided on {}",
+    (False, True): "disagrees with {}",
+    (False, False): "only adds conditions to {}",
 }
 # What prose says of a group of works.
 STATED = {"agrees": "agree", "disagrees": "disagree", "qualifies": "qualify"}
@@ -45,7 +45,7 @@ def claims() -> list[Claim]:
 
 
 def in_short() -> str:
-    """How much there is, and with how many claims later work agrees, in a sentence."""
+    """How much there is, and with how many claims later work agrees, in a line."""
     data = load()
     works = {data["sources"][row["source"]]["work"] for row in data["rows"]}
     counts: Counter[str] = Counter()
@@ -54,8 +54,8 @@ def in_short() -> str:
         counts[GROUPS["agrees" in stances, "disagrees" in stances]] += 1
     told = [words.format(counts[words]) for words in GROUPS.values() if counts[words]]
     return (
-        f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the report's "
-        f"claims: {', '.join(told)}."
+        f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the report's claims. "
+        f"Later work {'; '.join(told)}."
     )
 
 

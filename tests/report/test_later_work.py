@@ -81,8 +81,8 @@ def test_what_is_said_in_short_follows_the_rows(monkeypatch) -> None:
     ]
     monkeypatch.setattr(later_work, "load", lambda: {**DATA, "rows": rows})
     assert later_work.in_short() == (
-        "3 results from 1 works bear on 2 of the report's claims: on 1 it is divided, to 1 it adds "
-        "conditions alone."
+        "3 results from 1 works bear on 2 of the report's claims. Later work is divided on 1; only adds "
+        "conditions to 1."
     )
 
 
