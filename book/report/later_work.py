@@ -54,8 +54,8 @@ def in_short() -> str:
         counts[GROUPS["agrees" in stances, "disagrees" in stances]] += 1
     told = [words.format(counts[words]) for words in GROUPS.values() if counts[words]]
     return (
-        f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the report's claims. "
-        f"Later work {'; '.join(told)}."
+        f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the report's claims."
+        f" Later work {'; '.join(told)}."
     )
 
 
