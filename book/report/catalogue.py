@@ -31,7 +31,7 @@ def show() -> None:
         f"All methods. w is a weight, g its gradient. A step's FLOPs are those of density {DENSITY:g} in "
         f"every layer, with an update every {DELTA_T} steps, over the dense network's; where the density "
         "falls they depend on the schedule.",
-        kind="labels-8",
+        kind="labels-8 survey",
     )
 
 
@@ -93,7 +93,7 @@ def _begins(method: Method) -> str:
 def _density(method: Method) -> str:
     if not method.prunes:
         return "constant"
-    return f"falls from {method.start:g}, cubic"
+    return f"falls from {method.start:g}"
 
 
 def _flops(method: Method) -> str:

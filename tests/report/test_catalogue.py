@@ -16,7 +16,7 @@ def test_every_method_is_a_row():
     # (3 * 100 * 0.1 + 2 * 0.1 + 1) / 101 of 3
     assert float(rigl["A step's FLOPs"]) == 0.103
     assert float(rows.loc["SNFS", "A step's FLOPs"]) == 0.4
-    assert rows.loc["GraNet", "Density"] == "falls from 0.5, cubic"
+    assert rows.loc["GraNet", "Density"] == "falls from 0.5"
     assert "https://arxiv.org/abs/2110.14032" in rows.loc["MEST", "Published"]
     assert rows.loc["Pruning", "Starts from"] == "a dense network"
     assert rows.loc["Lottery ticket", "Starts from"] == "Pruning's masks"
