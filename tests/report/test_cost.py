@@ -40,12 +40,22 @@ def test_shares_of_the_limits(benchmark) -> None:
     assert larger == benchmark["limit"]
 
 
-def test_structured_networks(benchmark) -> None:
-    assert list(cost.structured(benchmark)["Network"]) == [
-        "Small-dense",
-        "RigL-struct (uniform)",
-        "RigL-struct (ERK)",
-    ]
+def test_networks_that_really_are_smaller(benchmark, monkeypatch) -> None:
+    monkeypatch.setattr(cost, "benchmarks", lambda: [benchmark])
+    assert list(cost.smaller()["Network"]) == ["Small-dense", "RigL-struct (uniform)", "RigL-struct (ERK)"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "told"), [(0.25, "saves 75 % of a training step"), (1.5, "adds 50 % to a")]
+)
+def test_what_is_saved_is_told_from_the_worst_of_the_ratios(benchmark, monkeypatch, ratio, told) -> None:
+    monkeypatch.setattr(cost, "benchmarks", lambda: [benchmark])
+    for key in benchmark["ratios"]:
+        if key.endswith("wall time of training"):
+            benchmark["ratios"][key] = {"median": 0.1, "low": 0.1, "high": 0.1}
+    key = next(key for key in benchmark["ratios"] if "struct" in key.lower() and key.endswith("of training"))
+    benchmark["ratios"][key] = {"median": ratio, "low": ratio, "high": ratio}
+    assert told in cost.saved()
 
 
 def test_what_capturing_and_lanes_gain_is_told_where_it_was_measured(benchmark) -> None:
@@ -91,7 +101,8 @@ def test_the_ceiling_follows_from_the_limits(benchmark) -> None:
 def test_a_book_without_a_benchmark_says_so(monkeypatch) -> None:
     monkeypatch.setattr(cost, "benchmarks", lambda: [])
     assert cost.first() is None
-    assert all(table.empty for table in (cost.methods(None), cost.limits(None), cost.structured(None)))
+    assert all(table.empty for table in (cost.methods(None), cost.limits(None), cost.smaller()))
     assert "Nothing has been measured yet" in cost.ceiling(None)
     assert cost.speed().empty
+    assert "Nothing has been measured yet" in cost.saved()
     assert len(cost.report_time()) == 1

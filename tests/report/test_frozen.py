@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from book.report import budgets, density_explorer, discrepancies, results, runs, studies, verdicts
+from book.report import budgets, density_explorer, discrepancies, display, names, runs, studies, verdicts
 from book.report import tables as reported
 from rigl.campaign import experiments
 from rigl.training.project import model_layers, root
@@ -26,6 +26,24 @@ def numbers(table: pd.DataFrame) -> list[str]:
     """The cells of a table that are numbers, row by row."""
     cells = (re.sub(r"<button[^>]*>([^<]*)<.*", r"\1", str(cell)) for cell in table.to_numpy().ravel())
     return [cell for cell in cells if NUMBER.fullmatch(cell)]
+
+
+def means(part: pd.DataFrame) -> pd.DataFrame:
+    """A row a setting: mean and deviation, seeds, FLOPs."""
+    rows = runs.settings(part).sort_values(["density", "distribution", "method"])
+    return pd.DataFrame(
+        [
+            {
+                "Setting": names.of(row),
+                "Density": f"{row['density']:g}",
+                "Accuracy": display.accuracy(row["mean"], row["std"]),
+                "Seeds": str(row["seeds"]),
+                "Train": f"{row['train_flops']:.3f}",
+                "Test": f"{row['test_flops']:.3f}",
+            }
+            for _, row in rows.iterrows()
+        ]
+    )
 
 
 def tables(frame: pd.DataFrame) -> dict[str, list[str]]:
@@ -49,7 +67,7 @@ def tables(frame: pd.DataFrame) -> dict[str, list[str]]:
                     ranks = [*re.findall(r"\d+", told), *re.findall(r"[-+]\d+\.\d+", others)]
                     found[f"ranks, {protocol}, {model} on {dataset}"] = ranks
     for place, part in frame.groupby(["protocol", "dataset", "model"]):
-        add(f"all, {', '.join(place)}", results.readable(part))
+        add(f"all, {', '.join(place)}", means(part))
     laptop = frame[frame["protocol"] == "laptop"]
     add("budgets", budgets.table(frame))
     add("weights at a budget", budgets.weights(0.1))

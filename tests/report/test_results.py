@@ -1,6 +1,10 @@
-"""The results page: what it says of runs, and that it needs none."""
+"""Every run in one table, and as files to take away."""
 
+import json
 import re
+import zipfile
+
+import pandas as pd
 
 from book.report import results, runs
 from report.sample import record
@@ -9,50 +13,52 @@ from rigl.training import records
 from rigl.training.config import RunConfig
 
 
-def shown(frame, name: str) -> str:
-    return "".join(output["text/html"] for output in results.outputs(frame, name))
+def shown(frame) -> list[dict[str, str]]:
+    """The rows that the page hands to its script."""
+    data = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', results.html(frame))[0])
+    return [dict(zip(data["heads"], row, strict=True)) for row in data["rows"]]
 
 
 def test_no_runs(project) -> None:
     assert runs.load().empty
-    assert "No runs yet" in shown(runs.load(), "paper")
+    assert "No runs yet" in results.html(runs.load())
 
 
-def test_variants_do_not_share_a_mean(project) -> None:
-    for run in (record(80.0), record(82.0, seed=1), record(50.0, seed=2, alpha=0.5, delta_t=50)):
+def test_each_run_is_a_row_that_leads_to_its_record(project) -> None:
+    for run in (record(80.0), record(None, seed=1), record(60.0, alpha=0.5, method="set")):
         records.save(run, project / "results")
-    page = shown(runs.load(), "laptop")
-    assert "81.00 ± 1.41" in page
-    assert "RigL (ERK), alpha=0.5, delta_t=50" in page
+    rows = {row["Record"]: row for row in shown(runs.load())}
+    assert all((project / "results" / name).exists() for name in rows)
+    assert sorted(row["Accuracy, %"] for row in rows.values()) == ["60.00", "80.00", "diverged"]
+    changed = next(row for row in rows.values() if row["Method"] == "SET")
+    assert (changed["Changed"], changed["Masks"], changed["Network"]) == ("alpha=0.5", "ERK", "LeNet-300-100")
 
 
-def cells(frame) -> list[dict[str, str]]:
-    """`results.readable`, a button by its text."""
-    found = results.readable(frame).map(lambda cell: re.sub(r"<button[^>]*>([^<]*)<.*", r"\1", str(cell)))
-    return found.to_dict("records")
+def test_names_are_escaped(project) -> None:
+    records.save(record(80.0, device="</script><img src=x>"), project / "results")
+    frame = runs.load().assign(model="</script><img src=x>")
+    assert "<img" not in results.html(frame)
 
 
-def test_a_variant_is_a_row_of_its_own(project) -> None:
-    for run in (record(80.0), record(60.0, seed=1, alpha=0.5)):
+def test_a_choice_for_every_value_and_no_other(project) -> None:
+    for run in (record(80.0), record(60.0, method="set"), record(70.0, protocol="smoke", dataset="digits")):
         records.save(run, project / "results")
-    assert [row["Setting"] for row in cells(runs.load())] == ["RigL (ERK)", "RigL (ERK), alpha=0.5"]
+    page = results.html(runs.load())
+    assert re.findall(r"<option>(\w+)</option>", page)[:2] == ["laptop", "smoke"]
+    assert "<option>SET</option>" in page
 
 
-def test_a_diverged_run_is_counted_and_not_averaged(project) -> None:
-    for run in (record(80.0), record(None, seed=1), record(None, method="set")):
-        records.save(run, project / "results")
-    first, second = cells(runs.load())
-    assert (first["Accuracy, %"], first["Seeds"]) == ("80.00", "1 (1 diverged)")
-    assert (second["Accuracy, %"], second["Seeds"]) == ("diverged", "0 (1 diverged)")
-
-
-def test_an_accuracy_opens_its_own_runs(project) -> None:
-    made = record(80.0), record(81.0, seed=1), record(70.0, method="set")
+def test_all_of_it_is_one_csv_and_one_zip(project, tmp_path) -> None:
+    made = record(80.0), record(81.0, seed=1)
     for run in made:
         records.save(run, project / "results")
-    rigl, other = results.readable(runs.load())["Accuracy, %"]
-    linked = [re.findall(r'href="../results/fashion-mnist/([^"]*).json"', cell) for cell in (rigl, other)]
-    assert linked == [[made[0].name, made[1].name], [made[2].name]]
+    results.save(runs.load(), project / "results", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / results.CSV)
+    assert list(table["Accuracy, %"]) == [80.0, 81.0]
+    assert set(results.FULL) <= set(table)
+    with zipfile.ZipFile(tmp_path / "out" / results.ARCHIVE) as archive:
+        assert set(archive.namelist()) == {results.CSV, "published.json", *table["Record"]}
+        assert json.loads(archive.read(table["Record"][0]))["name"] == made[0].name
 
 
 def test_a_usual_run_is_no_variant() -> None:
@@ -64,34 +70,7 @@ def test_a_usual_run_is_no_variant() -> None:
     assert RunConfig(dataset="digits", epochs=3).changes("preset") == "epochs=3"
 
 
-def test_protocols_stay_apart_and_say_what_they_are(project) -> None:
-    records.save(record(80.0), project / "results")
-    records.save(record(99.0, protocol="smoke", dataset="digits"), project / "results")
-    laptop, smoke = (shown(runs.load(), name) for name in ("laptop", "smoke"))
-    assert "80.00" in laptop
-    assert "99.00" not in laptop
-    assert "99.00" in smoke
-    assert "not the report&#39;s protocol" in laptop
-    assert "LeNet-300-100 on Fashion-MNIST, 20 epochs" in laptop
+def test_a_caption_says_whose_protocol_it_is() -> None:
     assert "the report's own protocol" in results.caption("paper", "cifar10", "wrn-22-2")
-
-
-def test_runs_can_be_traced_and_are_escaped(project) -> None:
-    records.save(record(80.0, device="<img src=x onerror=alert(1)>"), project / "results")
-    page = shown(runs.load(), "laptop")
-    assert "&lt;img" in page
-    assert "<img" not in page
-    assert "01234567 (changed)" in page
-    assert record().name in page
-
-
-def test_costs_that_change_are_drawn_for_one_density_and_seed(project) -> None:
-    given = [record(method=name, density=0.1, seed=seed) for name in ("snfs", "pruning") for seed in (0, 1)]
-    given += [record(method="snfs", density=0.2), record(method="rigl")]
-    for run in given:
-        records.save(run, project / "results")
-    page = shown(runs.load(), "laptop")
-    assert "cost changes while they train, density 0.1, seed 0" in page
-    assert page.count("forward FLOPs, relative to dense") == 1
-    assert "SNFS" not in page[page.index("cost changes") :], "flat by definition without convolutions"
-    assert "forward FLOPs" not in "".join(o["text/html"] for o in results.outputs(runs.load(), "paper"))
+    told = results.caption("laptop", "fashion-mnist", "lenet-300-100")
+    assert "not the report's protocol: LeNet-300-100 on Fashion-MNIST, 20 epochs" in told
