@@ -1,9 +1,12 @@
 """What hosts read: the workflow that publishes the book, and what Binder installs."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -36,3 +39,24 @@ def test_locks_have_a_hash_for_every_package_and_binder_installs_their_versions(
     lines = done.stdout.splitlines()
     assert len(lines) > 100
     assert all(re.fullmatch(r"[\w.-]+==\S+( ; [^\\]+)?", line) for line in lines)
+
+
+def test_what_is_damaged_is_named_where_the_book_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    import rigl_book
+
+    damaged = []
+    for folder in ("fashion-mnist", "studies"):
+        (tmp_path / "results" / folder).mkdir(parents=True)
+        whole, cut, *_ = sorted((ROOT / "results" / folder).glob("*.json"))
+        shutil.copy(whole, tmp_path / "results" / folder)
+        damaged.append(tmp_path / "results" / folder / cut.name)
+        damaged[-1].write_bytes(cut.read_bytes()[:500])
+    rigl_book.name_damaged(SimpleNamespace(srcdir=tmp_path))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for path, line in zip(damaged, lines, strict=True):
+        assert line.startswith(f"{path}: not a valid ")
+        assert line.endswith("; it is left out")
