@@ -1,4 +1,4 @@
-"""What is done to images before a network sees them, a batch at a time on their device."""
+"""Data augmentation and normalisation, on batches of images on their device."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass
 class Plan:
-    """Which images in which order, and what is done to each: an epoch's random choices, drawn at once, so
-    that a batch is a plain function of its place.
+    """An epoch's order of images and its augmentation, drawn all at once, so that a batch is a pure function
+    of its position.
 
-    rows      int64 (N,): places in the split
-    shifts    int64 (2, N): pixels down and along, the border filled by reflection
+    rows      int64 (N,): indices into the split
+    shifts    int64 (2, N): vertical and horizontal shift in pixels, with reflection padding
     mirrored  bool (N,)
-    boxes     int64 (4, N): top, left, height and width of the part that is enlarged
+    boxes     int64 (4, N): top, left, height and width of the crop that is resized to the whole image
     """
 
     rows: Tensor
@@ -30,7 +30,7 @@ class Plan:
         return len(self.rows)
 
     def at(self, places: slice | Tensor) -> Plan:
-        """The part of it at `places`."""
+        """The part of the plan at `places`."""
         return Plan(**{name: values[..., places] for name, values in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
@@ -38,7 +38,7 @@ class Plan:
         return {name: value for name, value in values.items() if value is not None}
 
     def copy_(self, other: Plan) -> None:
-        """Take over another plan of the same kind and length, in place."""
+        """Copy another plan of the same kind and length, in place."""
         for name, values in self.tensors().items():
             values.copy_(other.tensors()[name])
 
@@ -46,11 +46,12 @@ class Plan:
 def draw(
     images: Tensor, size: int, augmentation: str = "none", generator: torch.Generator | None = None
 ) -> Plan:
-    """A plan for images uint8 (N, H, W, C) in batches of `size`; without a `generator`, in order as they are.
+    """Draw a plan for images uint8 (N, H, W, C) in batches of `size`. Without a `generator`, images keep
+    their order and are not augmented.
 
-    ``"flip"`` mirrors every other image, ``"crop-flip"`` also shifts it by up to 4 pixels a direction,
-    ``"resized-crop-flip"`` also enlarges a random box of it (the report's CIFAR-100 code). The generator lies
-    on the images' device.
+    ``"flip"`` mirrors images with probability 0.5, ``"crop-flip"`` also shifts them by up to 4 pixels in each
+    direction, ``"resized-crop-flip"`` resizes a random crop instead (the report's CIFAR-100 code). The
+    generator must be on the images' device.
     """
     (count, height, width), device = images.shape[:3], images.device
     if generator is None:
@@ -74,8 +75,8 @@ def draw(
 
 
 def apply(images: Tensor, plan: Plan) -> Tensor:
-    """The images that `plan` names, changed as it says: by one gather of pixels, so that no padded copy is
-    ever made."""
+    """The images of `plan`, augmented. Shifts and flips are a single gather of pixels, without a padded
+    copy."""
     rows = plan.rows
     if plan.mirrored is None:
         return images[rows]
@@ -92,21 +93,21 @@ def apply(images: Tensor, plan: Plan) -> Tensor:
 
 
 def parts(plan: Plan, size: int) -> Iterator[Plan]:
-    """`plan` in batches of `size`; the last may be smaller."""
+    """Split `plan` into batches of `size`; the last may be smaller."""
     for begin in range(0, len(plan), size):
         yield plan.at(slice(begin, begin + size))
 
 
 @dataclass
 class Normaliser:
-    """Turns pixels into what a network sees: float32, of mean 0 and deviation 1 a channel."""
+    """Normalises pixels to float32 with mean 0 and standard deviation 1 per channel."""
 
     scale: Tensor
     shift: Tensor
 
     @classmethod
     def of(cls, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Normaliser:
-        """`mean` and `std` of pixels in [0, 1], one a channel."""
+        """`mean` and `std` are of pixels in [0, 1], one per channel."""
         scale, shift = 1 / 255 / torch.tensor(std), torch.tensor(mean) / torch.tensor(std)
         return cls(scale.to(device), shift.to(device))
 
@@ -126,9 +127,9 @@ TRIES = 10
 
 
 def random_boxes(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Boxes (top, left, height, width), int64 of shape (4, count), as torchvision's RandomResizedCrop draws
-    them: area and aspect ratio (logarithmically) uniform, the first of ten tries that fits into the image,
-    else all of it (which a square image's aspect ratio allows)."""
+    """Draw crops (top, left, height, width), int64 of shape (4, count), as torchvision's RandomResizedCrop
+    does: uniform area and log-uniform aspect ratio, the first of ten tries that fits into the image, else the
+    whole image (whose aspect ratio is allowed if it is square)."""
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator, device=generator.device) * (high - low) + low
@@ -147,7 +148,7 @@ def random_boxes(count: int, height: int, width: int, generator: torch.Generator
 
 
 def resize(images: Tensor, boxes: Tensor) -> Tensor:
-    """Each image's box, bilinearly enlarged to the whole image; uint8 (count, height, width, channels)."""
+    """Resize each image's box to the whole image, bilinearly; uint8 (count, height, width, channels)."""
     top, left, high, wide = boxes
     values = _stretched(images.float(), top, high)
     values = _stretched(values.transpose(1, 2), left, wide).transpose(1, 2)
@@ -155,7 +156,7 @@ def resize(images: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _stretched(values: Tensor, start: Tensor, length: Tensor) -> Tensor:
-    """Along dimension 1, `length` entries from `start` on, drawn out to all of it."""
+    """Stretch `length` entries from `start` on to the whole of dimension 1."""
     count, size = values.shape[:2]
     each = torch.arange(count, device=values.device)[:, None]
     place = (torch.arange(size, device=values.device) + 0.5) * (length[:, None] / size) - 0.5

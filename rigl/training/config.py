@@ -1,4 +1,4 @@
-"""Every knob of a run, validated before anything starts, and the protocols that fill them in."""
+"""Run configurations, validated before anything starts, and the protocols that provide their defaults."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ ProtocolName = Literal["paper", "tenth", "laptop", "smoke"]
 Augmentation = Literal["none", "flip", "crop-flip", "resized-crop-flip"]
 Precision = Literal["auto", "float32", "bf16"]
 ENGINES = ("auto", "eager", "captured", "compiled")
-MOST = 10**6  # of anything that is counted
+MOST = 10**6  # upper bound of epochs, batch sizes and other counts
 
 
-# Shares of the report's 88,000 steps: where pruning begins, and the warm-up of its rows on CIFAR-10.
+# Fractions of the report's 88,000 steps: the start of pruning, and its warm-up on CIFAR-10.
 PRUNE_START = 700 / 88_000
 PRUNING_WARMUP = 3_500 / 88_000
-# Protocols of small networks, whose runs come from many machines: float32 on each of them unless asked.
+# Protocols of small networks, trained on many machines: float32 by default, so that they are comparable.
 FLOAT32 = ("laptop", "smoke")
 
 
 class OneLineError(Exception):
-    """An error whose message says it all: a notebook shows that one line and no traceback."""
+    """An error with a self-contained message. Notebooks show that one line instead of a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
 
 
 def shown(value: object) -> str:
-    """`value` as an error message echoes it: its `repr`, cut at 80 characters."""
+    """The `repr` of a value for an error message, truncated to 80 characters."""
     try:
         return brief(repr(value))
     except ValueError:  # Python refuses to write out integers of more than 4,300 digits
@@ -47,17 +47,17 @@ def shown(value: object) -> str:
 
 
 def brief(text: object, limit: int = 80) -> str:
-    """A text in one line, cut at `limit` characters."""
+    """A text as one line, truncated to `limit` characters."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 class ConfigError(OneLineError, ValueError):
-    """A knob that does not exist or has a value it cannot take."""
+    """An unknown parameter or an invalid value."""
 
 
 def parse_wrn(name: str) -> tuple[int, int]:
-    """Depth D and widening K of ``"wrn-D-K"``: D = 6 n + 4 with n >= 1 blocks a stage, K >= 1.
+    """Depth D and widening factor K of ``"wrn-D-K"``: D = 6 n + 4 with n >= 1 blocks per stage, K >= 1.
 
     Raises ValueError for any other name.
     """
@@ -72,7 +72,7 @@ def parse_wrn(name: str) -> tuple[int, int]:
 
 
 class DatasetFacts(BaseModel):
-    """What is known of a data set before it is loaded; sizes in images, mean and std of pixels in [0, 1]."""
+    """Properties of a data set: sizes in images, mean and std of pixels in [0, 1]."""
 
     model_config = ConfigDict(frozen=True)
     shape: tuple[int, int, int]
@@ -99,11 +99,11 @@ DATASETS: dict[str, DatasetFacts] = {
 
 
 class Protocol(BaseModel):
-    """How much of an experiment is done: what `RunConfig` takes where it is not told otherwise.
+    """The defaults of `RunConfig` under one protocol.
 
-    What ends in `_share` is a share of a run's steps, so that a shorter run keeps the schedule's form; at
-    full length they give the report's step counts exactly (30,000 of 88,000 on
-    CIFAR-10, 20,000 of 78,250 and a warm-up of 2 epochs of 250 on CIFAR-100).
+    Fields that end in `_share` are fractions of a run's steps, so that a shorter run keeps the shape of the
+    schedule. At full length they give the report's step counts exactly (30,000 of 88,000 on CIFAR-10, 20,000
+    of 78,250 and a warm-up of 2 epochs of 250 on CIFAR-100).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,7 +121,7 @@ class Protocol(BaseModel):
     prune_start_share: float = PRUNE_START
 
 
-# What the report does otherwise on CIFAR-100.
+# Where the report differs on CIFAR-100.
 _CIFAR100: dict[str, Any] = {
     "validation": 10_000,
     "weight_decay": 1e-4,
@@ -147,11 +147,11 @@ PROTOCOLS: dict[tuple[str, str], Protocol] = {
 
 
 def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
-    """The protocol called `name` on `dataset`; `model` where it is not to be the protocol's own.
+    """The protocol called `name` on `dataset`, for its default model or for `model`.
 
-    Its dropout is for wide residual networks, and an MLP sees images as they are.
+    Dropout applies to wide residual networks only, and pooling not to LeNet.
 
-    Raises ConfigError where a protocol is not defined for a data set.
+    Raises ConfigError if the protocol is not defined for the data set.
     """
     known: dict[str, list[str]] = {}
     for each, data in PROTOCOLS:
@@ -174,10 +174,10 @@ def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
 
 
 def choose_protocol(name: str, dataset: str | None, cuda: bool) -> tuple[str, str]:
-    """The (protocol, dataset) that ``"auto"`` and a missing data set stand for.
+    """Resolve ``"auto"`` and a missing data set to a (protocol, dataset).
 
-    "auto" is "paper" where CUDA is there and the data set is CIFAR or not named; else "laptop" where a
-    data set was named, else "smoke". A missing data set is the protocol's first.
+    "auto" is "paper" if CUDA is available and the data set is CIFAR or not given; else "laptop" if a data set
+    is given, else "smoke". A missing data set is the protocol's default.
     """
     if name == "auto":
         if dataset == "digits":
@@ -191,15 +191,15 @@ def choose_protocol(name: str, dataset: str | None, cuda: bool) -> tuple[str, st
 
 
 class RunConfig(BaseModel):
-    """One training run. What is left out is filled in from the protocol, so that every knob that
-    decides the result stands in the record.
+    """The configuration of one training run. Omitted fields take the protocol's defaults, so that the record
+    holds everything that determines the result.
 
-    distribution  a name of `rigl.layer_densities`, a map ``{layer: density}``, or the name
-                  of a record, for the densities that its run ended with
-    flops         a budget in place of `density`: forward FLOPs over the dense network's
-    density       None where `distribution` or `flops` decide it
+    distribution  a name known to `rigl.layer_densities`, a map ``{layer: density}``, or the name of a record,
+                  for the densities that its run ended with
+    flops         a budget instead of `density`: forward FLOPs relative to the dense network
+    density       None if `distribution` or `flops` determine it
 
-    Raises ConfigError, one line that names the value and what would be right.
+    Raises ConfigError, one line with the invalid value and what is valid.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -220,39 +220,37 @@ class RunConfig(BaseModel):
     multiplier: int = Field(1, ge=1, le=MOST)
     seed: int = Field(0, ge=0, lt=2**31)
     epochs: int = Field(ge=1, le=MOST)
-    batch_size: int = Field(ge=1, le=MOST, description="images in an optimiser step")
+    batch_size: int = Field(ge=1, le=MOST, description="images per optimiser step")
     learning_rate: float = Field(0.1, gt=0)
     lr_drop_share: float = Field(
-        gt=0, description="share of a run's steps from one drop of the learning rate to the next"
+        gt=0, description="fraction of the steps between two drops of the learning rate"
     )
-    lr_factor: float = Field(0.2, gt=0, le=1, description="what a drop multiplies the learning rate by")
+    lr_factor: float = Field(0.2, gt=0, le=1, description="factor of each drop of the learning rate")
     warmup_share: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of the steps in which the learning rate rises linearly to its start",
+        description="fraction of the steps in which the learning rate rises linearly",
     )
     prune_start_share: float = Field(
-        PRUNE_START, ge=0, lt=1, description="share of the steps before gradual pruning begins"
+        PRUNE_START, ge=0, lt=1, description="fraction of the steps before gradual pruning begins"
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD, in Nesterov's form")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD")
     weight_decay: float = Field(ge=0, description="on weights, not on biases or normalisation")
     label_smoothing: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="probability taken from the right class and shared among all, in training only",
+        description="probability moved from the true class to all classes, in training only",
     )
     validation: int = Field(ge=0)
     augmentation: Augmentation
     dropout: float = Field(
         0.0, ge=0, lt=1, description="between the two convolutions of a wide residual network's block"
     )
-    pool: int = Field(
-        1, ge=1, description="side of the squares of pixels that are averaged into one, before all else"
-    )
+    pool: int = Field(1, ge=1, description="size of the average pooling applied to all images first")
     precision: Precision = Field(
-        "auto", description="float32 under laptop and smoke, else bf16 where the device computes in it"
+        "auto", description="auto is float32 under laptop and smoke, else bf16 if the device supports it"
     )
 
     def __init__(self, **knobs: Any) -> None:
@@ -313,7 +311,7 @@ class RunConfig(BaseModel):
     def _check(self) -> RunConfig:
         facts = DATASETS[self.dataset]
         self._check_budget()
-        # Knobs that a method does not use must not make two runs of one.
+        # Normalise what a method does not use, so that equal runs have equal names.
         unused: dict[str, Any] = {}
         rule = METHODS[self.method]
         if self.method == "dense":
@@ -342,9 +340,7 @@ class RunConfig(BaseModel):
     def _check_budget(self) -> None:
         named, distributed = self.distribution in DISTRIBUTIONS, METHODS[self.method].distributed
         if self.flops is not None and not distributed:
-            raise ValueError(
-                f"flops={self.flops:g}: {self.method} has no distribution to fit to it, only a density"
-            )
+            raise ValueError(f"flops={self.flops:g}: {self.method} takes a density, not a budget of FLOPs")
         if self.flops is not None and not named:
             raise ValueError(f"flops={self.flops:g} needs a distribution by name: {', '.join(DISTRIBUTIONS)}")
         if distributed and (self.flops is not None or not named):
@@ -352,19 +348,19 @@ class RunConfig(BaseModel):
 
     @property
     def source(self) -> RunConfig | None:
-        """The run whose final masks this one starts from: the same in all but the method."""
+        """The run whose final masks this one starts from; it differs in the method only."""
         method = METHODS[self.method].source
         return RunConfig(**{**self.model_dump(), "method": method}) if method else None
 
     @property
     def usual_precision(self) -> Precision:
-        """What ``precision="auto"`` stands for under this protocol: float32 under ``"laptop"`` and
-        ``"smoke"``; elsewhere ``"auto"``, what `devices.resolve_precision` makes of the device."""
+        """The meaning of ``precision="auto"`` under this protocol: float32 under ``"laptop"`` and
+        ``"smoke"``, else ``"auto"``, which `devices.resolve_precision` resolves for the device."""
         return "float32" if self.protocol in FLOAT32 else "auto"
 
     @property
     def width_factor(self) -> float:
-        """What multiplies every hidden width: the square root of the density for small-dense, else 1."""
+        """The factor of every hidden width: the square root of the density for small-dense, else 1."""
         return sqrt(self.density or 1.0) if self.method == "small-dense" else 1.0
 
     @property
@@ -379,7 +375,7 @@ class RunConfig(BaseModel):
 
     @property
     def total_epochs(self) -> int:
-        """Epochs, times how much longer the run is (`multiplier`)."""
+        """`epochs` times `multiplier`."""
         return self.epochs * self.multiplier
 
     @property
@@ -388,24 +384,24 @@ class RunConfig(BaseModel):
 
     @property
     def lr_drop_every(self) -> int:
-        """Steps between two drops of the learning rate; a longer run (`multiplier`) stretches it."""
+        """Steps between two drops of the learning rate; `multiplier` stretches the schedule."""
         return max(1, round(self.lr_drop_share * self.total_steps))
 
     @property
     def warmup_steps(self) -> int:
-        """Steps of linear warm-up; a longer run (`multiplier`) leaves it."""
+        """Steps of linear warm-up; `multiplier` does not change it."""
         return round(self.warmup_share * self.epochs * self.steps_per_epoch)
 
     @property
     def prune_start_steps(self) -> int:
-        """Steps before pruning begins; a longer run (`multiplier`) leaves it. GraNet begins at once."""
+        """Steps before pruning begins; `multiplier` does not change it. GraNet begins at once."""
         if METHODS[self.method].grow is not None:
             return 0
         return round(self.prune_start_share * self.epochs * self.steps_per_epoch)
 
     @property
     def distribution_name(self) -> str | None:
-        """The distribution in a word; a map's is a short hash, a record's the end of its name."""
+        """A short name of the distribution: of a map its hash, of a record the end of its name."""
         if isinstance(self.distribution, dict):
             return "custom-" + _hash(self.distribution)[:4]
         if self.distribution is None or self.distribution in DISTRIBUTIONS:
@@ -414,20 +410,20 @@ class RunConfig(BaseModel):
 
     @property
     def label(self) -> str:
-        """The method as the report's tables name it, for a file or an axis: ``"rigl-erk"``."""
+        """Method and distribution, for file names and axes: ``"rigl-erk"``."""
         name = self.distribution_name
         return self.method if name is None else f"{self.method}-{name}"
 
     @property
     def size(self) -> str:
-        """How sparse, in words: ``"density 0.1"``, ``"0.2 of the FLOPs"``."""
+        """The sparsity in words: ``"density 0.1"``, ``"0.2 of the FLOPs"``."""
         if self.flops is not None:
             return f"{self.flops:g} of the FLOPs"
         return f"density {self.density:g}" if self.density is not None else "densities given"
 
     def changes(self, *columns: str) -> str:
-        """What is not as the protocol, the method and `columns` (knobs that are told elsewhere) make it, in
-        words such as ``"alpha=0.5, delta_t=50"``."""
+        """What differs from the defaults of the protocol and the method, apart from `columns`, as
+        ``"alpha=0.5, delta_t=50"``."""
         given = ("protocol", "dataset", "model", "method", "distribution", "density", "multiplier", "seed")
         usual = RunConfig(**{key: getattr(self, key) for key in (*given, *columns)})
         return ", ".join(
@@ -438,16 +434,16 @@ class RunConfig(BaseModel):
 
     @property
     def run_id(self) -> str:
-        """Eight hex digits of SHA-256 over every knob that decides the result.
+        """Eight hex digits of the SHA-256 of everything that determines the result.
 
-        A knob at its field's own default does not enter, so that a knob added later leaves the
-        identity of older records as it is.
+        Fields at their own default are left out, so that a new field does not change the identity of older
+        records.
         """
         return _hash(self.model_dump(mode="json", exclude_defaults=True))[:8]
 
     @property
     def name(self) -> str:
-        """A file name for people: ``rigl-erk_d0.1_wrn-10-1_laptop_s0_1a2b3c4d``."""
+        """A readable file name: ``rigl-erk_d0.1_wrn-10-1_laptop_s0_1a2b3c4d``."""
         parts = [self.label]
         if self.flops is not None:
             parts.append(f"f{self.flops:g}")
@@ -460,7 +456,7 @@ class RunConfig(BaseModel):
 
 
 def _pruned(method: object) -> bool:
-    """Whether a method's masks come from gradual pruning, its own or that of the run it starts from."""
+    """Whether a method prunes gradually, or starts from the masks of a run that does."""
     rule = METHODS.get(method) if isinstance(method, str) else None
     return rule is not None and METHODS[rule.source or rule.name].only_prunes
 
@@ -472,12 +468,12 @@ def _hash(value: Any) -> str:
 def parameters(
     namespace: Mapping[str, Any], before: set[str], known: Sequence[str], left: set[str]
 ) -> dict[str, Any]:
-    """The parameters that a notebook was given: those of `known` that are set in its ``globals()``.
+    """The parameters of a notebook: those of `known` that are set in its ``globals()``.
 
-    before  its names as they were before its parameters
-    left    names that its later cells leave, and that a live kernel finds there when it runs again
+    before  the names defined before the parameters cell
+    left    names defined by later cells, which exist when a live kernel runs the cells again
 
-    Raises ConfigError where some other public name came since, and for a value that is no parameter's.
+    Raises ConfigError for any other new public name, and for a value that no parameter can have.
     """
     since = {name for name in namespace if name not in before and not name.startswith("_")}
     check_names(since - left, set(known))
@@ -488,8 +484,8 @@ def parameters(
 
 
 def _check_plain(name: str, value: object) -> None:
-    """Raise ConfigError where a notebook's parameter is no number of usual size, no text that a file could be
-    named by and, where maps are known, no map."""
+    """Raise ConfigError unless a parameter is a number of ordinary size, printable text, or a map of
+    densities."""
     if isinstance(value, str):
         wrong = not value or not value.isprintable()
     elif isinstance(value, int):
@@ -501,7 +497,7 @@ def _check_plain(name: str, value: object) -> None:
 
 
 def check_names(given: set[str], known: set[str]) -> None:
-    """Raise ConfigError, with the nearest known name, where a parameter was given that nobody reads."""
+    """Raise ConfigError for an unknown parameter, and suggest the nearest known name."""
     for name in sorted(given - known):
         close = get_close_matches(name, known, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else f": choose from {', '.join(sorted(known))}"
