@@ -1,7 +1,7 @@
 """Data sets as uint8 tensors on the training device.
 
-Under ``RIGL_DATA`` (default: the user's cache folder) a data set lies as NAME.npz with train_x, train_y,
-test_x, test_y and classes. Where it does not, torchvision downloads it once.
+A data set is stored under ``RIGL_DATA`` (default: the user's cache folder) as NAME.npz, with train_x,
+train_y, test_x, test_y and classes. If the file is missing, torchvision downloads the data once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rigl.training.config import DATASETS, OneLineError, shown
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
-SHA256 = {  # what `_digest` gives for the official data
+SHA256 = {  # `_digest` of the official data
     "fashion-mnist": "a58d5eecc27babad968a9cdd75ab1338fb7b8d1a7b012675a719365d27a6ea51",
     "cifar10": "eae54778f34d83b461fc64023d7c3c2da2c303672026a9beb0f3dc06df2eccb5",
     "cifar100": "f83dd2e821dae11acec1d0cd3927e5edabb831bf155ba7a0feb7eedc1ebceb16",
@@ -38,12 +38,12 @@ SHA256 = {  # what `_digest` gives for the official data
 
 
 class DataError(OneLineError, RuntimeError):
-    """A data set that is missing or damaged: one line that says which, where, and what to do."""
+    """A missing or damaged data set. The message is one line with its path and what to do."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one split: x uint8 (N, H, W, C), so that a pixel's channels lie together; y int64 (N,)."""
+    """Images and labels of one split: x uint8 (N, H, W, C), y int64 (N,)."""
 
     x: Tensor
     y: Tensor
@@ -60,8 +60,8 @@ class Images:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in its official order. mean and std are of pixels in [0, 1], one a channel; `sha256` tells
-    the data apart from any other."""
+    """A data set in its official order. mean and std are of pixels in [0, 1], one per channel; `sha256`
+    identifies the data."""
 
     name: str
     train: Images
@@ -72,12 +72,12 @@ class Dataset:
     sha256: str
 
     def split(self, validation: int) -> tuple[Images, Images]:
-        """(training, validation) images: the last `validation` of the official order are held out."""
+        """Split into (training, validation) images: the last `validation` images are held out."""
         border = len(self.train) - validation
         return self.train[:border], self.train[border:]
 
     def pooled(self, size: int) -> Dataset:
-        """The same with images averaged over `size` x `size` pixels and rounded."""
+        """The data set with images average-pooled over `size` x `size` pixels and rounded."""
         if size == 1:
             return self
         return replace(self, train=_pool(self.train, size), test=_pool(self.test, size))
@@ -87,7 +87,7 @@ class Dataset:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder where data sets lie: `root`, else ``RIGL_DATA``, else ``rigl`` in the user's cache."""
+    """The folder of data sets: `root`, else ``RIGL_DATA``, else ``rigl`` in the user's cache folder."""
     found = root or os.environ.get("RIGL_DATA")
     if found:
         return Path(found).expanduser()
@@ -96,9 +96,9 @@ def data_root(root: str | Path | None = None) -> Path:
 
 
 def load(name: str, root: str | Path | None = None) -> Dataset:
-    """The data set called `name`, from ``NAME.npz`` under `root`; fetched and kept there where it is missing.
+    """Load a data set from ``NAME.npz`` under `root`, downloading it first if it is missing.
 
-    Raises ValueError for an unknown name and DataError where the data cannot be had or are damaged.
+    Raises ValueError for an unknown name and DataError if the data is not available or damaged.
     """
     if name not in DATASETS:
         raise ValueError(f"dataset={shown(name)} is unknown: choose one of {', '.join(DATASETS)}")
@@ -108,7 +108,7 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
         path = data_root(root) / f"{name}.npz"
         raise DataError(
             f"{path} is damaged (sha256 {digest[:12]}..., not {SHA256[name][:12]}...): "
-            "remove it, and it is fetched again"
+            "remove it to download it again"
         )
     facts = DATASETS[name]
     train, test = (
@@ -126,7 +126,7 @@ _LOADING = Lock()
 
 
 def shared(name: str, root: str | Path | None, pool: int, device: torch.device) -> Dataset:
-    """`load`, pooled, on `device`: one copy for all in this process that use it at the time."""
+    """`load`, pooled and on `device`; concurrent runs of one process share a copy."""
     key = name, str(data_root(root)), pool, str(device)
     with _LOADING:
         found = _SHARED.get(key)
@@ -144,8 +144,9 @@ def _pool(images: Images, size: int) -> Images:
 
 
 def _digest(arrays: dict[str, Any]) -> str:
-    """The training split as it is, since the validation images depend on its order; the test split in any
-    order, since copies of CIFAR come in several and no accuracy depends on it."""
+    """A hash of the data. It depends on the order of the training split, which determines the validation
+    images, but not on that of the test split, which differs between copies of CIFAR and affects no
+    accuracy."""
     digest = hashlib.sha256(np.ascontiguousarray(arrays["train_x"]))
     digest.update(np.ascontiguousarray(arrays["train_y"]))
     pairs = zip(np.ascontiguousarray(arrays["test_x"]), arrays["test_y"], strict=True)
@@ -155,14 +156,14 @@ def _digest(arrays: dict[str, Any]) -> str:
 
 
 def _digits() -> dict[str, Any]:
-    """scikit-learn's digits: the first 1,500 to train on, the last 297 to test. From its file, as to import
-    scikit-learn takes longer than to train on them. Raises DataError."""
+    """scikit-learn's digits: the first 1,500 for training, the last 297 for testing. They are read from its
+    file, since importing scikit-learn takes longer than training on them. Raises DataError."""
     found = find_spec("sklearn")
     folder = Path((found and found.origin) or "").parent / "datasets" / "data"
     try:
         table = np.loadtxt(folder / "digits.csv.gz", dtype=np.uint8, delimiter=",")
     except FileNotFoundError as error:
-        raise DataError(f"no digits in scikit-learn ({error})") from None
+        raise DataError(f"the digits of scikit-learn are not available ({error})") from None
     x, y = table[:, :-1].reshape(-1, 8, 8) * np.uint8(15), table[:, -1]
     border = DATASETS["digits"].train
     splits = {"train_x": x[:border], "train_y": y[:border], "test_x": x[border:], "test_y": y[border:]}
@@ -181,11 +182,11 @@ def _read(path: Path) -> dict[str, Any]:
     except PermissionError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except (zipfile.BadZipFile, zlib.error, ValueError, TypeError, KeyError, OSError, EOFError) as error:
-        raise DataError(f"{path} is damaged ({error}): remove it, and it is fetched again") from None
+        raise DataError(f"{path} is damaged ({error}): remove it to download it again") from None
 
 
 def _file(name: str, root: Path) -> Path:
-    """The path of NAME.npz under `root`, made first where it is not there, by one process at a time."""
+    """The path of NAME.npz under `root`. A missing file is created, by one process at a time."""
     path = root / f"{name}.npz"
     if path.exists():
         return path
@@ -216,7 +217,7 @@ def _fetch(name: str, path: Path) -> None:
                 f"'python -m rigl.training.data {name}' where there is a network and copy {path.name} there"
             ) from None
         if _digest(arrays) != SHA256[name]:
-            raise DataError(f"{name}: what was fetched is not the official data; nothing was kept")
+            raise DataError(f"{name}: the downloaded data is not the official data; nothing was stored")
         partial = Path(scratch) / path.name
         np.savez(partial, **arrays)
         partial.replace(path)
@@ -236,7 +237,7 @@ def _by_torchvision(name: str, scratch: str) -> dict[str, Any]:
 
 
 def main(names: list[str]) -> int:
-    """``python -m rigl.training.data NAME ...``: fetch data sets, and say where they lie."""
+    """``python -m rigl.training.data NAME ...``: download data sets and print where they are."""
     for name in names or [name for name in DATASETS if name != "digits"]:
         try:
             found = load(name)

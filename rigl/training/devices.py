@@ -1,4 +1,4 @@
-"""Which device trains, and in which precision it does so well."""
+"""Devices, precision, CPU threads and the settings of deterministic kernels."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from rigl.training.config import ConfigError, brief, shown
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """``"auto"`` is CUDA where there is one, else the CPU; else ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ...
+    """The device ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ...; ``"auto"`` is CUDA if available, else the CPU.
 
-    Raises ConfigError for a device that is not there.
+    Raises ConfigError for a device that is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda"):
-            raise RuntimeError("runs are made for cpu and cuda")
+            raise RuntimeError("only cpu and cuda are supported")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ValueError, OverflowError) as error:
         raise ConfigError(
@@ -35,7 +35,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """``"auto"`` is bf16 where the device computes in it, else float32: emulated bf16 is far slower."""
+    """Resolve ``"auto"``: bf16 if the device supports it in hardware, else float32."""
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -51,12 +51,12 @@ def _cpu_has_bf16() -> bool:
 
 
 def slug(device: torch.device) -> str:
-    """`device_name` for a file: ``"nvidia-h100-80gb-hbm3"``."""
+    """`device_name` as part of a file name: ``"nvidia-h100-80gb-hbm3"``."""
     return re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
 
 
 def device_name(device: torch.device) -> str:
-    """What the vendor calls it."""
+    """The vendor's name of the device."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     info = Path("/proc/cpuinfo")
@@ -67,7 +67,7 @@ def device_name(device: torch.device) -> str:
     return processor() or machine()
 
 
-# Of glibc's malloc.h
+# From glibc's malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 _KERNELS = Lock()
 _settings = ExitStack()
@@ -75,29 +75,30 @@ _inside = 0
 
 
 def use_threads(count: int) -> None:
-    """Let this thread compute with so many CPU threads, whatever others set meanwhile: when a thread first
-    asks, torch gives it what was set last in any, also if it had set its own."""
+    """Set the number of CPU threads for this thread alone. The first call of get_num_threads in a thread
+    adopts the number that any thread has set last, even over its own: make that call before."""
     torch.get_num_threads()
     torch.set_num_threads(count)
 
 
 def keep_freed_memory(keep: bool) -> None:
-    """Let malloc keep what is freed, or give it back as it does by itself.
+    """Let malloc keep freed memory, or return it to the system as it does by default.
 
-    A CPU's step frees and takes the same hundred megabytes again and again. glibc returns them to the system
-    in between, and the page faults that follow cost a tenth of a step. Elsewhere nothing happens.
+    A training step on a CPU frees and allocates the same hundred megabytes again and again. glibc returns
+    them to the system in between, and the page faults that follow cost a tenth of a step. Other C libraries
+    are left alone.
     """
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # what its own rule comes to, as 64 MB below
+        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # where its dynamic threshold ends up, as 64 MB below
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 64 * 2**20)
 
 
 @contextmanager
 def isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
-    """Kernels that give the same bits every time, so many CPU threads, and freed memory kept, until its end.
+    """A context with deterministic kernels, `cpu_threads` CPU threads, and freed memory kept by malloc.
 
-    The kernels' settings are the process's: of several threads inside, the last to leave restores them.
+    These settings except for the threads belong to the process: the last thread to leave restores them.
     """
     global _inside
     before = torch.get_num_threads()
@@ -109,7 +110,7 @@ def isolated(device: torch.device, cpu_threads: int) -> Iterator[None]:
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
             cudnn = torch.backends.cudnn
-            # flags() turns off whatever it is not told to leave on.
+            # flags() resets every argument that is not given.
             _settings.enter_context(
                 cudnn.flags(
                     enabled=cudnn.enabled, deterministic=True, benchmark=False, allow_tf32=cudnn.allow_tf32

@@ -1,7 +1,7 @@
-"""How steps are taken: one batch after another through a run, on its device, without waiting for it.
+"""Training steps and evaluation, without synchronising with the device.
 
-`Engine` takes them one by one, `Captured` records a step as CUDA graphs and replays it, `Compiled` takes
-torch.compile's network; `choose` says which of them a run has.
+`Engine` takes eager steps, `Captured` replays steps recorded as CUDA graphs, `Compiled` uses torch.compile;
+`choose` selects one of them for a run.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ Tick = Callable[[], object]
 
 
 class Engine:
-    """Takes the steps of `run` one by one. A context: what it sets on the model is taken off again.
+    """Trains `run` with eager steps. A context manager, which restores the model's dropout layers on exit.
 
-    What is drawn at random comes from generators that are seeded anew every epoch, so that a resumed run
-    needs no saved random state, and several runs in one process do not disturb each other.
+    All random numbers come from generators that are reseeded every epoch, so that a resumed run needs no
+    saved random state, and several runs in one process are independent.
     """
 
     name = "eager"
@@ -61,8 +61,8 @@ class Engine:
         draw_from(self.run.model, None)
 
     def epoch(self, images: Images, number: int, tick: Tick = lambda: None) -> Metrics:
-        """Train on every image once; mean loss and accuracy (percent) over the epoch, read from the device
-        once. `tick` is called after every step; where a figure is not finite, None stands for it."""
+        """Train for one epoch; returns its mean loss and accuracy (percent), None where not finite. `tick` is
+        called after every step."""
         plan = self.plan(images, number)
         self.totals.zero_()
         self.run.model.train()
@@ -70,10 +70,10 @@ class Engine:
         return self._read(len(images))
 
     def plan(self, images: Images, number: int) -> Plan:
-        """All that is drawn at random for an epoch, but for dropout, whose generator is seeded."""
+        """Draw the plan of an epoch, and seed the generator of dropout."""
         config = self.run.config
         seed = config.seed * 100_003 + number + 1
-        self.noise.manual_seed(seed + 500_000_003)  # another stream than the plan's
+        self.noise.manual_seed(seed + 500_000_003)  # not the plan's seed
         generator = torch.Generator(self.run.device).manual_seed(seed)
         return draw(images.x, config.batch_size, config.augmentation, generator)
 
@@ -86,7 +86,7 @@ class Engine:
         return self.normalise(apply(images.x, part)), images.y[part.rows]
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One optimiser step on a batch; its mean loss, on the device."""
+        """Take one optimiser step on a batch; returns its mean loss, on the device."""
         self.set_learning_rate()
         self.run.optimizer.zero_grad()
         loss = self.backward(x, y)
@@ -95,7 +95,7 @@ class Engine:
         return loss
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Gradients of a batch's mean loss, and that loss and the right answers added to the totals."""
+        """Backpropagate a batch's mean loss, and add the loss and the correct predictions to the totals."""
         run = self.run
         with torch.autocast(run.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
             logits = self.network(x)
@@ -114,12 +114,12 @@ class Engine:
         rate = learning_rate(
             step, config.learning_rate, config.lr_drop_every, config.lr_factor, config.warmup_steps
         )
-        # On a GPU recorded steps read it as float32: let all steps there take the same.
+        # Captured steps read it as float32: use the same value in eager steps on a GPU.
         return float(np.float32(rate)) if self.run.device.type == "cuda" else rate
 
     @torch.no_grad()
     def evaluate(self, images: Images) -> Metrics:
-        """(mean loss, top-1 accuracy in percent) without augmentation, dropout or label smoothing."""
+        """Mean loss and top-1 accuracy in percent, without augmentation, dropout or label smoothing."""
         run = self.run
         run.model.eval()
         self.totals.zero_()
@@ -142,24 +142,24 @@ def _rounded(value: float, digits: int) -> float | None:
     return round(value, digits) if math.isfinite(value) else None
 
 
-# Steps before the recording: libraries set themselves up, and the optimiser makes its state.
+# Eager steps before the capture, in which libraries initialise and the optimiser creates its state.
 WARM_UP = 3
 _ONE_AT_A_TIME = Lock()
 _FREE: dict[torch.device, list[torch.cuda.Stream]] = {}
 
 
 class Recorder(Protocol):
-    """Turns work on the device into something that repeats it."""
+    """Records work on the device so that it can be replayed."""
 
     def context(self) -> AbstractContextManager[object]:
-        """What all work of one run happens in."""
+        """The context in which all work of one run is done."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record `work`, without doing it, and return what does it."""
+        """Record `work` without running it, and return a function that does."""
 
 
 class Graphs:
-    """CUDA graphs on a stream of their own, with memory in common; `generator` is what they draw from."""
+    """CUDA graphs with a stream and a memory pool of their own; they draw from `generator`."""
 
     def __init__(self, device: torch.device, generator: torch.Generator) -> None:
         self.device, self.generator = device, generator
@@ -168,7 +168,7 @@ class Graphs:
 
     @contextmanager
     def context(self) -> Iterator[None]:
-        # torch gives streams out in turn from a few: two runs at once must not come by the same one.
+        # torch cycles through a pool of streams: make sure that concurrent runs do not share one.
         with _ONE_AT_A_TIME:
             free = _FREE.setdefault(self.device, [])
             self.stream = free.pop() if free else torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
@@ -177,7 +177,7 @@ class Graphs:
             with torch.cuda.stream(self.stream):
                 yield
         finally:
-            # Of this stream alone: to wait for the device would break what another run records.
+            # Only this stream: a device-wide synchronisation would break another run's capture.
             self.stream.synchronize()
             with _ONE_AT_A_TIME:
                 _FREE[self.device].append(self.stream)
@@ -185,7 +185,7 @@ class Graphs:
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
-        # Other runs of this process may go on meanwhile, but not record too.
+        # Other runs of this process may continue meanwhile, but not capture.
         with (
             _ONE_AT_A_TIME,
             torch.cuda.graph(graph, self.pool, self.stream, capture_error_mode="thread_local"),
@@ -195,7 +195,7 @@ class Graphs:
 
 
 class Repeats:
-    """Does the work again each time, on any device: a recording in all but speed."""
+    """Stands in for CUDA graphs on other devices: runs the work again on each replay."""
 
     def context(self) -> AbstractContextManager[object]:
         return nullcontext()
@@ -205,8 +205,8 @@ class Repeats:
 
 
 class Captured(Engine):
-    """Takes the steps of `run` by replaying two recordings. The last batch of an epoch, where it is smaller,
-    and the first steps are taken as `Engine` does."""
+    """Trains `run` by replaying two captured graphs. The first steps, and the last batch of an epoch if it is
+    smaller, are eager."""
 
     name = "captured"
 
@@ -215,7 +215,7 @@ class Captured(Engine):
         self.recorder = recorder or Graphs(run.device, self.noise)
         self.parameters = [p for p in run.model.parameters() if p.requires_grad]
         self._gradients: list[Tensor | None] = []
-        # A GPU's optimiser takes it as float32, a CPU's as float64.
+        # The fused optimiser reads it as float32 on a GPU, as float64 on a CPU.
         exact = torch.float32 if run.device.type == "cuda" else torch.float64
         self.learning_rate = torch.zeros((), dtype=exact, device=run.device)
         self.cursor = torch.zeros((), dtype=torch.int64, device=run.device)
@@ -227,7 +227,7 @@ class Captured(Engine):
 
     @property
     def recorded(self) -> bool:
-        """Whether steps are replayed by now."""
+        """Whether steps have been captured."""
         return self._replay is not None
 
     def __enter__(self) -> Self:
@@ -269,14 +269,14 @@ class Captured(Engine):
 
     def _record(self) -> None:
         forward = self.recorder.record(self._forward)
-        # They lie in the recording's memory, which is written anew at every replay.
+        # They are in the graph's memory, which every replay overwrites.
         self._gradients = [parameter.grad for parameter in self.parameters]
         self._replay = forward, self.recorder.record(self._optimise)
 
     def _again(self, forward: Callable[[], None], optimise: Callable[[], None]) -> None:
         run = self.run
         self.set_learning_rate()
-        # An update and an eager step take them away.
+        # Updates and eager steps reset them.
         for parameter, gradient in zip(self.parameters, self._gradients, strict=bool(self._gradients)):
             parameter.grad = gradient
         forward()
@@ -288,7 +288,7 @@ class Captured(Engine):
             run.sparsifier.step_count += 1
 
     def _forward(self) -> None:
-        """To be recorded: the next batch, forward and backward into new gradients."""
+        """To be captured: forward and backward of the next batch, into new gradients."""
         assert self._plan is not None
         for parameter in self.parameters:
             parameter.grad = None
@@ -297,22 +297,22 @@ class Captured(Engine):
         self.backward(x, y)
 
     def _optimise(self) -> None:
-        """To be recorded: the optimiser's step between two hooks that mask. Counting it is not part of it."""
+        """To be captured: the optimiser's step with its masking hooks, but without counting it."""
         count = self.run.sparsifier.step_count
         self.run.optimizer.step()
         self.run.sparsifier.step_count = count
 
 
 class Compiled(Engine):
-    """Steps through the network as torch.compile makes it, for whole batches of training; what is compiled
-    once serves every step, since masks are applied outside the network."""
+    """Trains full batches with the network compiled by torch.compile. It is compiled once, since masks are
+    applied outside the network."""
 
     name = "compiled"
 
     def __init__(self, run: Run) -> None:
         from torch._inductor.cpp_builder import (
             get_cpp_compiler,
-        )  # a second, which other engines need not wait
+        )  # takes a second to import
 
         super().__init__(run)
         try:
@@ -320,12 +320,12 @@ class Compiled(Engine):
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"engine='compiled' needs a C++ compiler ({reason}): choose eager") from None
-        torch.compiler.reset()  # of several networks in one process, the ninth would quietly run uncompiled
+        torch.compiler.reset()  # the ninth network of one process would silently run uncompiled
         self.network = torch.compile(run.model, dynamic=False)  # type: ignore[assignment]
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         network = self.network
-        if len(x) < self.run.config.batch_size:  # an epoch's last, which would be compiled for itself
+        if len(x) < self.run.config.batch_size:  # an epoch's last, which would be compiled separately
             self.network = self.run.model
         try:
             return super().backward(x, y)
@@ -336,12 +336,11 @@ class Compiled(Engine):
 def choose(run: Run, name: str = "auto") -> Engine:
     """The engine called `name` for `run`.
 
-    ``"eager"`` takes steps one by one, ``"captured"`` replays them as CUDA graphs (on a CPU, where there are
-    none, it goes through the same motions), ``"compiled"`` goes through torch.compile, which gains
-    on networks without dropout and loses on those with it. ``"auto"`` is captured
-    on a GPU where ``python -m benchmarks --verify`` found both to agree, for one process, else eager. Raises
-    ConfigError for another name, for captured or compiled steps in several processes, and for compiled ones
-    where there is no C++ compiler.
+    ``"eager"`` runs plain steps, ``"captured"`` replays them as CUDA graphs (emulated on a CPU),
+    ``"compiled"`` uses torch.compile, which is faster for networks without dropout and slower for those with
+    it. ``"auto"`` is captured on a GPU where ``python -m benchmarks --verify`` found captured and eager steps
+    to agree, else eager. Raises ConfigError for an unknown name, and for compiled steps on a GPU or without a
+    C++ compiler.
     """
     if name not in ENGINES:
         raise ConfigError(f"engine={shown(name)} is unknown: choose one of {', '.join(ENGINES)}")
@@ -356,16 +355,16 @@ def choose(run: Run, name: str = "auto") -> Engine:
 
 
 def verdict_path(device: torch.device) -> Path:
-    """Where ``python -m benchmarks --verify`` keeps what it found on `device`. Raises FileNotFoundError
-    outside the project."""
+    """The file in which ``python -m benchmarks --verify`` stores its result for `device`. Raises
+    FileNotFoundError outside the project."""
     return root() / "results" / "bench" / "verified" / f"{slug(device)}.json"
 
 
 def verified(device: torch.device) -> bool:
-    """Whether captured steps were found right on such a device, with this minor version of torch."""
+    """Whether captured steps were verified on this kind of device with this minor version of torch."""
     try:
         found = json.loads(verdict_path(device).read_text())
-    except (FileNotFoundError, ValueError):  # a damaged one counts as none
+    except (FileNotFoundError, ValueError):  # a damaged file counts as none
         return False
     return bool(found["passed"]) and _minor(found["versions"]["torch"]) == _minor(str(torch.__version__))
 

@@ -1,6 +1,6 @@
-"""How long a run takes, judged by runs and benchmarks that were measured before.
+"""Estimates of how long a run takes, from the records and benchmarks of this device.
 
-A mask saves no time here: a sparse step takes as long as a dense one. Only a small dense network is smaller.
+Masks save no time: a sparse step takes as long as a dense one. Only small-dense networks are smaller.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rigl.training.records import Record, RecordError
 
 @dataclass(frozen=True)
 class Estimate:
-    """The `seconds` of a whole run with `threads` CPU threads, and in words what they are judged by."""
+    """Estimated `seconds` of a whole run with `threads` CPU threads, and what the estimate is based on."""
 
     seconds: float
     threads: int
@@ -38,11 +38,12 @@ Estimator = Callable[[RunConfig], Estimate | None]
 
 
 def estimator(device: str = "auto", results: str | Path = "results") -> Estimator:
-    """A function that estimates how long a run takes alone on `device`; None where nothing is known.
+    """A function that estimates how long a run takes alone on `device`, or returns None if nothing is known.
 
-    It goes by records of the same network and data on this device, in `results` or in the project's own
-    folder; without any, by this device's benchmark (``bench/*.json`` there), scaled by FLOPs. Of several
-    devices, joined by commas, the first counts. Raises ConfigError for a device that is not available.
+    Estimates are based on the records of the same network and data on this device, in `results` or in the
+    project's own folder; if there are none, on this device's benchmark (``bench/*.json`` there), scaled by
+    FLOPs. Of several comma-separated devices the first is used. Raises ConfigError for a device that is not
+    available.
     """
     name = device_name(resolve_device(device.split(",")[0]))
     folders = [Path(results)]
@@ -69,24 +70,24 @@ def estimator(device: str = "auto", results: str | Path = "results") -> Estimato
 
 
 def kind(config: RunConfig) -> tuple[Any, ...]:
-    """What makes a step of one run take as long as another's."""
+    """The properties on which the duration of a step depends."""
     small = config.density if config.method == "small-dense" else None
     return config.model, config.dataset, config.pool, config.batch_size, config.precision, small
 
 
 def step_flops(config: RunConfig) -> float:
-    """FLOPs that a device takes for one training step on one image."""
+    """FLOPs that the device computes for one training step on one image."""
     classes = DATASETS[config.dataset].classes
     return 3 * forward_flops(layers_of(config.model, classes, config.width_factor, config.input_shape))
 
 
 def epoch_flops(config: RunConfig) -> float:
-    """FLOPs that a device takes for one epoch."""
+    """FLOPs that the device computes for one epoch."""
     return step_flops(config) * (DATASETS[config.dataset].train - config.validation)
 
 
 def duration(seconds: float) -> str:
-    """A time in words: ``"40 s"``, ``"12 min"``, ``"3.5 h"``, ``"2.1 days"``."""
+    """A duration in words: ``"40 s"``, ``"12 min"``, ``"3.5 h"``, ``"2.1 days"``."""
     for unit, size, limit in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
         if seconds < limit * size:
             return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
@@ -103,7 +104,7 @@ def _records(folders: list[Path]) -> Iterator[Record]:
 def _benchmark(name: str, folders: list[Path]) -> dict[str, Any] | None:
     for folder in folders:
         for path in sorted(folder.glob("bench/*.json")):
-            with suppress(ValueError):  # damaged: as good as none
+            with suppress(ValueError):  # a damaged file counts as none
                 found: dict[str, Any] = json.loads(path.read_text())
                 if found.get("device") == name and "images_per_second" in found:
                     return found
@@ -111,10 +112,10 @@ def _benchmark(name: str, folders: list[Path]) -> dict[str, Any] | None:
 
 
 def _alone(record: Record) -> bool:
-    """Whether a run's time is its own."""
+    """Whether a run had the device to itself."""
     return record.provenance.lanes == record.provenance.processes == 1
 
 
 def _steps(record: Record) -> int:
-    """Steps that a run took, also where it diverged early."""
+    """Steps that a run took, which may have diverged early."""
     return record.config.steps_per_epoch * max(len(record.history["train_loss"]), 1)

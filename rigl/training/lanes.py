@@ -1,7 +1,7 @@
-"""Several runs at once on one device: threads of one process, that share the data.
+"""Several concurrent runs on one device, as threads of one process that share the data.
 
-A small network leaves most of a GPU idle. Each run has an engine and generators of its own, a recorded one
-also a stream, and gives the record that it would give alone.
+A small network leaves most of a GPU idle. Each run has its own engine, generators and, if captured, stream,
+and gives the same record as alone.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from rigl.training.train import train
 
 
 def train_lanes(configs: Sequence[RunConfig], *, lanes: int, **options: Any) -> list[Record]:
-    """`rigl.train` for each of `configs`, up to `lanes` of them at a time, in their order; `options` as
-    there.
+    """Call `rigl.train` for each of `configs`, in order and up to `lanes` at a time; `options` are its
+    options.
 
-    Where one fails the others go on to their end, and then its error is raised; an interrupt stops all of
-    them after their epoch. Raises ConfigError for lanes below 1.
+    If a run fails, the others finish before its error is raised. An interrupt stops all of them after their
+    current epoch. Raises ConfigError for lanes below 1.
     """
     if lanes < 1:
         raise ConfigError(f"lanes={lanes} must be at least 1")

@@ -1,4 +1,5 @@
-"""``python -m rigl.training.movie``: how one layer's mask moves in a real run, as ``results/movie.json``."""
+"""``python -m rigl.training.movie``: record how one layer's mask changes in a real run, as
+``results/movie.json``."""
 
 from __future__ import annotations
 
@@ -25,19 +26,18 @@ PATH = Path(__file__).parents[2] / "results" / "movie.json"
 SHOWN = RunConfig(
     protocol="laptop", dataset="fashion-mnist", method="rigl", distribution="uniform", density=0.1
 )
-LAYER = "fc3.weight"  # 10 x 100: a screen shows each of its weights
+LAYER = "fc3.weight"  # 10 x 100: small enough to show every weight
 
 
 def film(
     config: RunConfig, layer: str, data: str | Path | None = None, device: str = "auto"
 ) -> dict[str, Any]:
-    """Train `config` as `rigl.train` does, without a record, and note the mask of `layer`.
+    """Train `config` like `rigl.train`, without writing a record, and film the mask of `layer`.
 
-    Returns plain data: the config, where the run comes from, `state_sha256` as in a record, and `frames`,
-    one for the mask at first and one for each update. A frame has the steps taken, `kept`, the positions
-    that the update left active with their weight, and `mask`, those active after it: bits in the order of
-    the flattened weight, as base64. `data` and `device` as in `train`; raises what it raises, and KeyError
-    for an unknown layer.
+    Returns plain data: the config, the provenance, `state_sha256` as in a record, and `frames`, one for the
+    initial mask and one per update. A frame has the `step`, the positions `kept` active by the update, and
+    the `mask` after it, as base64 of the bits of the flattened weight. `data` and `device` are as for
+    `train`, and so are the errors; KeyError is raised for an unknown layer.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     commit, clean = provenance.commit()
@@ -70,7 +70,7 @@ def film(
 
 
 class _Camera:
-    """Looks at a layer after every step, and keeps what an update did to it."""
+    """Inspects a layer after every step and keeps a frame of each update."""
 
     def __init__(self, run: Run, layer: str) -> None:
         self.sparsifier, self.layer = run.sparsifier, layer
@@ -80,7 +80,7 @@ class _Camera:
 
     def look(self) -> None:
         if self.sparsifier.update_count > self.updates:
-            # An update changes no weight but those that it drops, which it sets to 0.
+            # An update changes only the weights that it drops, to 0.
             kept = self.mask & (self.live == self.weight)
             self.updates, self.mask = self.sparsifier.update_count, self._mask()
             self.frames.append(_frame(self.sparsifier.step_count, kept, self.mask))
@@ -99,7 +99,7 @@ def _bits(mask: Tensor) -> str:
 
 
 def save(found: dict[str, Any], path: str | Path) -> None:
-    """Write what `film` gave, a field or a frame a line."""
+    """Write the result of `film`, one field or frame per line."""
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in found.items() if key != "frames"]
     frames = ",\n".join("  " + json.dumps(frame) for frame in found["frames"])
     text = "{\n" + ",\n".join([*lines, f' "frames": [\n{frames}\n ]']) + "\n}\n"
