@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from benchmarks import plain, steps, verify, whole
+from benchmarks import plain, steps, updates, verify, whole
 from rigl.training import provenance, records
 from rigl.training.config import ConfigError
 from rigl.training.devices import device_name, isolated, resolve_device, resolve_precision, slug
 from rigl.training.engine import verdict_path, verified
 from rigl.training.project import root
 
+LAYER = 10**7  # weights of the layer whose update is measured
 UNITS = {"seconds": "s", "bytes": "bytes"}
 Row = tuple[str, str, str]
 
@@ -118,6 +119,7 @@ def _measured(device: torch.device, model: str, quick: bool, compile: bool) -> d
         steps.measure(device, **size),
         plain.measure(device, **size, steps=2 if quick else 4 if engine == "eager" else 100, engine=engine),
         steps.limits(device, **size, steps=2 if quick else 50, engine=engine),
+        updates.measure(device, weights=2 * 10**6 if quick else LAYER, rounds=rounds),
     ]
     if model != "resnet-50":
         parts.append(steps.structured(device, **size))
