@@ -1,5 +1,5 @@
-"""What masking a large layer costs: an update against two plain top-k, a step against the optimiser's own, and
-the memory that both take."""
+"""What masking a large layer costs: an update against two plain top-k, a step against the optimiser's own,
+and the memory that both take."""
 
 from __future__ import annotations
 

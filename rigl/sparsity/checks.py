@@ -118,9 +118,7 @@ def checked_state(
     saved = state.get("settings", {})
     for key in SAME:
         if key in saved and key in settings and saved[key] != settings[key]:
-            raise ValueError(
-                f"the state was saved with {key}={saved[key]!r}, this is {key}={settings[key]!r}"
-            )
+            raise ValueError(f"the state was saved with {key}={saved[key]!r}, not {key}={settings[key]!r}")
     active = state.get("active", {})
     for name, mask in theirs.items():
         if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):

@@ -615,7 +615,7 @@ class Sparsifier:
     def _mask_state(self) -> None:
         """Mask the optimiser's state; of a dense one only the copies of weights."""
         dense = self.method.dense_state or not self.preset.masks_momentum
-        if not self._state_checked and any(self._state(weight) for weight in self._weights.values()):
+        if not self._state_checked and any(state_of(self.optimizer, w) for w in self._weights.values()):
             self._state_checked = True
             if not self.method.dense_state:
                 check_state(self.optimizer, self._weights.values())

@@ -89,8 +89,8 @@ def refusals():
 
 
 class FullyShardedDataParallel(nn.Module):
-    """Of the shape of torch's, which refuses to run on a CPU: parameters are parts of a flat one, or have their
-    names and are flat themselves."""
+    """Of the shape of torch's, which refuses to run on a CPU: parameters are flat shards, under their own
+    names or not."""
 
     def __init__(self, module, use_orig_params):
         super().__init__()
@@ -107,7 +107,7 @@ def test_flat_shards_are_refused(original, inside):
     sharded = FullyShardedDataParallel(network(), original)
     if inside and not original:
         pytest.skip("an ordinary model")
-    with pytest.raises(ValueError, match="flat shards.*cannot be masked.* use DistributedDataParallel"):
+    with pytest.raises(ValueError, match=r"flat shards.*cannot be masked.* use DistributedDataParallel"):
         attach(sharded.module if inside else sharded)
 
 
