@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rigl.sparsity.sparsifier import Sparsifier
 
 
-class SparsifierCallback(TrainerCallback):
+class SparsifierCallback(TrainerCallback):  # type: ignore[misc]
     """Lets a Hugging Face ``Trainer`` train sparsely: ``Trainer(..., callbacks=[SparsifierCallback(...)])``.
 
     options     those of `rigl.Sparsifier`, without model, optimizer and total_steps, which the Trainer knows
