@@ -99,7 +99,7 @@
 # dense network's.
 
 # %% tags=["hide-input"]
-from book.report import density_explorer, display, drop_schedule, update_example
+from book.report import density_explorer, display, drop_schedule, runs, update_example
 from rigl.training.project import model_layers
 
 densities = density_explorer.density_table(model_layers())
@@ -117,7 +117,7 @@ display.show_table(
 # move the slider.
 
 # %% tags=["hide-input"]
-density_explorer.show(densities)
+density_explorer.show(densities, runs.load())
 
 # %% [markdown]
 # Three things to try. Keep ERK and move the density up from the left end: one after the other, layers reach the

@@ -1,5 +1,5 @@
 """The density explorer: how many weights each layer keeps, for a model, a distribution and a budget, which is
-a density or a share of the dense network's FLOPs.
+a density or a share of the dense network's FLOPs; beside it another distribution, or where a run ended.
 
 One data function, `density_table`, feeds both forms: HTML on a page and ipywidgets in a live kernel.
 """
@@ -15,14 +15,17 @@ import plotly.graph_objects as go
 from markupsafe import Markup, escape
 
 from book.report import display, figures, names
+from book.report.runs import usual
 from rigl.sparsity.distributions import DISTRIBUTIONS, active_counts, layer_densities
 from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.methods import METHODS
 from rigl.sparsity.shapes import Layer
 
 GRID = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 BUDGETS = {"density": "weights (density)", "flops": "FLOPs, relative to dense"}
 UNITS = {"density": "density {:g}", "flops": "{:g} of the dense FLOPs"}
 START = ("erk", "density", 0.1)
+LOOKS = ((figures.SKY, figures.BLUE, ""), (figures.ORANGE, "#5a3d00", "/"))  # colour, edge, pattern
 
 
 class Point(TypedDict):
@@ -43,6 +46,14 @@ class Model(TypedDict):
     layers: list[tuple[str, str, int, float]]
     weights: int
     points: dict[str, dict[str, list[Point]]]
+
+
+class End(TypedDict):
+    """Where a run ended: each layer's density; the run in a few words, and in a sentence."""
+
+    densities: list[float]
+    text: str
+    told: str
 
 
 def density_table(
@@ -117,19 +128,64 @@ def flops_table(table: Mapping[str, Model], densities: Sequence[float]) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def figure(model: Model, point: Point) -> go.Figure:
-    """A bar a layer; the page's script puts other numbers into this very figure."""
-    fig = go.Figure(
-        go.Bar(
+def ended(frame: pd.DataFrame) -> dict[str, dict[str, End]]:
+    """The densities that the layers of usual runs in `frame` ended with, by model and by run: the first seed
+    of each setting whose method moves weights between layers."""
+    found: dict[str, dict[str, End]] = {}
+    mine = usual(frame)
+    mine = mine[
+        mine["method"].map(lambda name: bool(METHODS[name].share or METHODS[name].prunes)).astype(bool)
+    ]
+    setting = ["protocol", "model", "dataset", "density", "method", "distribution", "multiplier"]
+    for _, run in mine.sort_values([*setting, "seed"]).drop_duplicates(setting).iterrows():
+        words = names.setting(run["method"], run["distribution"], run["multiplier"])
+        sized = f"{words} at density {run['density']:g}"
+        found.setdefault(f"{run['model']} on {run['dataset']}", {})[run["name"]] = {
+            "densities": [float(f"{layer.density[-1]:.4g}") for layer in run["record"].layers],
+            "text": f"{sized}, after training",
+            "told": f"Beside it: {sized}, as the run of seed {run['seed']} ended.",
+        }
+    return found
+
+
+def figure(model: Model, *shown: tuple[str, Sequence[float]], log: bool = False) -> go.Figure:
+    """A bar a layer for each distribution of `shown`, its name and its densities; the page's script puts
+    other numbers into this very figure."""
+    fig = go.Figure()
+    for (name, shares), (colour, edge, pattern) in zip(shown, LOOKS, strict=False):
+        fig.add_bar(
             x=list(range(1, len(model["layers"]) + 1)),
-            y=point["densities"],
+            y=list(shares),
+            name=name,
             customdata=model["layers"],
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}<extra></extra>",
-            marker={"color": figures.SKY, "line": {"color": figures.BLUE, "width": 1}},
+            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}",
+            marker={
+                "color": colour,
+                "line": {"color": edge, "width": 1},
+                "pattern": {"shape": pattern, "fgcolor": edge, "fillmode": "overlay"},
+            },
         )
-    )
-    figures.styled(fig, height=340, xaxis_title="layer, from input to output", yaxis_title="density")
-    return fig.update_yaxes(range=[0, 1])
+    figures.styled(fig, height=400, xaxis_title="layer, from input to output", yaxis_title="density")
+    fig.update_layout(barmode="group", showlegend=True)
+    return fig.update_yaxes(type="log" if log else "linear", range=[-4, 0] if log else [0, 1])
+
+
+def layer_table(model: Model, point: Point, other: tuple[str, Sequence[float]] | None = None) -> pd.DataFrame:
+    """A row a layer: its density, active weights and forward FLOPs, and another distribution's densities."""
+    rows = []
+    for index, (density, layer) in enumerate(zip(point["densities"], model["layers"], strict=False)):
+        name, shape, weights, flops = layer
+        row = {
+            "Layer": name,
+            "Shape": shape,
+            "Density": f"{density:.4g}",
+            "Active weights": f"{round(density * weights):,}",
+            "Forward FLOPs": f"{density * flops:.3g}",
+        }
+        if other:
+            row[f"Density, {other[0]}"] = f"{other[1][index]:.4g}" if len(other[1]) else "-"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _start(model: Model) -> tuple[str, str, int]:
@@ -139,59 +195,93 @@ def _start(model: Model) -> tuple[str, str, int]:
     return kind, START[1], min(range(len(grid)), key=lambda index: abs(grid[index] - START[2]))
 
 
-def html(table: Mapping[str, Model]) -> Markup:
+def html(table: Mapping[str, Model], ends: Mapping[str, Mapping[str, End]]) -> Markup:
     """The explorer as standalone HTML, on a page that loads plotly.js before it."""
     name, model = next(iter(table.items()))
     kind, budget, at = _start(model)
     points = model["points"][kind][budget]
-    drawn = json.loads(figure(model, points[at]).to_json())
+    shares = points[at]["densities"]
+    kinds = [(each, names.masks(each)) for each in model["points"]]
     return display.render(
         "density_explorer",
         models=[(each, names.title(each)) for each in table],
         model=name,
-        distributions=[(each, names.masks(each)) for each in model["points"]],
+        distributions=kinds,
         distribution=kind,
         budgets=BUDGETS.items(),
         budget=budget,
         last=len(points) - 1,
         at=at,
         point=points[at],
-        data={"models": table, "figure": drawn, "config": figures.CONFIG},
+        data={
+            "models": table,
+            "ends": ends,
+            "distributions": kinds,
+            "figure": json.loads(figure(model, (kind, shares), ("", shares)).to_json()),
+            "config": figures.CONFIG,
+        },
     )
 
 
-def widget(table: Mapping[str, Model]) -> Any:
+def widget(table: Mapping[str, Model], ends: Mapping[str, Mapping[str, End]]) -> Any:
     """The explorer as an ipywidgets box; needs ipywidgets and a live kernel."""
     import ipywidgets as ipw
 
     first = next(iter(table.values()))
     kind, start, at = _start(first)
     grid = [point["value"] for point in first["points"][kind][start]]
+    kinds = [(names.masks(each), each) for each in first["points"]]
     choices = {
         "Model": ipw.Dropdown(options=[(names.title(each), each) for each in table]),
-        "Distribution": ipw.Dropdown(options=[(names.masks(x), x) for x in first["points"]], value=kind),
+        "Distribution": ipw.Dropdown(options=kinds, value=kind),
         "Budget of": ipw.Dropdown(options=[(text, name) for name, text in BUDGETS.items()]),
         "at": ipw.SelectionSlider(options=grid, value=grid[at]),
+        "Beside it": ipw.Dropdown(),
+        "Log axis": ipw.Checkbox(indent=False),
     }
-    summary, plot = ipw.HTML(), ipw.Output()
-
-    def draw(_: Any = None) -> None:
-        name, distribution, budget, value = (choice.value for choice in choices.values())
-        point = table[name]["points"][distribution][budget][grid.index(value)]
-        summary.value = escape(point["text"])
-        data = figures.bundle(figure(table[name], point), point["text"])
-        plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
-
     for label, choice in choices.items():
         choice.description = label
+        choice.layout = ipw.Layout(width="20rem", min_width="20rem")
+    # A row that does not wrap squeezes its last widget to nothing.
+    row = ipw.Box(list(choices.values()), layout=ipw.Layout(display="flex", flex_flow="row wrap"))
+    summary, plot, numbers = ipw.HTML(), ipw.Output(), ipw.HTML()
+
+    def offer(_: Any = None) -> None:
+        found = [(end["text"], run) for run, end in ends.get(choices["Model"].value, {}).items()]
+        choices["Beside it"].options = [("nothing", ""), *kinds, *found]
+
+    def draw(_: Any = None) -> None:
+        name, distribution, budget, value, beside, log = (choice.value for choice in choices.values())
+        points = table[name]["points"]
+        position = grid.index(value)
+        point = points[distribution][budget][position]
+        shown = [(names.masks(distribution), point["densities"])]
+        told = point["text"]
+        if end := ends.get(name, {}).get(beside):
+            shown.append((end["text"], end["densities"]))
+            told += f" {end['told']}"
+        elif beside:
+            other = points[beside][budget][position]
+            shown.append((names.masks(beside), other["densities"]))
+            told += f" {other['text']}"
+        summary.value = escape(told)
+        data = figures.bundle(figure(table[name], *shown, log=log), told)
+        plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+        lines = display.plain(layer_table(table[name], point, *shown[1:]))
+        numbers.value = f"<details><summary>The same as a table</summary>{lines}</details>"
+
+    offer()
+    choices["Model"].observe(offer, names="value")
+    for choice in choices.values():
         choice.observe(draw, names="value")
     draw()
-    return ipw.VBox([ipw.HBox(list(choices.values())), summary, plot])
+    return ipw.VBox([row, summary, plot, numbers])
 
 
-def show(table: Mapping[str, Model]) -> None:
-    """Display the explorer of a `density_table`: HTML in a page of the book, widgets in a live kernel."""
+def show(table: Mapping[str, Model], frame: pd.DataFrame) -> None:
+    """Display the explorer of a `density_table` and of the runs in `frame`: HTML in a page of the book,
+    widgets in a live kernel."""
     if display.in_book():
-        display.show(html(table))
+        display.show(html(table, ended(frame)))
     else:
-        display.emit(widget(table))
+        display.emit(widget(table, ended(frame)))

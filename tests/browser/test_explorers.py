@@ -173,3 +173,32 @@ def test_training_is_played_by_keyboard(read) -> None:
         )
     assert run["told"] in page.locator(".player .see").text_content()
     assert reader.errors == []
+
+
+def test_densities_are_laid_over_each_other_and_in_the_address(read) -> None:
+    reader = read("notebooks/method")
+    page = reader.page
+    data = page.evaluate(DATA, "explorer")
+    model = "lenet-300-100 on fashion-mnist"
+    (run,) = data["ends"][model]
+
+    def bars() -> list[list[float]]:
+        return page.evaluate(
+            "[...document.querySelector('.explorer .plotly-graph-div').data].map((t) => [...t.y])"
+        )
+
+    page.locator('.explorer [name="model"]').select_option(model)
+    assert len(bars()) == 1
+    page.locator('.explorer [name="beside"]').select_option("uniform")
+    at = int(page.locator('.explorer [name="value"]').input_value())
+    assert bars()[1] == data["models"][model]["points"]["uniform"]["density"][at]["densities"]
+    page.locator('.explorer [name="beside"]').select_option(run)
+    assert bars()[1] == data["ends"][model][run]["densities"] == [0.05, 0.1, 0.15]
+    heads = page.locator(".explorer thead th").all_text_contents()
+    assert heads[-1] == f"Density, {data['ends'][model][run]['text']}"
+    saw, address = bars(), page.url
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_function("document.querySelector('.explorer .plotly-graph-div')?.data?.length === 2")
+    assert bars() == saw
+    assert reader.errors == []

@@ -86,6 +86,7 @@ def test_a_slider_moved_by_keyboard_shows_what_python_computes(browser, lab: str
     at = GRID.index(START[2])
     page.get_by_text(points[at]["text"]).wait_for()
     slider = page.locator(".widget-slider", has=page.get_by_text("at", exact=True))
+    assert slider.locator(".noUi-base").bounding_box()["width"] > 100, "a row that does not wrap has 0"
     slider.locator(".noUi-handle").focus()
     for key, index in (("ArrowRight", at + 1), ("ArrowLeft", at), ("ArrowLeft", at - 1)):
         page.keyboard.press(key)

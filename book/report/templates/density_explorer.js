@@ -1,36 +1,59 @@
-(() => {
-  const root = document.currentScript.parentElement;
-  const { models, figure, config } = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
-  const plot = root.querySelector(".plotly-graph-div");
-  const control = (name) => root.querySelector(`[name="${name}"]`);
+const root = document.currentScript.parentElement;
+const { models, ends, figure, config, distributions } = JSON.parse(
+  root.querySelector('script[type="application/json"]').textContent,
+);
+const plot = root.querySelector(".plotly-graph-div");
+const control = (name) => root.querySelector(`[name="${name}"]`);
 
-  function draw() {
-    const model = models[control("model").value];
-    const point = model.points[control("distribution").value][control("budget").value][control("value").value];
-    root.querySelector("output").value = point.value;
-    control("value").setAttribute("aria-valuetext", point.value);
-    root.querySelector(".explorer-summary").textContent = point.text;
-    const csv = ["layer,shape,density,active weights,forward FLOPs"];
-    const rows = point.densities.map((density, index) => {
-      const [name, shape, weights, flops] = model.layers[index];
-      const active = Math.round(density * weights);
-      csv.push([name, shape, density, active, density * flops].join());
-      const row = document.createElement("tr");
-      const texts = [density.toPrecision(4), active.toLocaleString("en"), (density * flops).toPrecision(3)];
-      for (const text of [name, shape, ...texts]) {
-        row.appendChild(document.createElement("td")).textContent = text;
-      }
-      return row;
-    });
-    root.querySelector("tbody").replaceChildren(...rows);
-    root.querySelector("a[download]").href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv.join("\n"))}`;
-    const x = model.layers.map((_, index) => index + 1);
-    const trace = { ...figure.data[0], x, y: point.densities, customdata: model.layers };
-    const log = control("log").checked;
-    const yaxis = { ...figure.layout.yaxis, type: log ? "log" : "linear", range: log ? [-4, 0] : [0, 1] };
-    Plotly.react(plot, [trace], { ...figure.layout, yaxis }, config);
-  }
+// Distributions, and where runs on the model ended.
+function offer(name) {
+  const select = control("beside");
+  const chosen = select.value;
+  const options = [["", "nothing"], ...distributions, ...Object.entries(ends[name] ?? {}).map(([run, { text }]) => [run, text])];
+  select.replaceChildren(...options.map(([value, text]) => new Option(text, value, false, value === chosen)));
+}
 
-  root.addEventListener("input", draw);
-  draw();
-})();
+function redraw() {
+  const name = control("model").value;
+  const model = models[name];
+  offer(name);
+  const at = (kind) => model.points[kind][control("budget").value][control("value").value];
+  const beside = control("beside").value;
+  const kind = control("distribution").selectedOptions[0].text;
+  const shown = [[kind, at(control("distribution").value)]];
+  if (beside) shown.push([control("beside").selectedOptions[0].text, ends[name]?.[beside] ?? at(beside)]);
+  const [[, point]] = shown;
+  root.querySelector("output").value = point.value;
+  control("value").setAttribute("aria-valuetext", point.value);
+  root.querySelector(".explorer-summary").textContent = shown.map(([, each]) => each.told ?? each.text).join(" ");
+
+  const heads = ["Layer", "Shape", "Density", "Active weights", "Forward FLOPs", ...shown.slice(1).map(([text]) => `Density, ${text}`)];
+  const csv = [heads.map((head) => JSON.stringify(head)).join()];
+  const rows = point.densities.map((density, index) => {
+    const [layer, shape, weights, flops] = model.layers[index];
+    const active = Math.round(density * weights);
+    const others = shown.slice(1).map(([, each]) => each.densities[index]);
+    csv.push([layer, shape, density, active, density * flops, ...others].join());
+    const texts = [density.toPrecision(4), active.toLocaleString("en"), (density * flops).toPrecision(3)];
+    return [layer, shape, ...texts, ...others.map((share) => share?.toPrecision(4) ?? "-")];
+  });
+  const cells = (texts, tag) => texts.map((text) => Object.assign(document.createElement(tag), { textContent: text }));
+  root.querySelector("thead tr").replaceChildren(...cells(heads, "th"));
+  root.querySelector("tbody").replaceChildren(
+    ...rows.map((row) => {
+      const made = document.createElement("tr");
+      made.append(...cells(row, "td"));
+      return made;
+    }),
+  );
+  root.querySelector("a[download]").href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv.join("\n"))}`;
+
+  const x = model.layers.map((_, index) => index + 1);
+  const traces = shown.map(([text, { densities }], index) => ({
+    ...figure.data[index], x, y: densities, name: text, customdata: model.layers }));
+  const log = control("log").checked;
+  const yaxis = { ...figure.layout.yaxis, type: log ? "log" : "linear", range: log ? [-4, 0] : [0, 1] };
+  Plotly.react(plot, traces, { ...figure.layout, yaxis }, config);
+}
+
+remember(root, "densities", redraw);
