@@ -77,7 +77,7 @@ print(notebook.summary(record, options["results"]))
 # last epoch's on the test images, which played no other part.
 
 # %% tags=["remove-input"]
-figures.show(figures.history(record), "Loss and accuracy by epoch, on training and on validation images.")
+figures.show(*figures.history(record))
 
 # %% [markdown]
 # ## Density by layer
@@ -87,7 +87,7 @@ figures.show(figures.history(record), "Loss and accuracy by epoch, on training a
 # RigL-SG and RigL-SM move them between layers too, and pruning starts from a dense network.
 
 # %% tags=["remove-input"]
-figures.show(figures.densities(record), "Density of each layer before training and after it.")
+figures.show(*figures.densities(record))
 
 # %% [markdown]
 # ## Cost
@@ -98,12 +98,8 @@ figures.show(figures.densities(record), "Density of each layer before training a
 # pruning run; a re-initialised run's does not include the run that its masks are from.
 
 # %% tags=["remove-input"]
-figures.show(figures.flops(record), "What training and inference cost against the dense network.")
-
-# %% [markdown]
-# What a forward pass costs at each stage of training: a straight line where layers keep their densities.
+figures.show(*figures.flops(record))
 
 # %% tags=["remove-input"]
-figures.show(
-    figures.cost_over_time(record), "Cost of a forward pass against dense, over the steps of training."
-)
+if drawn := figures.cost_over_time(record):
+    figures.show(*drawn)

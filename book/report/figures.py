@@ -7,6 +7,7 @@ page and on a dark one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from markupsafe import Markup
 from plotly.subplots import make_subplots
 
 from book.report import display, names
-from book.report.tables import Setup
+from book.report.tables import Row, Setup
 from rigl.training.records import Record
 
 Drawn = tuple[go.Figure, str]
@@ -63,8 +64,8 @@ def look(method: str) -> tuple[str, str]:
 
 
 def show(fig: go.Figure, text: str) -> None:
-    """Display a figure so that one stored output serves a live Jupyter and the static book; below it `text`,
-    which says what one sees, and its numbers to save.
+    """Display a figure so that one stored output serves a live Jupyter and the static book; above it `text`,
+    which says what to see, below it its numbers to save.
 
     Jupyter draws the plotly JSON; the book takes the HTML, which expects plotly.js in the page and
     therefore carries none of its 5 MB.
@@ -75,7 +76,13 @@ def show(fig: go.Figure, text: str) -> None:
 
 def outputs(fig: go.Figure, text: str) -> list[dict[str, Any]]:
     """What `show` displays, each as ``{mimetype: content}``."""
-    return [bundle(fig, text), {"text/html": str(caption(fig, text)), "text/plain": text}]
+    above, below = {"text/html": str(sentence(text)), "text/plain": text}, {"text/html": str(saved(fig))}
+    return [above, bundle(fig, text), below]
+
+
+def html(fig: go.Figure, text: str) -> Markup:
+    """What `show` displays, as HTML for a page that loads plotly.js."""
+    return sentence(text) + plot(fig, text) + saved(fig)
 
 
 def bundle(fig: go.Figure, text: str) -> dict[str, Any]:
@@ -99,9 +106,14 @@ def plot(fig: go.Figure, text: str) -> Markup:
     return Markup('<div class="plot" role="img" aria-label="{}">{}</div>').format(text, Markup(page))
 
 
-def caption(fig: go.Figure, text: str) -> Markup:
-    """`text` and a link that saves what `fig` draws as csv."""
-    return Markup('<p class="caption">{} {}</p>').format(text, display.csv_link(csv(fig), "plot.csv"))
+def sentence(text: str) -> Markup:
+    """`text` as what stands above a plot and says what to see."""
+    return Markup('<p class="see">{}</p>').format(text)
+
+
+def saved(fig: go.Figure) -> Markup:
+    """A link that saves what `fig` draws as csv."""
+    return Markup('<p class="caption">{}</p>').format(display.csv_link(csv(fig), "plot.csv"))
 
 
 def csv(fig: go.Figure) -> str:
@@ -138,7 +150,7 @@ def styled(fig: go.Figure, *, height: int = 360, **layout: Any) -> go.Figure:
     return fig.update_xaxes(**grid).update_yaxes(**grid)
 
 
-def history(record: Record) -> go.Figure:
+def history(record: Record) -> Drawn:
     """Loss (nats) and accuracy (percent) by epoch: every series of the record's history that is either."""
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     looks = {"train": (BLUE, "solid", "circle"), "validation": (ORANGE, "dash", "square")}
@@ -161,16 +173,25 @@ def history(record: Record) -> go.Figure:
     fig.update_yaxes(title_text="accuracy, %", row=2, col=1)
     fig.update_xaxes(dtick=max(1, round(record.config.total_epochs / 8)))
     fig.update_xaxes(title_text="epoch", row=2, col=1)
-    return styled(fig, height=520)
+    loss = record.history["train_loss"]
+    told = [f"Training loss goes from {loss[0]:.2f} to {loss[-1]:.2f} nats in {len(loss)} epochs."]
+    scores = [
+        (value, -epoch) for epoch, value in enumerate(record.history["validation_accuracy"], 1) if value
+    ]
+    if scores:
+        best, epoch = max(scores)
+        told.append(f"Validation accuracy is highest, {best:.2f} %, after epoch {-epoch}.")
+    return styled(fig, height=520), " ".join(told)
 
 
-def densities(record: Record) -> go.Figure:
-    """Density of each maskable layer before training and after it."""
+def densities(record: Record) -> Drawn:
+    """Density of each maskable layer before training, and after it where any changed."""
     fig = go.Figure()
     positions = list(range(1, len(record.layers) + 1))
     hover = [[layer.name, " x ".join(map(str, layer.shape))] for layer in record.layers]
+    moved = [layer for layer in record.layers if layer.density[0] != layer.density[-1]]
     moments = (("before", 0, SKY, ""), ("after", -1, ORANGE, "/"))
-    for moment, index, colour, pattern in moments:
+    for moment, index, colour, pattern in moments if moved else moments[:1]:
         fig.add_bar(
             x=positions,
             y=[layer.density[index] for layer in record.layers],
@@ -183,10 +204,17 @@ def densities(record: Record) -> go.Figure:
             },
         )
     styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
-    return fig.update_yaxes(range=[0, 1])
+    told = "No layer's density changes: this method moves connections within a layer only."
+    if moved:
+        most = max(moved, key=lambda layer: abs(layer.density[-1] - layer.density[0]))
+        told = (
+            f"{len(moved)} of {len(record.layers)} layers change their density, {most.name} most: from "
+            f"{most.density[0]:.3g} to {most.density[-1]:.3g}."
+        )
+    return fig.update_yaxes(range=[0, 1]), told
 
 
-def flops(record: Record) -> go.Figure:
+def flops(record: Record) -> Drawn:
     """Cost of a training step and of a forward pass, each as a share of the dense model's."""
     cost = record.flops
     shares = [cost.test_ratio, cost.train_ratio]
@@ -204,29 +232,36 @@ def flops(record: Record) -> go.Figure:
     )
     fig.add_vline(x=1, line={"color": GREY, "dash": "dash"}, annotation={"text": "dense", "xanchor": "right"})
     styled(fig, height=220, xaxis_title="FLOPs, relative to dense")
-    return fig.update_layout(margin_l=80).update_xaxes(range=[0, 1.1 * max(1.0, *shares)])
+    fig.update_layout(margin_l=80).update_xaxes(range=[0, 1.1 * max(1.0, *shares)])
+    return (
+        fig,
+        f"Inference costs {shares[0]:.3f} and training {shares[1]:.3f} of what the dense network's cost.",
+    )
 
 
-def cost_over_time(*records: Record) -> go.Figure:
+def cost_over_time(record: Record) -> Drawn | None:
     """FLOPs of a forward pass at each step that a record has densities of, as shares of dense (report,
-    figure 5a), a line a record."""
-    fig = go.Figure()
-    for record in records:
-        config = record.config
-        colour, marker = METHODS.get(config.method, OTHER)
-        masks = config.distribution_name
-        fig.add_scatter(
-            x=record.density_steps,
-            y=record.forward_ratio or [record.flops.test_ratio] * len(record.density_steps),
-            mode="lines+markers",
-            line={"color": colour, "dash": DASHES.get(str(masks), "solid")},
-            marker={"symbol": marker, "size": 6},
-            name=names.setting(config.method, masks),
-            customdata=[record.name] * len(record.density_steps),
-            hovertemplate="%{customdata}<br>step %{x:,}: %{y:.4f} x dense<extra></extra>",
-        )
+    figure 5a); None where they are the same at every step."""
+    fig, costs = go.Figure(), record.forward_ratio or []
+    if len(set(costs)) < 2:
+        return None
+    config = record.config
+    colour, marker = METHODS.get(config.method, OTHER)
+    fig.add_scatter(
+        x=record.density_steps,
+        y=costs,
+        mode="lines+markers",
+        line={"color": colour},
+        marker={"symbol": marker, "size": 6},
+        name=names.setting(config.method, config.distribution_name),
+        hovertemplate="step %{x:,}: %{y:.4f} x dense",
+    )
     styled(fig, height=300, xaxis_title="training step", yaxis_title="forward FLOPs, relative to dense")
-    return fig.update_yaxes(rangemode="tozero")
+    told = (
+        f"A forward pass costs {costs[0]:.3f} of the dense network's at the start, {costs[-1]:.3f} at the end "
+        f"and {max(costs):.3f} at most."
+    )
+    return fig.update_yaxes(rangemode="tozero"), told
 
 
 # What the results pages draw of a set-up, each plot with the text that says what one sees in it.
@@ -235,47 +270,79 @@ REACH = 6.0  # points below the best sparse setting that a plot shows: one colla
 
 
 def learning_rates(setup: Setup) -> list[str | Drawn]:
-    """RigL's accuracy over the grid of learning rates and mask-update settings, a map for each distribution
-    and density (figure 3)."""
-    made: list[str | Drawn] = []
-    rows = setup.rows("figure3")
+    """RigL's accuracy over learning rates and mask-update settings (figure 3): a map for each distribution
+    and density whose grid is full, and a line for each row of the others."""
+    rows = [row for row in setup.rows("figure3") if not row.precision]
     cells = [row for row in rows if len(row.accuracies)]
-    if all(row.config.learning_rate == cells[0].config.learning_rate for row in cells):
-        left = f"{len(rows)} settings, of which {len(cells)} have runs: too few for a map"
+    if len({row.config.learning_rate for row in cells}) < 2:
+        left = f"{len(rows)} settings, of which {len(cells)} have runs: too few to compare learning rates"
         return [f"<p><em>{setup.title}: {left}.</em></p>"]
-    rates = sorted({row.config.learning_rate for row in rows})
-    pairs = sorted({(row.config.alpha, row.config.delta_t) for row in rows})
-    for masks in ("uniform", "erk"):
-        for density in sorted({float(row.config.density or 0) for row in cells}):
-            mine = [row for row in cells if (row.config.distribution, row.config.density) == (masks, density)]
-            if not mine:
-                continue
-            values = {
-                (each.config.learning_rate, each.config.alpha, each.config.delta_t): each for each in mine
-            }
-            grid = [
-                [values[rate, *pair].mean if (rate, *pair) in values else None for pair in pairs]
-                for rate in rates
-            ]
-            best = max(mine, key=lambda row: row.mean)
-            text = (
-                f"{setup.title}, {names.masks(masks)} masks, density {density:g}: mean test accuracy, "
-                f"percent, {len(mine)} of {len(rates) * len(pairs)} settings run. Best: learning rate "
-                f"{best.config.learning_rate:g}, alpha {best.config.alpha:g}, Delta-T "
-                f"{best.config.delta_t}, {best.mean:.2f} %."
-            )
-            made.append(
-                (_heat([f"{a:g}, {t}" for a, t in pairs], [f"{rate:g}" for rate in rates], grid), text)
-            )
+    grids: dict[tuple[str, float], list[Row]] = {}
+    for row in cells:
+        grids.setdefault((str(row.config.distribution), float(row.config.density or 0)), []).append(row)
+    whole = len(rows) / len({(row.config.distribution, row.config.density) for row in rows})
+    full = {place: mine for place, mine in grids.items() if len(mine) == whole}
+    part = {place: mine for place, mine in grids.items() if place not in full}
+    made: list[str | Drawn] = [_rate_lines(part, f"{setup.title}: {_best_rates(part)}")] if part else []
+    for (masks, density), mine in full.items():
+        best = max(mine, key=lambda row: row.mean)
+        text = (
+            f"{setup.title}, {names.masks(masks)} masks, density {density:g}: best at a learning rate of "
+            f"{best.config.learning_rate:g}, alpha {best.config.alpha:g}, Delta-T {best.config.delta_t}, "
+            f"{best.mean:.2f} %; worst {min(row.mean for row in mine):.2f} %."
+        )
+        made.append((_rate_map(mine), text))
     return made
 
 
-def _heat(x: list[str], y: list[str], grid: list[list[float | None]]) -> go.Figure:
+def _best_rates(grids: Mapping[tuple[str, float], Sequence[Row]]) -> str:
+    """Which learning rate is best where, by the means."""
+    best: dict[float, list[str]] = {}
+    for (masks, density), mine in grids.items():
+        rate = max(mine, key=lambda row: row.mean).config.learning_rate
+        best.setdefault(rate, []).append(f"{names.masks(masks)} at {density:g}")
+    told = [f"{rate:g} is best for {', '.join(where)}" for rate, where in sorted(best.items(), reverse=True)]
+    rates = sorted({row.config.learning_rate for mine in grids.values() for row in mine})
+    edge = f" {rates[-1]:g} is the largest that was tried." if rates[-1] in best else ""
+    return f"of learning rates, {'; '.join(told)}.{edge}"
+
+
+def _rate_lines(grids: Mapping[tuple[str, float], Sequence[Row]], text: str) -> Drawn:
+    fig = go.Figure()
+    densities = sorted({density for _, density in grids})
+    for (masks, density), mine in grids.items():
+        for alpha, delta_t in sorted({(row.config.alpha, row.config.delta_t) for row in mine}):
+            line = [row for row in mine if (row.config.alpha, row.config.delta_t) == (alpha, delta_t)]
+            line.sort(key=lambda row: row.config.learning_rate)
+            colour = (BLUE, VERMILION, GREEN, PURPLE)[densities.index(density) % 4]
+            usual = (alpha, delta_t) == (0.3, 100)
+            fig.add_scatter(
+                x=[row.config.learning_rate for row in line],
+                y=[row.mean for row in line],
+                mode="lines+markers",
+                name=f"{names.masks(masks)}, {density:g}" + ("" if usual else f", {alpha:g}, {delta_t}"),
+                line={"color": colour, "dash": DASHES.get(masks, "solid")},
+                marker={"symbol": "circle" if masks == "erk" else "circle-open", "size": 8},
+                customdata=[
+                    f"{display.accuracy(row.mean, row.std)} %, seeds: {len(row.accuracies)}" for row in line
+                ],
+                hovertemplate="learning rate %{x}<br>%{customdata}",
+            )
+    rates = sorted({row.config.learning_rate for mine in grids.values() for row in mine})
+    styled(fig, height=440, xaxis_title="learning rate", yaxis_title="test accuracy, %")
+    fig.update_xaxes(type="log", tickvals=rates, ticktext=[f"{rate:g}" for rate in rates])
+    return fig, text
+
+
+def _rate_map(rows: Sequence[Row]) -> go.Figure:
+    rates = sorted({row.config.learning_rate for row in rows})
+    pairs = sorted({(row.config.alpha, row.config.delta_t) for row in rows})
+    means = {(row.config.learning_rate, row.config.alpha, row.config.delta_t): row.mean for row in rows}
     fig = go.Figure(
         go.Heatmap(
-            x=x,
-            y=y,
-            z=grid,
+            x=[f"{alpha:g}, {delta_t}" for alpha, delta_t in pairs],
+            y=[f"{rate:g}" for rate in rates],
+            z=[[means[rate, *pair] for pair in pairs] for rate in rates],
             colorscale="Cividis",
             texttemplate="%{z:.2f}",
             colorbar={"title": {"text": "%"}, "thickness": 12},

@@ -21,7 +21,6 @@ from book.report.tables import SETUPS, Setup
 from rigl.training.config import ConfigError, parameters, shown
 
 PARAMETERS = ("protocol", "seeds", "run")
-WIDE = 8  # columns that fit beside the page's contents
 
 
 @dataclass(frozen=True)
@@ -152,8 +151,7 @@ def _table(name: str, setup: Setup) -> Markup:
     made = Markup("")
     if done:
         table = tables.table(name, done, dense, place)
-        wide = " full-width" if len(table.columns) > WIDE else ""
-        kind = f"labels-{list(table.columns.get_level_values(0)).count('')}{wide}"
+        kind = f"labels-{list(table.columns.get_level_values(0)).count('')}"
         origin = display.printed_link() if any(row.report is not None for row in done) else None
         made += display.html(table, text, origin, kind)
     if left:
@@ -177,10 +175,6 @@ def _ranking(name: str, setup: Setup) -> Markup:
 
 
 def _html(setup: Setup, parts: Sequence[str | Drawn]) -> Markup:
-    made = [
-        Markup(part) if isinstance(part, str) else figures.plot(*part) + figures.caption(*part)
-        for part in parts
-        if part
-    ]
+    made = [Markup(part) if isinstance(part, str) else figures.html(*part) for part in parts if part]
     head = Markup('<p class="setup">{}</p>').format(setup.title)
     return head + Markup("").join(made) if made else Markup("")

@@ -34,10 +34,9 @@ for _ in tqdm(range(3)):
 record = next(found for _, found in records.records(root() / "results"))
 
 # +
-figures.show(figures.history(record), "what one sees")
-figures.show(figures.densities(record), "what one sees")
-figures.show(figures.flops(record), "what one sees")
-figures.show(figures.cost_over_time(record), "what one sees")
+figures.show(*figures.history(record))
+figures.show(*figures.densities(record))
+figures.show(*figures.flops(record))
 """
 
 

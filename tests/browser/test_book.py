@@ -23,7 +23,7 @@ def test_runs_are_told_apart_by_their_files(site: Path) -> None:
 
 
 def test_no_plot_of_a_run_is_lost(site: Path) -> None:
-    assert (site / "runs" / "train.html").read_text().count('class="plotly-graph-div') == 4
+    assert (site / "runs" / "train.html").read_text().count('class="plotly-graph-div') == 3
 
 
 def test_failed_runs_are_no_pages(site: Path) -> None:

@@ -101,7 +101,7 @@ def test_names_are_escaped() -> None:
 def test_widgets_say_what_the_page_says() -> None:
     pytest.importorskip("ipywidgets")
     box = density_explorer.widget(TABLE, ENDS)
-    model, distribution, budget, value, beside, log = box.children[0].children
+    model, distribution, budget, value, _, log = box.children[0].children
     summary, plot, numbers = box.children[1:]
     assert summary.value == TABLE["conv"]["points"]["erk"]["density"][GRID.index(0.1)]["text"]
     model.value, distribution.value, budget.value, value.value = "lenet", "uniform", "flops", 0.2

@@ -144,5 +144,5 @@ function redraw() {
 }
 
 root.querySelector("details").open = innerWidth > 700; // on a phone the plot comes first
-new ResizeObserver(() => redraw()).observe(root.querySelector(".chart"));
+follow(root.querySelector(".chart"), redraw);
 remember(root, "accuracy", redraw);

@@ -8,6 +8,16 @@ function draw(parent, tag, attributes = {}, text = "") {
   return parent.appendChild(made);
 }
 
+// Draws anew when the frame's width has changed, which drawing itself may do: a scrollbar comes or goes.
+function follow(frame, redraw) {
+  let width = 0;
+  new ResizeObserver(() => {
+    if (Math.abs(frame.clientWidth - width) < 20) return;
+    width = frame.clientWidth;
+    redraw();
+  }).observe(frame);
+}
+
 // 1, 2, 5 and their multiples by ten; on a logarithmic axis those that lie at least `gap` pixels apart.
 function ticks({ low, high, log }, pixels, gap) {
   const found = [];

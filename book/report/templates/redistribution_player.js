@@ -137,5 +137,5 @@ const calm = () => {
 };
 still.addEventListener("change", calm);
 calm();
-new ResizeObserver(() => redraw()).observe(root.querySelector(".chart"));
+follow(root.querySelector(".chart"), redraw);
 remember(root, "redistribution", redraw);
