@@ -58,6 +58,7 @@ seed: int = 0  # decides the initial weights, the masks and the order of images
 preset: str = "repro2021"  # rules in which published codes differ: repro2021 or google
 device: str = "auto"  # auto, cpu, cuda or one of several GPUs such as cuda:1
 precision: str = "auto"  # auto, float32 or bf16
+execution: str = "masked"  # of linear layers on a CPU: masked, sparse or auto (sparse where it is faster)
 results: str = "results"  # folder of the run records, from the project's own folder
 tracker: str = None  # tensorboard or wandb: watch the run live, its logs are under results/.logs
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from rigl.sparsity import checks
 from rigl.sparsity.distributions import active_counts, layer_densities
+from rigl.sparsity.execution import Execution, check_execution
 from rigl.sparsity.layers import Selectors, chosen, describe, ignores_zeros, parametrised, tied
 from rigl.sparsity.masks import drop, multiply, random_mask
 from rigl.sparsity.methods import Method, method_named, preset_named
@@ -92,6 +93,11 @@ class Sparsifier:
     seed          decides the masks drawn, the first and SET's
     on_update     called after each mask update with the step and ``{name: Moved(dropped, grown)}``, the
                   weights dropped and grown in each masked layer; what was both counts as both
+    execution     ``"masked"`` multiplies dense weights and masks; ``"sparse"`` computes linear layers on the
+                  CPU, in float32 and float64, at the cost of their active weights; ``"auto"`` does so where
+                  a layer's size and density make it faster. Both train alike up to rounding, and what
+                  cannot be sparse stays masked: `summary` says which. Where the method does not need them,
+                  gradients of inactive weights are then 0 from the start, also in a norm that clips
 
     An update takes the place of one optimiser step: weights are dropped and grown by the gradients that
     are there, which the optimiser then does not see, so that it leaves every parameter alone; after the step
@@ -137,6 +143,7 @@ class Sparsifier:
         preset: str = "repro2021",
         seed: int = 0,
         on_update: OnUpdate | None = None,
+        execution: str = "masked",
     ) -> None:
         # Validation
         self.method = method_named(method)
@@ -160,6 +167,7 @@ class Sparsifier:
                 f"delta_t={delta_t}: an update takes a step's place, so one step in {delta_t} trains nothing",
                 stacklevel=2,
             )
+        check_execution(execution)
         if not self.method.masked:
             density, flops = 1.0, None
         elif self.method.prunes and flops is not None:
@@ -221,6 +229,7 @@ class Sparsifier:
         self._warned: set[str] = set()
         self._state_checked = False
         self._clear()
+        self.execution = execution
         self._attach()
 
     def _find(
@@ -283,14 +292,16 @@ class Sparsifier:
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
         ]
+        modules = self._places if self.method.masked else {}
+        self._execution = Execution(self.execution, self, modules)
         checks.claim(self)
 
     # Optimisers leave their hooks behind when they are copied.
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_hooks": bool(self._hooks)}
+        return {**self.__dict__, "_hooks": bool(self._hooks), "_execution": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _hooks=[])
+        self.__dict__.update(state, _hooks=[], _execution=Execution("masked", self, {}))
         if state["_hooks"]:
             self._attach()
 
@@ -421,7 +432,7 @@ class Sparsifier:
         """A table for people: every masked weight, its shape, active and all weights, and density; below it
         the weights in matrices that are left dense."""
         self._warn_of_strays()
-        rows = [("weight", "shape", "active", "all", "density")]
+        rows: list[tuple[str, ...]] = [("weight", "shape", "active", "all", "density")]
         total_active = total = 0
         for name, mask in self.masks.items():
             active, size = self._active(name), mask.numel()
@@ -430,6 +441,9 @@ class Sparsifier:
             total_active, total = total_active + active, total + size
         share = f"{total_active / total:.4f}" if total else "-"
         rows.append(("total", "", f"{total_active:,}", f"{total:,}", share))
+        if self.execution != "masked":
+            how = ["execution", *map(self._execution.describe, self.masks), ""]
+            rows = [(*row, text) for row, text in zip(rows, how, strict=True)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         aligned = [
             [
@@ -503,6 +517,7 @@ class Sparsifier:
 
     def detach(self) -> None:
         """Take the hooks off; weights stay as they are and train densely from here on."""
+        self._execution.detach()
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -541,20 +556,29 @@ class Sparsifier:
             self._hidden = [(parameter, parameter.grad) for parameter in trained]
             for parameter in trained:
                 parameter.grad = None
-        elif not self.method.dense_state:
-            self._mask((name, weight.grad) for name, weight in self._weights.items())
         self._state_keeps_zeros = not self._updating and all(
             keeps_zeros(optimizer, weight) and _stamps(self._state(weight)) == self._state_seen.get(name)
             for name, weight in self._weights.items()
         )
+        # Then so do the weights, which are large where sparse execution gains most.
+        masked = self.preset.masks_momentum and not self.method.dense_state
+        keeps = masked and self._state_keeps_zeros and not self._changed
+        self._weights_keep_zeros = keeps and self.execution != "masked"
+        if not self._updating:
+            if not self._skip:
+                self._execution.step()
+            if not self.method.dense_state:
+                self._mask((name, weight.grad) for name, weight in self._weights.items())
         return (args, kwargs) if replaced else None
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for parameter, gradient in self._hidden:
             parameter.grad = gradient
         self._hidden = []
-        self._mask(self._weights.items())
+        if not self._weights_keep_zeros:
+            self._mask(self._weights.items())
         self._mask_state()
+        self._execution.finish()
         self._note_changes()
         if not self._skip and not (self._updating and self.preset.updates_from_0):
             self.step_count += 1

@@ -253,6 +253,10 @@ class RunConfig(BaseModel):
         "auto", description="auto is float32 under laptop and smoke, else bf16 if the device supports it"
     )
 
+    execution: Literal["masked", "sparse", "auto"] = Field(
+        "masked", description="of masked linear layers on a CPU: see rigl.Sparsifier"
+    )
+
     def __init__(self, **knobs: Any) -> None:
         try:
             super().__init__(**knobs)
@@ -319,7 +323,7 @@ class RunConfig(BaseModel):
         if not rule.distributed:
             unused["distribution"] = None
         if not rule.masked:
-            unused["preset"] = "repro2021"
+            unused |= {"preset": "repro2021", "execution": "masked"}
         if not rule.moves and not rule.source:
             unused |= {"delta_t": 100, "t_end": 0.75}
         if rule.grow is None:

@@ -71,8 +71,9 @@ def estimator(device: str = "auto", results: str | Path = "results") -> Estimato
 
 def kind(config: RunConfig) -> tuple[Any, ...]:
     """The properties on which the duration of a step depends."""
-    small = config.density if config.method == "small-dense" else None
-    return config.model, config.dataset, config.pool, config.batch_size, config.precision, small
+    small = config.density if config.method == "small-dense" or config.execution != "masked" else None
+    how = config.precision, config.execution
+    return config.model, config.dataset, config.pool, config.batch_size, *how, small
 
 
 def step_flops(config: RunConfig) -> float:

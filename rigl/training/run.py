@@ -152,6 +152,7 @@ def build_run(config: RunConfig, device: torch.device, start: Start | None = Non
             t_end=config.t_end,
             preset=config.preset,
             seed=config.seed,
+            execution=config.execution,
         )
     except ValueError as error:
         raise ConfigError(f"{config.method}: {error}") from None

@@ -1,0 +1,394 @@
+"""How masked layers compute: dense weights times masks, or at the cost of the active weights alone.
+
+Under sparse execution a linear layer on the CPU multiplies with PyTorch's own CSR kernels. Its weight stays
+the dense parameter that it was: the values of the active weights are gathered from it in every forward pass,
+and the gradients at active places are scattered into a dense ``.grad``.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MethodType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from rigl.sparsity.methods import Method
+from rigl.sparsity.optimizers import keeps_zeros
+
+EXECUTIONS = ("masked", "sparse", "auto")
+# Weights of a layer, at least, and the largest density at which its training step was found faster sparse:
+# `python -m benchmarks` measures it ("crossovers").
+CROSSOVERS = ((20_000, 0.05), (200_000, 0.1))
+# Weights of a layer from which on the optimiser's step at active places alone gains more than it costs.
+COMPACT_FROM = 2**19
+_DTYPES = (torch.float32, torch.float64)
+# Scores to grow by that need neither gradients nor the optimiser's state.
+_LOCAL = (None, "magnitude", "random")
+
+
+class Masks(Protocol):
+    """What sparse execution asks of a `rigl.Sparsifier`."""
+
+    method: Method
+    optimizer: Optimizer
+    masks: dict[str, Tensor]
+
+    @property
+    def update_due(self) -> bool: ...
+
+
+@cache
+def unavailable() -> str | None:
+    """Why this torch cannot execute sparse layers; None where it can."""
+    pattern = Pattern.of(torch.ones((1, 1), dtype=torch.bool))
+    one = torch.ones(1, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that CSR tensors are in beta, which torch says once
+        try:
+            pattern.product(one.view(1), one)
+            pattern.weight_gradient(one, one)
+        except RuntimeError as error:
+            return str(error).partition("\n")[0]
+    return None
+
+
+def check_execution(kind: str) -> None:
+    """Raise ValueError for an unknown execution, and for "sparse" where this torch has no kernels for it."""
+    if kind not in EXECUTIONS:
+        raise ValueError(f"execution={kind!r} is unknown: choose one of {', '.join(EXECUTIONS)}")
+    if kind == "sparse" and (why := unavailable()):
+        raise ValueError(f"execution='sparse' is not possible with this torch ({why}): choose auto or masked")
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Where the n active weights of a mask (out, in) are, as CSR of it and of its transpose; all int64.
+
+    places   (n,) positions in the flattened mask, ascending
+    rows     (out + 1,) and columns (n,) of the CSR matrix
+    order    (n,) of the transpose's weights: which of `places` each is; with its rows (in + 1,), columns (n,)
+    """
+
+    shape: tuple[int, int]
+    places: Tensor
+    rows: Tensor
+    columns: Tensor
+    order: Tensor
+    rows_t: Tensor
+    columns_t: Tensor
+
+    @classmethod
+    def of(cls, mask: Tensor) -> Pattern:
+        height, width = mask.shape
+        places = mask.flatten().nonzero().flatten()
+        columns = places % width
+        columns_t, order = columns.sort(stable=True)
+        across = torch.arange(width + 1)
+        return cls(
+            shape=(height, width),
+            places=places,
+            rows=torch.searchsorted(places, torch.arange(height + 1) * width),
+            columns=columns,
+            order=order,
+            rows_t=torch.searchsorted(columns_t, across),
+            columns_t=(places // width)[order],
+        )
+
+    def values(self, weight: Tensor) -> Tensor:
+        """(n,) active weights of (out, in)."""
+        return weight.detach().reshape(-1).index_select(0, self.places)
+
+    def scatter(self, values: Tensor, dense: Tensor) -> Tensor:
+        """Write (n,) `values` to the active places of `dense`, contiguous and of the mask's shape."""
+        dense.view(-1).scatter_(0, self.places, values)
+        return dense
+
+    def product(self, values: Tensor, x: Tensor) -> Tensor:
+        """(out, batch) of the matrix with these `values` and a dense (in, batch)."""
+        return _matmul(self.rows, self.columns, values, self.shape, x)
+
+    def transposed_product(self, values: Tensor, x: Tensor) -> Tensor:
+        """(in, batch) of the transposed matrix and a dense (out, batch)."""
+        return _matmul(self.rows_t, self.columns_t, values.index_select(0, self.order), self.shape[::-1], x)
+
+    def weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """(n,) the active weights' gradient, of (out, batch) and (in, batch)."""
+        nothing = torch.zeros(len(self.places), dtype=x.dtype)
+        matrix = _csr(self.rows, self.columns, nothing, self.shape)
+        product: Tensor = torch.sparse.sampled_addmm(matrix, gradient, x.t(), beta=0.0)
+        return product.values()
+
+
+def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return torch.sparse_csr_tensor(rows, columns, values, shape, check_invariants=False)
+
+
+def _matmul(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...], x: Tensor) -> Tensor:
+    product: Tensor = torch.sparse.mm(_csr(rows, columns, values, shape), x, "sum")
+    return product
+
+
+class _SparseLinear(torch.autograd.Function):
+    """`torch.nn.functional.linear` by a pattern; the weight's gradient is dense, and 0 at inactive places."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: SparseLayer, pattern: Pattern
+    ) -> Tensor:
+        columns = x.reshape(-1, x.shape[-1]).t().contiguous()
+        values = pattern.values(weight)
+        result = pattern.product(values, columns)
+        if bias is not None:
+            result += bias[:, None]
+        ctx.save_for_backward(columns, values)
+        ctx.layer, ctx.pattern, ctx.shape = layer, pattern, x.shape
+        return result.t().contiguous().view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        columns, values = ctx.saved_tensors
+        pattern: Pattern = ctx.pattern
+        rows = gradients[0].reshape(-1, pattern.shape[0])
+        down = rows.t().contiguous()
+        for_x = for_weight = for_bias = None
+        if ctx.needs_input_grad[0]:
+            for_x = pattern.transposed_product(values, down).t().contiguous().view(ctx.shape)
+        if ctx.needs_input_grad[1]:
+            if ctx.layer.wants_dense:
+                for_weight = down @ columns.t()
+            else:
+                for_weight = ctx.layer.gradient(pattern, pattern.weight_gradient(down, columns))
+        if ctx.needs_input_grad[2]:
+            for_bias = down.sum(1)
+        return for_x, for_weight, for_bias, None, None
+
+
+class SparseLayer:
+    """Takes the place of a linear layer's ``forward``.
+
+    Copied or pickled with its module alone, it is that module's own forward again.
+    """
+
+    def __init__(self, name: str, module: nn.Linear, masks: Masks, always: bool) -> None:
+        self.name, self.module, self.masks, self.always = name, module, masks, always
+        self.weight = module.weight
+        self.why: str | None = None
+        self._seen: tuple[int, int] | None = None
+        self._pattern: Pattern | None = None
+        self._buffer: Tensor | None = None
+        self._alone = self._written = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.module, "forward")  # asked before the module has its state: the class's
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return _own_forward(copy.deepcopy(self.module, memo))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        module = self.module
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state():
+            return F.linear(x, module.weight, module.bias)
+        self.why = self._excuse(x)
+        pattern = None if self.why else self.pattern
+        if pattern is None:
+            return F.linear(x, module.weight, module.bias)
+        result: Tensor = _SparseLinear.apply(x, module.weight, module.bias, self, pattern)
+        return result
+
+    def _excuse(self, x: Tensor) -> str | None:
+        """What keeps this input from sparse kernels, in a word."""
+        weight = self.module.weight
+        if weight is not self.weight:
+            return "another weight"
+        if x.device.type != "cpu" or weight.device.type != "cpu":
+            return x.device.type
+        if torch.is_autocast_enabled("cpu"):
+            return "autocast"
+        if weight.dtype not in _DTYPES or x.dtype != weight.dtype:
+            return str(x.dtype).removeprefix("torch.")
+        if not x.numel() or not weight.is_contiguous():
+            return "layout"
+        return None
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """That of the mask as it is; None where dense kernels compute it."""
+        mask = self.masks.masks[self.name]
+        seen = id(mask), mask._version
+        if seen != self._seen:
+            active, size = int(mask.sum()), mask.numel()
+            chosen = 0 < active < size and (self.always or worthwhile(active, size))
+            self._pattern = Pattern.of(mask) if chosen and mask.device.type == "cpu" else None
+            self._seen, self._buffer = seen, None
+        return self._pattern
+
+    @property
+    def wants_dense(self) -> bool:
+        """Whether the method needs the gradient of inactive weights too, at this step. What drops or shares
+        goes by active weights alone."""
+        method = self.masks.method
+        if method.dense_gradients == "always" or (method.grow not in _LOCAL and method.dense_state):
+            return True
+        return method.grow not in _LOCAL and self.masks.update_due
+
+    @property
+    def compact(self) -> bool:
+        """Whether the optimiser had better step at active places alone."""
+        return self.pattern is not None and self.weight.numel() >= COMPACT_FROM
+
+    def gradient(self, pattern: Pattern, values: Tensor) -> Tensor:
+        """The dense gradient that has these values at active places and 0 elsewhere.
+
+        A layer's gradients lie in the same memory, whose zeros need not be written again, as long as nobody
+        else still holds the last one or wrote to it.
+        """
+        buffer = self._buffer
+        if buffer is None or _holders(buffer) > self._alone:
+            buffer = self._buffer = torch.zeros(pattern.shape, dtype=values.dtype)
+            self._alone = _holders(buffer)
+        elif buffer._version != self._written:
+            buffer.zero_()
+        pattern.scatter(values, buffer)
+        self._written = buffer._version
+        return buffer.detach()  # autograd may keep this one; it has the buffer's memory and version
+
+
+def _holders(tensor: Tensor) -> int:
+    """How many hold a tensor's memory."""
+    count: int = torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)
+    return count
+
+
+def worthwhile(active: int, size: int) -> bool:
+    """Whether a layer of so many weights was found to train faster sparse."""
+    return any(size >= least and active <= density * size for least, density in CROSSOVERS)
+
+
+def _own_forward(module: nn.Module) -> Any:
+    return MethodType(type(module).forward, module)
+
+
+def _obstacle(module: nn.Module) -> str | None:
+    """Why a module's layer stays masked whatever its input, in a word; None where it need not."""
+    if not isinstance(module, nn.Linear):
+        return type(module).__name__
+    fused = isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear)
+    other = module.__dict__.get("forward", _own_forward(module)) != _own_forward(module)
+    if fused or other or type(module).forward is not nn.Linear.forward:
+        return "fused projection" if fused else "own forward"
+    if module.weight.device.type != "cpu":
+        return module.weight.device.type
+    if module.weight.dtype not in _DTYPES:
+        return str(module.weight.dtype).removeprefix("torch.")
+    return unavailable()
+
+
+class Execution:
+    """How the layers of one sparsifier compute, and its optimiser's step at their active places alone."""
+
+    def __init__(self, kind: str, masks: Masks, modules: Mapping[str, nn.Module]) -> None:
+        self.layers: dict[str, SparseLayer] = {}
+        self.why: dict[str, str] = {}
+        self.masks = masks
+        self._hidden: list[tuple[Tensor, Tensor]] = []
+        for name, module in modules.items() if kind != "masked" else ():
+            if why := _obstacle(module):
+                self.why[name] = why
+            else:
+                assert isinstance(module, nn.Linear)
+                layer = self.layers[name] = SparseLayer(name, module, masks, always=kind == "sparse")
+                module.forward = layer  # type: ignore[assignment, method-assign]
+
+    def detach(self) -> None:
+        """Give the modules their own forward back."""
+        for layer in self.layers.values():
+            if layer.module.__dict__.get("forward") is layer:
+                del layer.module.__dict__["forward"]
+        self.layers = {}
+
+    def describe(self, name: str) -> str:
+        """How a layer computes now, in a few words."""
+        layer = self.layers.get(name)
+        why = layer.why if layer else self.why.get(name)
+        if why:
+            return f"masked ({why})"
+        return "sparse" if layer and layer.pattern else "masked"
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take the optimiser's step for large sparse layers at active places alone, and hide their gradients
+        from the step proper until `finish`."""
+        optimizer, grow = self.masks.optimizer, self.masks.method.grow
+        # What grows by the optimiser's state needs it at inactive places too, and a gradient scaler may
+        # decide during the step; a later hook wants to see gradients before it.
+        scaled = any(getattr(optimizer, key, None) is not None for key in ("grad_scale", "found_inf"))
+        last = next(reversed(optimizer._optimizer_step_pre_hooks.values()), None)
+        if scaled or grow not in (*_LOCAL, "gradient") or getattr(last, "__self__", None) is not self.masks:
+            return
+        layers = {id(layer.weight): layer for layer in self.layers.values() if layer.compact}
+        groups, moved = [], []
+        states: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        for group in optimizer.param_groups if layers else ():
+            values = []
+            for weight in group["params"]:
+                layer, state = layers.get(id(weight)), optimizer.state.get(weight, {})
+                if layer is None or layer.pattern is None or not keeps_zeros(optimizer, weight):
+                    continue
+                if not _plain(weight, weight.grad, *state.values()):
+                    continue
+                pattern = layer.pattern
+                active = pattern.values(weight)
+                active.grad = pattern.values(weight.grad)
+                states[active] = {
+                    key: pattern.values(value) if _like(value, weight) else value
+                    for key, value in state.items()
+                }
+                values.append(active)
+                moved.append((weight, pattern, active))
+            if values:
+                groups.append({**group, "params": values})
+        if not moved:
+            return
+        twin = copy.copy(optimizer)  # without its hooks
+        twin.state, twin.param_groups = states, groups
+        twin.step()
+        for weight, pattern, active in moved:
+            pattern.scatter(active, weight)
+            state = optimizer.state[weight]
+            for key, value in states[active].items():
+                if not _like(value, active):
+                    state[key] = value
+                elif _like(state.get(key), weight):
+                    pattern.scatter(value, state[key])
+                else:
+                    state[key] = pattern.scatter(value, torch.zeros_like(weight))
+            self._hidden.append((weight, weight.grad))
+            weight.grad = None
+
+    def finish(self) -> None:
+        """After the step proper and the masks: show the gradients again."""
+        for weight, gradient in self._hidden:
+            weight.grad = gradient
+        self._hidden = []
+
+
+def _plain(weight: Tensor, gradient: Tensor | None, *state: Any) -> bool:
+    """Whether there is a dense gradient, and all that has the weight's shape can be written to by places."""
+    if gradient is None or gradient.layout != torch.strided or gradient.dtype != weight.dtype:
+        return False
+    return all(tensor.is_contiguous() for tensor in (weight, *state) if _like(tensor, weight))
+
+
+def _like(value: Any, weight: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == weight.shape and value.is_floating_point()
