@@ -256,7 +256,7 @@ def cost_over_time(record: Record) -> Drawn | None:
         name=names.setting(config.method, config.distribution_name),
         hovertemplate="step %{x:,}: %{y:.4f} x dense",
     )
-    styled(fig, height=300, xaxis_title="training step", yaxis_title="forward FLOPs, relative to dense")
+    styled(fig, height=300, xaxis_title="training step", yaxis_title="forward FLOPs, over dense")
     told = (
         f"A forward pass costs {costs[0]:.3f} of the dense network's at the start, {costs[-1]:.3f} at the end "
         f"and {max(costs):.3f} at most."
