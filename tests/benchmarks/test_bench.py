@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import plain, steps, timing, verify, whole
+from benchmarks import plain, steps, timing, updates, verify, whole
 from benchmarks.__main__ import main
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
@@ -53,6 +53,34 @@ def test_every_method_against_dense(monkeypatch):
         ratio = ratios.pop(f"{method} against dense, a step, updates included")
         assert ratio == pytest.approx(expected, abs=1e-9)
     assert not ratios
+
+
+def test_an_update_of_one_layer_and_its_memory(monkeypatch):
+    """At most 16 bytes a weight at the peak of an update, and 2 beside the weight at rest."""
+    seconds = {"update": 2.0, "plain": 4.0, "masked": 0.3, "own": 0.1}
+    monkeypatch.setattr(updates, "times", clock(lambda name, among: seconds[name]))
+    found = updates.measure(CPU, weights=1_200_000, rounds=2)
+    ratios = {name: row["median"] for name, row in found["ratios"].items()}
+    assert ratios == pytest.approx(
+        {
+            "an update of one layer against two plain top-k": 0.5,
+            "a masked step of one layer against the optimiser's own": 3.0,
+        }
+    )
+    rates = {name: row["median"] for name, row in found["rates"].items()}
+    assert 8 < rates["an update of one layer, peak bytes a weight"] <= 16
+    assert rates["a masked step of it, peak bytes a weight"] < 0.1
+    assert 1 <= rates["its mask at rest, bytes a weight"] <= 2
+
+
+def test_the_peak_of_what_is_allocated():
+    def work():
+        first = torch.zeros(250_000)
+        second = first + 1
+        del first
+        return second + 1
+
+    assert 2_000_000 <= updates.peak_bytes(work, CPU) < 2_010_000
 
 
 @pytest.mark.parametrize("method", [*steps.TIMED, "rigl-reinit"])
