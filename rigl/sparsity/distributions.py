@@ -1,4 +1,4 @@
-"""How a network's density is shared out among its layers (report, section 3, "Mask Initialization")."""
+"""How a network's density is shared among its layers (report, section 3, "Mask Initialization")."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def layer_densities(
     mask_first_conv: bool = True,
     dense: Collection[str] = (),
 ) -> dict[str, float]:
-    """The density of each layer, in (0, 1] or as a map of your own has it, as ``{name: density}``.
+    """The density of each layer as ``{name: density}``.
 
     layers           the maskable layers, in the model's order
     density          the target, active weights over all weights, in (0, 1]
@@ -38,14 +38,14 @@ def layer_densities(
                      `fnmatch.fnmatchcase`, the first that meets a layer counts, and ``"*"`` may name one of
                      the above for all other layers: ``{"head.weight": 0.5, "*": "erk"}``. These then take
                      what the layers named leave of `density`
-    flops            a budget in place of `density`: forward FLOPs over the dense network's, in (0, 1];
-                     the distribution's density that costs so much is found
+    flops            a budget in place of `density`: forward FLOPs over the dense network's, in (0, 1]; the
+                     density is chosen to meet it
     mask_first_conv  False keeps the first convolution dense, and out of the target, under the others
                      too (the original authors' code)
     dense            names of layers that stay dense; the others' densities are lowered to compensate
 
-    Except under ``"uniform"`` the whole network's density is `density`: what layers that would need more
-    than all their weights cannot take is given to the others.
+    Except under ``"uniform"`` the whole network's density is `density`: where a layer would need more weights
+    than it has, the other layers get the excess.
 
     Raises ValueError for a density outside (0, 1], both a density and flops, an unknown distribution, no
     layers, a map that leaves a layer out or names none, a budget or dense layers that leave nothing for the
@@ -137,7 +137,7 @@ def _at_cost(
 
 
 def _raw(layers: Sequence[Layer], distribution: str) -> np.ndarray:
-    """What each layer's density is proportional to, up to a factor common to all."""
+    """Each layer's density up to a common factor."""
     if distribution == "er":
         return np.array([sum(layer.shape[:2]) / float(np.prod(layer.shape[:2])) for layer in layers])
     raw = np.array([sum(layer.shape) / layer.numel for layer in layers])
@@ -150,7 +150,7 @@ def _raw(layers: Sequence[Layer], distribution: str) -> np.ndarray:
 
 
 def active_counts(layers: Sequence[Layer], densities: Mapping[str, float]) -> dict[str, int]:
-    """Active weights of each layer, ``round(density * numel)``: exact, where a coin toss a weight drifts."""
+    """Active weights of each layer, exactly ``round(density * numel)``."""
     return {layer.name: round(densities[layer.name] * layer.numel) for layer in layers}
 
 

@@ -1,7 +1,7 @@
-"""What a network costs: convolutions and linear layers only, two FLOPs a multiply-add.
+"""FLOPs of a network: maskable layers only, two FLOPs per multiply-add.
 
-Normalisation, pooling, additions and biases count nothing, and a layer costs its dense count times
-its density (the report's supplement, section 2). These functions see shapes only, never a model.
+Normalisation, pooling, additions and biases are not counted, and a layer costs its dense count times its
+density (the report's supplement, section 2). The functions work on shapes, never on a model.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from rigl.sparsity.shapes import Layer
 
 
 def forward_flops(layers: Sequence[Layer], densities: Mapping[str, float] | None = None) -> float:
-    """FLOPs of one sample's forward pass; dense where `densities` ({name: density}) is None.
+    """FLOPs of one sample's forward pass; of the dense network if `densities` ({name: density}) is None.
 
-    Raises ValueError where a layer was described without an input shape.
+    Raises ValueError if a layer was described without an input shape.
     """
     check_positions(layers)
     return sum(
@@ -25,8 +25,8 @@ def forward_flops(layers: Sequence[Layer], densities: Mapping[str, float] | None
 
 
 def step_flops(forward: float, dense: float, dense_gradient: bool) -> float:
-    """FLOPs of one training step a sample: a forward pass, as much again for the gradient of the
-    activations, and the gradient of the active weights or, where `dense_gradient`, of all of them."""
+    """FLOPs of one training step per sample: the forward pass, as much again for the gradient of the
+    activations, and the gradient of the active weights or, with `dense_gradient`, of all weights."""
     return 2 * forward + (dense if dense_gradient else forward)
 
 
@@ -39,10 +39,10 @@ def training_flops(
     multiplier: float = 1,
     source: float = 0.0,
 ) -> float:
-    """FLOPs of one training step a sample, averaged over the steps (supplement, section 2.2).
+    """FLOPs of one training step per sample, averaged over all steps (supplement, section 2.2).
 
-    `dense` and `sparse` are the forward FLOPs f_d and f_s, f_s averaged over the steps where it changes.
-    Dense training costs 3 f_d: forward, and backward to weights and to activations. Static, SET,
+    `dense` and `sparse` are the forward FLOPs f_d and f_s; where f_s changes, it is the average over the
+    steps. Dense training costs 3 f_d: forward, and backward to weights and to activations. Static, SET,
     small-dense and pruning cost 3 f_s; SNFS, with dense gradients at every step, 2 f_s + f_d. RigL and
     its variants need them once in `delta_t` steps: (3 delta_t f_s + 2 f_s + f_d) / (delta_t + 1). A
     lottery ticket costs 3 f_s after its pruning run's own cost, `source`. Training `multiplier` times

@@ -1,8 +1,8 @@
 """Masks as pure functions of tensors.
 
-Counts are exact. Ties go to the lower position, where a position is the logical index into the
-flattened tensor, whatever its strides. Counts are Python integers and come out right by construction, so
-nothing waits for the device, but for `prune`, which reads the layers' counts at once.
+Counts are exact Python integers, so no function waits for the device except `prune`, which reads all layers'
+counts at once. Ties go to the lower position: the logical index into the flattened tensor, whatever its
+strides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BLOCK = 2**20
 def random_mask(shape: Sequence[int], count: int, generator: torch.Generator | None = None) -> Tensor:
     """A bool mask of `shape` with exactly `count` active positions, drawn uniformly.
 
-    It lies on the generator's device. Raises ValueError where `count` is not in [0, size].
+    The mask is on the generator's device. Raises ValueError where `count` is not in [0, size].
     """
     size = prod(shape)
     if not 0 <= count <= size:
@@ -36,8 +36,8 @@ def random_mask(shape: Sequence[int], count: int, generator: torch.Generator | N
 def drop(weight: Tensor, mask: Tensor, count: int) -> Tensor:
     """`mask` without the `count` active positions whose \\|weight\\| is smallest (report, section 3).
 
-    A weight that is not a number counts as the smallest of all. Where fewer than `count` are active,
-    all of them go. Raises ValueError for a negative count or shapes that differ.
+    NaN counts as the smallest. If fewer than `count` positions are active, all of them are dropped. Raises
+    ValueError for a negative count or shapes that differ.
     """
     return mask ^ _smallest(
         lambda: weight.detach().abs().nan_to_num_(nan=-1.0, posinf=inf), mask, count, weight.shape
@@ -47,8 +47,8 @@ def drop(weight: Tensor, mask: Tensor, count: int) -> Tensor:
 def grow(score: Tensor, mask: Tensor, count: int) -> Tensor:
     """`mask` with the `count` inactive positions of the largest `score` added (report, section 3).
 
-    A score that is not a number counts as the smallest of all. Where fewer than `count` are inactive,
-    all of them come. Raises ValueError for a negative count or shapes that differ.
+    NaN counts as the smallest. If fewer than `count` positions are inactive, all of them are grown. Raises
+    ValueError for a negative count or shapes that differ.
     """
     return mask | _smallest(
         lambda: score.detach().neg().nan_to_num_(nan=inf, posinf=inf, neginf=-inf),
@@ -59,11 +59,11 @@ def grow(score: Tensor, mask: Tensor, count: int) -> Tensor:
 
 
 def prune(weights: Sequence[Tensor], masks: Sequence[Tensor], count: int) -> list[Tensor]:
-    """`masks` with only `count` active positions left in all of them together: those whose \\|weight\\| is
-    largest over all layers, ties going to the earlier layer and the lower position.
+    """`masks` with the `count` active positions, over all layers together, whose \\|weight\\| is largest;
+    ties go to the earlier layer, then to the lower position.
 
-    No layer is left empty: each that has an active weight keeps its largest. Raises ValueError where
-    `count` is below the number of such layers, or above what is active.
+    No layer is left empty: each layer with an active weight keeps its largest. Raises ValueError if `count`
+    is smaller than the number of such layers or larger than the number of active weights.
     """
     sizes = [mask.numel() for mask in masks]
     counts = torch.stack([mask.sum() for mask in masks]).tolist()
@@ -111,15 +111,16 @@ def multiply(tensor: Tensor, mask: Tensor) -> None:
 
 
 def redistribute(shares: Sequence[float], total: int, room: Sequence[int]) -> list[int]:
-    """How many of the `total` connections just dropped each layer regrows: exactly `total` together.
+    """How many of the `total` connections just dropped each layer regrows; the counts sum to `total`.
 
-    shares  each layer's part of the whole, not negative, summing to 1
-    room    each layer's inactive positions after the drop; together at least `total`
+    shares  each layer's share of the whole: not negative, summing to 1
+    room    each layer's inactive positions after the drop; at least `total` in all
 
-    A layer gets round(share * total), at most 0.99 of its room. What the caps leave over is given out one by
-    one, in turn, to the layers below theirs, and once all are full to those with room at all. What rounding
-    gave too much is taken back from the layers it favoured most. Raises ValueError where `total` exceeds
-    the room.
+    A layer gets round(share * total), but at most 0.99 of its room. What the caps leave over is handed out
+    one
+    at a time, in turn, to the layers below their cap and, once all have reached it, to those with any room
+    left. An excess from rounding is taken back from the layers that rounding favoured most. Raises ValueError
+    if `total` exceeds the room.
     """
     if not 0 <= total <= sum(room):
         raise ValueError(f"total={total} must lie in [0, {sum(room)}], the room there is")

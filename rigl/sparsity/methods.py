@@ -1,6 +1,6 @@
-"""The catalogue of methods and presets, as data: whatever needs to know a fact about a method reads it here.
+"""Methods and presets as data: any code that needs a fact about a method reads it from here.
 
-No torch: a score is named here and computed in `rigl.sparsity.updates`.
+Needs no torch: scores are named here and computed in `rigl.sparsity.updates`.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ class Method:
     """One row of the methods table.
 
     masked           whether weights are masked at all
-    drop             the score by which an update drops the smallest active weights
-    grow             the score by which it grows as many of the largest; None never moves a mask
+    drop             an update drops the active weights of smallest score
+    grow             and grows as many inactive ones of largest score; None grows nothing
     share            the score whose mean over a layer's active weights decides how many of all dropped
-                     weights that layer regrows; None leaves every layer its own number
-    prunes           updates first drop over all layers at once, down to a density that falls by a schedule
-    start            with `prunes`, the density to start from; 1 is a dense network
-    drop_global      an update drops the smallest of all layers together instead of a share of each; each
-                     layer still regrows by `share`
-    channels         whole output channels are dropped and grown, and one that is dropped and grown in the
-                     same update keeps its weights; the output layers stay dense
-    dense_state      gradients and the optimiser's state are left unmasked
-    dense_gradients  the steps whose gradient is needed for inactive weights too
+                     weights that layer regrows; None: each layer regrows as many as it lost
+    prunes           an update first drops the smallest weights of all layers, down to a scheduled density
+    start            the density at which such a schedule starts; 1 is a dense network
+    drop_global      an update drops the smallest weights of all layers together, not a fraction of each layer
+    channels         drop and grow whole output channels; a channel that is dropped and grown in the same
+                     update keeps its weights, and output layers stay dense
+    dense_state      leave gradients and the optimiser's state unmasked
+    dense_gradients  the steps that need the gradient of inactive weights too
     source           the method of the run whose final masks this one starts from
-    pays_source      whether that run's training counts as part of this one's cost
-    distributed      whether a density is shared among layers by a distribution
+    pays_source      count that run's training as part of this one's cost
+    distributed      a distribution shares the density among the layers
     paper            where it was published, as ``"Evci et al. 2020, arXiv:1911.11134"``
     """
 
@@ -60,12 +59,12 @@ class Method:
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """All scores that an update asks for."""
+        """All scores that an update computes."""
         return tuple(score for score in (self.drop, self.grow, self.share) if score is not None)
 
     @property
     def only_prunes(self) -> bool:
-        """Whether weights are dropped for good: gradual pruning, from a dense network."""
+        """Whether dropped weights never come back, as in gradual pruning."""
         return self.prunes and self.grow is None
 
 
@@ -103,20 +102,20 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Preset:
-    """Rules in which published implementations differ.
+    """Rules on which published implementations differ.
 
-    rounding         of the number of weights an update drops, drop fraction times active weights
-    keeps_regrown    a weight that is dropped and grown in the same update keeps value and momentum;
-                     else it starts again from 0
-    masks_momentum   the optimiser's state is masked at every step; else it is only set to 0 where a
-                     connection is new. Methods with dense state (SNFS, pruning, lottery) do neither
-    masks_first_conv the first convolution takes part under ER, ERK and redistribution
-    updates_from_0   updates at steps 0, delta_t, 2 delta_t, ... that do not advance the step count;
-                     else at delta_t - 1, 2 delta_t - 1, ..., each of them a step. A run of so many optimiser
-                     calls then ends that many steps earlier in its schedules
-    spares_full      under redistribution, a layer of sparsity below 0.2 whose share exceeds 1 / layers
-                     drops no more than its sparsity. (Without redistribution the study's code takes the same
-                     share for all layers, so the rule never acts)
+    rounding          how the number of weights to drop, drop fraction times active weights, is rounded
+    keeps_regrown     a weight that is dropped and grown in the same update keeps its value and momentum;
+                      otherwise it restarts from 0
+    masks_momentum    mask the optimiser's state at every step; otherwise only zero it for new connections.
+                      Methods with dense state (SNFS, pruning, lottery) do neither
+    masks_first_conv  mask the first convolution under ER, ERK and redistribution
+    updates_from_0    update at steps 0, delta_t, 2 delta_t, ... without advancing the step count; otherwise
+                      at delta_t - 1, 2 delta_t - 1, ..., each counted as a step. With the same number of
+                      optimiser calls, the schedules then end as many steps earlier as there are updates
+    spares_full       under redistribution, a layer of sparsity below 0.2 whose share exceeds 1 / layers drops
+                      no more than its sparsity. (Without redistribution the study's code uses the same share
+                      for all layers, so the rule never applies)
     """
 
     name: str
@@ -138,8 +137,8 @@ PRESETS = {
 
 
 def method_named(name: str | Method) -> Method:
-    """The method called `name`, or `name` itself where it is one. Raises ValueError, naming all, where there
-    is none."""
+    """The method called `name`, or `name` itself if it is a `Method`. Raises ValueError, listing all names,
+    for an unknown one."""
     if isinstance(name, Method):
         return name
     if name not in METHODS:
@@ -148,7 +147,7 @@ def method_named(name: str | Method) -> Method:
 
 
 def preset_named(name: str) -> Preset:
-    """The preset called `name`; ValueError, naming all, where there is none."""
+    """The preset called `name`. Raises ValueError, listing all names, for an unknown one."""
     if name not in PRESETS:
         raise ValueError(f"preset={name!r} is unknown: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]

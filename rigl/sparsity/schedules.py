@@ -1,4 +1,4 @@
-"""Everything that changes with the step: plain functions of it (steps count from 0)."""
+"""Schedules: plain functions of the step, which counts from 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A maskable layer as plain numbers, so that densities and FLOPs need no torch."""
+"""Maskable layers as plain numbers, so that densities and FLOPs need no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution's or linear layer's weight.
+    """The weight of one layer.
 
     name       the parameter's name in its model, e.g. ``"stem.weight"``
     kind       ``"conv"`` or ``"linear"``
@@ -33,12 +33,12 @@ class Layer:
 
 
 def first_conv(layers: Iterable[Layer]) -> str | None:
-    """The name of the first convolution, which uniform masks leave dense; None where there is none."""
+    """The name of the first convolution, which uniform masks leave dense, or None."""
     return next((layer.name for layer in layers if layer.kind == "conv"), None)
 
 
 def network_density(layers: Sequence[Layer], densities: Mapping[str, float]) -> float:
-    """Active weights over all; a layer that is not in `densities` is dense."""
+    """Active weights over all weights; a layer missing from `densities` is dense."""
     active = sum(layer.numel * densities.get(layer.name, 1.0) for layer in layers)
     return active / sum(layer.numel for layer in layers)
 

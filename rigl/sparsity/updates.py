@@ -16,8 +16,8 @@ from rigl.sparsity.methods import Method, Preset, Score
 SPARED_BELOW = 0.2
 MEST_LAMBDA = 0.01
 State = Mapping[str, Any]
-# Sizes, 0 or above, of a weight's shape, from the weight, the optimiser's state of it and a random generator;
-# None where there are none at this step.
+# From a weight, its optimiser state and a random generator to a score of the weight's shape, not negative;
+# None if this step has none.
 ScoreFunction = Callable[[Tensor, State, torch.Generator], "Tensor | None"]
 
 
@@ -27,15 +27,15 @@ def magnitude_score(weight: Tensor, state: State, generator: torch.Generator) ->
 
 
 def gradient_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor | None:
-    """\\|gradient\\|, the dense one; None where this step gave the weight no gradient."""
+    """\\|gradient\\|, dense; None if this step gave the weight no gradient."""
     return None if weight.grad is None else weight.grad.abs()
 
 
 def momentum_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor | None:
-    """\\|momentum\\|: SGD's buffer, or what Adam's moments make of it, m / (sqrt(v) + 1e-8).
+    """\\|momentum\\|: SGD's buffer, or m / (sqrt(v) + 1e-8) from Adam's moments.
 
-    Before the optimiser's first step there is none, and the gradient is what momentum starts from. Raises
-    ValueError for an optimiser that keeps none.
+    Before the optimiser's first step it is the gradient, from which momentum starts. Raises ValueError for an
+    optimiser that keeps no momentum.
     """
     if isinstance(buffer := state.get("momentum_buffer"), Tensor):
         return buffer.abs()
@@ -50,7 +50,7 @@ def momentum_score(weight: Tensor, state: State, generator: torch.Generator) -> 
 
 
 def random_score(weight: Tensor, state: State, generator: torch.Generator) -> Tensor:
-    """Uniform numbers: the largest of them are a uniform draw without replacement."""
+    """Uniform random numbers; taking the largest is a uniform draw without replacement."""
     return torch.rand(weight.shape, generator=generator, device=weight.device)
 
 
@@ -70,8 +70,8 @@ SCORES: dict[str, ScoreFunction] = {
 
 
 def score_of(score: Score) -> ScoreFunction:
-    """The function called `score`, or `score` itself where it is one. Raises ValueError, naming all, where
-    there is none."""
+    """The function called `score`, or `score` itself if it is a function. Raises ValueError, listing all
+    names, for an unknown one."""
     if callable(score):
         return score
     if score not in SCORES:
@@ -81,14 +81,14 @@ def score_of(score: Score) -> ScoreFunction:
 
 @dataclass
 class MaskedWeight:
-    """One masked weight as an update sees it.
+    """A masked weight with all that an update needs.
 
     weight      the parameter, with its gradient
     mask        bool, of the weight's shape
     active      how many of the mask's positions are active
     state       the optimiser's tensors of this weight
     generator   the source of a random score
-    channels    drop and grow whole output channels, the slices along this dimension; None single weights
+    channels    the dimension along which whole output channels are dropped and grown; None: single weights
     """
 
     weight: Tensor
@@ -100,11 +100,11 @@ class MaskedWeight:
 
     @property
     def unit(self) -> int:
-        """Weights that are dropped or grown together."""
+        """Number of weights that are dropped or grown together."""
         return 1 if self.channels is None else self.mask.numel() // self.mask.shape[self.channels]
 
     def units(self, values: Tensor) -> Tensor:
-        """One value a unit: the values themselves, or the mean size of a channel's."""
+        """One value per unit: the values themselves, or each channel's mean absolute value."""
         if self.channels is None:
             return values
         return values.abs().movedim(self.channels, 0).flatten(1).mean(1)
@@ -115,21 +115,21 @@ class MaskedWeight:
         return self.mask.movedim(self.channels, 0).flatten(1)[:, 0]
 
     def whole(self, units: Tensor) -> Tensor:
-        """A mask of units as a mask of the weight's shape."""
+        """Expand a mask of units to the weight's shape."""
         if self.channels is None:
             return units
         return whole_channels(units, self.mask.shape, self.channels)
 
 
 def whole_channels(units: Tensor, shape: Sequence[int], channels: int) -> Tensor:
-    """One value a channel, spread over a weight's `shape` whose channels lie along dimension `channels`."""
+    """Expand one value per channel to a weight's `shape`, whose channels are dimension `channels`."""
     return units.view([-1 if place == channels else 1 for place in range(len(shape))]).expand(*shape)
 
 
 @dataclass
 class MaskUpdate:
-    """A mask after an update: the `survivors` of the drop, the new `mask`, how many it has `active`, and how
-    many weights were `dropped` and `grown` (those that were both count as both)."""
+    """The result of an update: the `survivors` of the drop, the new `mask` and its `active` count, and how
+    many weights were `dropped` and `grown`; a weight that was both counts as both."""
 
     survivors: Tensor
     mask: Tensor
@@ -143,10 +143,10 @@ def drop_and_grow(
 ) -> list[MaskUpdate | None]:
     """Drop `fraction` of each part's active units by the method's score for it and grow as many by another.
 
-    Where the method redistributes, a part regrows by its share of the network's mean score, and only the
-    network's count stays. Where it drops globally, the smallest of all parts together go, and a part regrows
-    as many as it lost. None stands for a part that has no score now and stays as it is. Reads the
-    device once where shares are needed or the drop is global, else never.
+    With redistribution, a part regrows by its share of the network's mean score, and only the network's count
+    is kept. With a global drop, the smallest weights of all parts are dropped, and each part regrows as many
+    as it lost. The result is None for a part without a score at this step, which stays as it is. Reads the
+    device once for shares or a global drop, otherwise never.
     """
     assert method.grow is not None
     by = score_of(method.grow)
@@ -182,7 +182,7 @@ def _drop_of_each(
     preset: Preset,
     shares: Sequence[float] | None,
 ) -> tuple[list[Tensor], list[int]]:
-    """Each part's units after `fraction` of its own are dropped, and how many were."""
+    """Each part's remaining units after `fraction` of them is dropped, and the number dropped."""
     kept, dropped = [], []
     for place, part in enumerate(parts):
         size, active = part.mask.numel() // part.unit, part.active // part.unit
@@ -198,7 +198,7 @@ def _drop_of_each(
 def _drop_of_all(
     parts: Sequence[MaskedWeight], fraction: float, method: Method, preset: Preset
 ) -> tuple[list[Tensor], list[int]]:
-    """The same for `fraction` of all units together, the smallest; no part is left empty."""
+    """The same for `fraction` of all parts' units together; no part is left empty."""
     if not parts:
         return [], []
     before = [part.active // part.unit for part in parts]
@@ -222,7 +222,7 @@ def _rounded(count: float, preset: Preset) -> int:
 
 
 def prune_to(parts: Sequence[MaskedWeight], count: int) -> list[MaskUpdate]:
-    """Leave `count` weights active in all parts together, the largest; never an empty part."""
+    """Keep the `count` largest weights of all parts together, and at least one in each part."""
     if not parts:
         return []
     masks = prune([part.weight for part in parts], [part.mask for part in parts], count)
@@ -236,7 +236,7 @@ def prune_to(parts: Sequence[MaskedWeight], count: int) -> list[MaskUpdate]:
 def prune_and_regrow(
     parts: Sequence[MaskedWeight], count: int, fraction: float, method: Method, preset: Preset
 ) -> list[MaskUpdate | None]:
-    """`prune_to`, then `drop_and_grow` of what is left: GraNet (Liu et al. 2021, section 3.2)."""
+    """`prune_to`, then `drop_and_grow` on what is left, as GraNet does (Liu et al. 2021, section 3.2)."""
     pruned = prune_to(parts, count)
     rest = [
         replace(part, mask=each.mask, active=each.active) for part, each in zip(parts, pruned, strict=True)
@@ -249,7 +249,7 @@ def prune_and_regrow(
 
 
 def _shares(parts: Sequence[MaskedWeight], score: Score) -> list[float] | None:
-    """Each part's mean score over its active weights, over the sum of all; None where that sum is 0."""
+    """Each part's mean score over its active weights, normalised to sum to 1; None if all are 0."""
     if not parts:
         return None
     means = []
