@@ -99,11 +99,12 @@ def banner(film: Film) -> Markup:
     """The mask that `film` ends with, as a strip for a title page: a dot for each active weight."""
     rows, columns = np.nonzero(masks(film)[-1][1])
     height, width = film["shape"]
+    across, down = CELL, 6  # narrow rows: a title has little room
     dots = "".join(
-        f"M{x * CELL + CELL // 2} {y * CELL + CELL // 2}h0" for y, x in zip(rows, columns, strict=True)
+        f"M{x * across + across // 2} {y * down + down // 2}h0" for y, x in zip(rows, columns, strict=True)
     )
-    return Markup('<svg class="banner" viewBox="0 0 {} {}" aria-hidden="true"><path d="{}"/></svg>').format(
-        width * CELL, height * CELL, dots
+    return Markup('<svg class="banner" viewBox="0 -4 {} {}" aria-hidden="true"><path d="{}"/></svg>').format(
+        width * across, height * down + 8, dots
     )
 
 

@@ -207,7 +207,7 @@ def html(found: Sequence[Finding]) -> Markup:
             for topic, claims in TOPICS.items()
         ],
     )
-    return display.framed(table, caption, "labels-1", name="Verdicts on the claims")
+    return display.framed(table, caption, "board", name="Verdicts on the claims")
 
 
 def _verdict(found: Finding | None) -> Mapping[str, Any]:

@@ -38,22 +38,41 @@ def test_no_widget_reaches_a_page(site: Path) -> None:
 
 
 def test_results_follow_the_records_and_are_escaped(site: Path) -> None:
-    page = (site / "notebooks/results.html").read_text()
+    page = (site / "notebooks/laptop.html").read_text()
     assert "86.00 ± 1.00" in page
     assert "81.00 ± 1.00" in page
-    assert page.count("No runs yet") == 3
     assert "<b>chip" not in page
     assert "rigl-erk_d0.02_lenet-300-100_laptop_s1" in page
+    assert "rigl-erk_d0.02_lenet-300-100_laptop_s1" in (site / "notebooks/records.html").read_text()
+    assert len((site / "results/records.csv").read_text().splitlines()) == 13
 
 
 def test_verdicts_follow_the_records_in_tables_and_in_prose(site: Path) -> None:
-    page = (site / "notebooks/claims.html").read_text()
+    page = (site / "notebooks/verdicts.html").read_text()
     board = page[page.index("scoreboard") : page.index("</figure>")]
     row = board[board.index("#claim-rigl-beats-static") :]
     assert row.index("✓ holds") < row.index("+5.00 points") < row.index("</tr>")
-    quoted = page[page.index("In short, on a laptop") :]
-    assert "holds for LeNet-300-100 on Fashion-MNIST: +5.00 points" in quoted[: quoted.index("</p>")]
     assert "rigl-erk_d0.02_lenet-300-100_laptop_s1" in page
+    quoted = (site / "notebooks/laptop.html").read_text()
+    assert "holds for LeNet-300-100 on Fashion-MNIST (3 seeds): +5.00 points" in quoted
+
+
+def test_a_page_offers_its_notebook_and_what_to_cite(site: Path) -> None:
+    for name in listed():
+        page = (site / f"{name}.html").read_text()
+        assert "Cite as: " in page, name
+        assert ('class="offers"' in page) == (ROOT / f"{name}.ipynb").exists(), name
+        assert "mybinder.org/v2" not in page, "no repository is named"
+        assert "OWNER/NAME" not in page
+    notebook = nbformat.read(site / "notebooks/method.ipynb", as_version=4)
+    assert notebook.cells[0].source.startswith("# Method")
+
+
+def test_code_of_what_one_sees_is_on_the_page(site: Path) -> None:
+    for name in ("start", "verdicts", "laptop", "cost", "discrepancies", "use"):
+        page = (site / f"notebooks/{name}.html").read_text()
+        outputs, shown = page.count("cell_output"), page.count('class="admonition hide above-input"')
+        assert 0 < outputs <= shown, name
 
 
 # Every cell of the notebooks named, in one process; what they display, by notebook.
@@ -82,9 +101,10 @@ def test_every_notebook_runs_with_no_record(tmp_path: Path, monkeypatch) -> None
     names = [f"{name}.py" for name in listed() if name.startswith("notebooks/")]
     command("python", "-c", RUN_ALL, *names, cwd=tmp_path)
     shown = json.loads((tmp_path / "shown.json").read_text())
-    assert shown["notebooks/results.py"].count("No runs yet") == 4
+    assert "No runs yet" in shown["notebooks/records.py"]
+    assert "No claim has been tested here yet" in shown["notebooks/start.py"]
     assert set(re.findall(r'class="runs"[^>]*>([^<]*)<', shown["notebooks/laptop.py"])) == {"not run"}
-    assert "holds" not in shown["notebooks/claims.py"].partition("the report:")[0]
+    assert "LeNet" not in shown["notebooks/verdicts.py"]
 
 
 def test_a_book_without_a_run_builds(tmp_path: Path) -> None:
@@ -123,13 +143,61 @@ def test_runs_behind_a_figure_open_and_close_by_keyboard(read) -> None:
 @pytest.mark.browser
 def test_from_a_verdict_on_the_first_page_a_record_is_two_clicks_away(read) -> None:
     page = read("notebooks/start").page
-    page.locator(".scoreboard tbody a", has_text="+5.00 points").first.click()
-    page.wait_for_url("**/claims.html#*")
+    mark = page.locator('.forest a[href*="rigl-beats-static-laptop"]')
+    assert "+5.00 points" in mark.get_attribute("aria-label")
+    mark.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/verdicts.html#*")
     record = page.locator("details[open] .links a").first
     record.wait_for()
     with page.expect_response("**/results/fashion-mnist/*.json") as found:
         record.click()
     assert found.value.json()["config"]["dataset"] == "fashion-mnist"
+
+
+@pytest.mark.browser
+def test_runs_are_chosen_sorted_and_opened_by_keyboard(read) -> None:
+    reader = read("notebooks/records")
+    page = reader.page
+
+    def column(head: str) -> list[str]:
+        heads = page.locator(".records th").all_text_contents()
+        cells = f".records tbody td:nth-child({heads.index(head) + 1})"
+        return page.locator(cells).all_text_contents()
+
+    assert column("Accuracy, %") == sorted(column("Accuracy, %"), key=float, reverse=True)
+    page.locator('.records [name="Method"]').focus()
+    page.keyboard.press("End")
+    assert set(column("Method")) == {"Static"}
+    assert page.locator(".records .explorer-summary").text_content() == "6 of 12 runs."
+    page.locator(".records th button", has_text="Seed").focus()
+    page.keyboard.press("Enter")
+    assert column("Seed") == sorted(column("Seed"))
+    assert page.locator('.records th[aria-sort="ascending"]').text_content() == "Seed"
+    page.keyboard.press("Enter")
+    assert column("Seed") == sorted(column("Seed"), reverse=True)
+    page.locator('.records [name="search"]').fill("0.02")
+    assert page.locator(".records .explorer-summary").text_content() == "3 of 12 runs."
+    with page.expect_response("**/results/fashion-mnist/*.json") as found:
+        page.locator(".records tbody a").first.click()
+    assert found.value.json()["config"]["method"] == "static"
+    assert reader.errors == []
+
+
+@pytest.mark.browser
+def test_a_link_shows_what_it_refers_to_on_focus(read) -> None:
+    reader = read("notebooks/method")
+    page, box = reader.page, reader.page.locator("#preview")
+    cited = page.locator(".bd-article a.reference.internal[title*='Mocanu']").first
+    cited.focus()
+    assert "Nature Communications" in box.text_content()
+    assert cited.get_attribute("aria-describedby") == "preview"
+    page.keyboard.press("Escape")
+    assert box.is_hidden()
+    equation = page.locator('.bd-article a.reference.internal[href="#equation-eq-erk"]').first
+    equation.focus()
+    box.locator("mjx-container").wait_for()
+    assert reader.errors == []
 
 
 STATE = """() => {
