@@ -23,8 +23,8 @@
 # ## In short
 #
 # - **Tuning gains little:** {glue:text}`../notebooks/verdicts.py::claim-reference-hyperparameters:s`.
-# - **A learning rate of 0.1 is good enough:** {glue:text}`../notebooks/verdicts.py::claim-learning-rate-0.1:s`.
-# - **A learning rate of 0.05 is good enough:** {glue:text}`../notebooks/verdicts.py::claim-learning-rate-0.05:s`.
+# - **A learning rate of 0.1 is good enough:** {glue:text}`../notebooks/verdicts.py::claim-learning-rate-0-1:s`.
+# - **A learning rate of 0.05 is good enough:** {glue:text}`../notebooks/verdicts.py::claim-learning-rate-0-05:s`.
 
 # %% tags=["remove-cell"]
 from book.report import figures, pages, studies

@@ -73,7 +73,7 @@ later_work.show("longer-matches-pruning", found)
 later_work.show("reference-hyperparameters", found)
 
 # %% tags=["hide-input"]
-later_work.show("learning-rate-0.1", found)
+later_work.show("learning-rate-0-1", found)
 
 # %% [markdown]
 # ## ERK or uniform masks?

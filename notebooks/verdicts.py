@@ -200,23 +200,23 @@ verdicts.show_claim("structured-no-better", found)
 verdicts.show_claim("reference-hyperparameters", found)
 
 # %% [markdown]
-# (claim-learning-rate-0.1)=
+# (claim-learning-rate-0-1)=
 # ### A learning rate of 0.1
 #
 # Figure 3: 0.1 and 0.05 are “good choices overall”. It is a plot without numbers, so only runs can be judged. Note
 # that 0.1 is the edge of the grid: the report says that larger rates do not converge, and shows none.
 
 # %% tags=["hide-input"]
-verdicts.show_claim("learning-rate-0.1", found)
+verdicts.show_claim("learning-rate-0-1", found)
 
 # %% [markdown]
-# (claim-learning-rate-0.05)=
+# (claim-learning-rate-0-05)=
 # ### A learning rate of 0.05
 #
 # The other rate that the report names.
 
 # %% tags=["hide-input"]
-verdicts.show_claim("learning-rate-0.05", found)
+verdicts.show_claim("learning-rate-0-05", found)
 
 # %% [markdown]
 # ## Masks and redistribution

@@ -291,7 +291,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         ),
         *(
             Claim(
-                f"learning-rate-{rate:g}",
+                f"learning-rate-{rate:g}".replace(".", "-"),
                 f"A learning rate of {rate:g} is good enough",
                 f"A learning rate of {rate:g} is within {MARGIN:g} points of the best other one at every "
                 f"density.",

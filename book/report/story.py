@@ -220,7 +220,7 @@ def advice(found: Sequence[Finding]) -> Markup:
             "alpha = 0.3 and Delta-T = 100, the learning rate of dense training"
             if holds("reference-hyperparameters")
             else "a search for alpha and Delta-T",
-            ["reference-hyperparameters", "learning-rate-0.1"],
+            ["reference-hyperparameters", "learning-rate-0-1"],
         ),
     ]
     claims = {claim.key: claim for claim in CLAIMS}

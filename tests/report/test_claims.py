@@ -211,7 +211,7 @@ def test_a_setting_that_surely_says_the_opposite_leaves_a_claim_undecided(judged
 def test_a_claim_about_every_setting_is_judged_by_the_worst(judged):
     for density, slow in ((0.02, 88.1), (0.1, 92.0)):
         runs = seeds((88.0, 88.01), density=density)
-        found = judged("learning-rate-0.1", *runs, *seeds((slow,) * 2, density=density, learning_rate=0.05))
+        found = judged("learning-rate-0-1", *runs, *seeds((slow,) * 2, density=density, learning_rate=0.05))
     assert (found.verdict, found.effect.value) == ("does not hold", pytest.approx(-3.995))
     assert found.why == "not in 1 of 2 settings"
 
@@ -336,7 +336,7 @@ def test_tuned_runs_come_from_the_study_and_the_reports_own_search(judged):
     assert (found.verdict, found.effect.value) == ("holds", pytest.approx(-0.1))
     assert set(found.runs) == {x.name for x in (*usual, *tuned)}
     slow = seeds((87.0, 87.01), density=0.05, learning_rate=0.01)
-    found = judged("learning-rate-0.1", *slow, studies=[study])
+    found = judged("learning-rate-0-1", *slow, studies=[study])
     assert [cell.one for cell in found.cells] == ["88.00 ± 0.01"], "the usual run, not the one that was tuned"
     theirs = seeds((89.0, 89.01), density=0.1, alpha=0.416, delta_t=200)
     found = judged("reference-hyperparameters", *seeds((88.0, 88.01), density=0.1), *theirs)
@@ -347,11 +347,11 @@ def test_the_usual_learning_rate_is_held_against_the_best_other_one(judged):
     usual = seeds((88.0, 88.01), method="rigl")
     slow = seeds((80.0, 80.01), learning_rate=0.005)
     near = seeds((88.1, 88.11), learning_rate=0.05)
-    assert judged("learning-rate-0.1", *usual).verdict == "not tested"
-    found = judged("learning-rate-0.1", *slow, *near)
+    assert judged("learning-rate-0-1", *usual).verdict == "not tested"
+    found = judged("learning-rate-0-1", *slow, *near)
     assert (found.verdict, found.effect.value) == ("holds", pytest.approx(-0.1))
     assert "0.05" in found.cells[0].where
-    found = judged("learning-rate-0.05", *near)
+    found = judged("learning-rate-0-05", *near)
     assert (found.verdict, found.effect.value) == ("holds", pytest.approx(0.1))
     assert found.cells[0].where.endswith("against 0.1")
 
@@ -403,7 +403,7 @@ def test_the_reports_printed_figures_are_judged_by_the_same_rule():
     assert report("reinit-hurts")["cifar100"].verdict == "holds"
     assert report("set-unstable")["cifar10"].cells[0].one == "1 of 3"
     assert report("within-the-original")["cifar10"].why == "no spread printed"
-    assert {each.verdict for each in report("learning-rate-0.1").values()} == {"not tested"}
+    assert {each.verdict for each in report("learning-rate-0-1").values()} == {"not tested"}
     row = next(
         x for x in report("reference-hyperparameters")["cifar10"].cells if x.where == "ERK, density 0.5"
     )
