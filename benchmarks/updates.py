@@ -30,8 +30,9 @@ def measure(device: torch.device, *, weights: int, rounds: int) -> dict[str, Any
     weight, size = model.weight, side * side
     gradient = torch.randn(side, side, device=device, generator=generator)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
+    masks = {"weight": torch.rand(side, side, device=device, generator=generator) < DENSITY}
     sparsifier = Sparsifier(
-        model, optimizer, method="rigl", density=DENSITY, alpha=ALPHA, total_steps=10**6, delta_t=100
+        model, optimizer, method="rigl", masks=masks, alpha=ALPHA, total_steps=10**6, delta_t=100
     )
 
     def step(at: int) -> Callable[[], None]:
