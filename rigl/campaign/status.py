@@ -153,7 +153,7 @@ def headline(
         by = f" with {workers} workers" if workers > 1 else ""
         but = f", and {len(left) - len(known)} runs of unknown length" if len(known) < len(left) else ""
         lines.append(f"{flops}, about {duration(seconds)}{by}{but}" if known else flops)
-        lines += [f"judged by {basis}" for basis in dict.fromkeys(each.basis for _, each in known)]
+        lines += [f"based on {basis}" for basis in dict.fromkeys(each.basis for _, each in known)]
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What the training notebook calls: its parameters checked before anything starts, a few lines to read."""
+"""Helpers of the training notebook: check its parameters, announce and summarise its run."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PARAMETERS = (*KNOBS, "device", "results", "tracker")
 
 
 def configure(namespace: Mapping[str, Any], before: set[str]) -> tuple[RunConfig, dict[str, Any]]:
-    """The run that a notebook's parameters ask for, and how to call `training.train` for it.
+    """The config of the run that a notebook's parameters describe, and the options of `rigl.train`.
 
     namespace  the notebook's ``globals()`` after its parameters were set
-    before     their names as they were before: whatever came since must be a parameter
+    before     the names defined before its parameters: every new name must be a parameter
 
-    Prints what will be trained and how long that should take. Raises ConfigError, one line, for a name
-    that is no parameter or a value that cannot be.
+    Prints what will be trained and how long that should take. Raises ConfigError, one line, for an unknown
+    parameter or an invalid value.
     """
     given = parameters(namespace, before, PARAMETERS, {"before", "config", "options", "record"})
     device, folder = str(given.pop("device", "auto")), given.pop("results", "results")
@@ -47,7 +47,7 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> tuple[RunConfig
 
 
 def summary(record: Record, results: Path) -> str:
-    """A run in a few lines: accuracy, what was kept, what it cost, where its record lies."""
+    """A run in a few lines: accuracy, active parameters, cost, and the path of its record."""
     cost, origin = record.flops, record.provenance
     accuracy = "diverged" if record.test_accuracy is None else f"{record.test_accuracy:.2f} %"
     return "\n".join(
@@ -62,12 +62,12 @@ def summary(record: Record, results: Path) -> str:
 
 
 def closing_lines(executed: str | Path, book: str | Path) -> list[str]:
-    """What `make` ends with: the accuracy that the executed notebook printed, the run's page, the book."""
+    """The last lines of `make`: the accuracy in the executed notebook, the run's page, the book."""
     cells = json.loads(Path(executed).read_text())["cells"]
     printed = [line for cell in cells for out in cell.get("outputs", []) for line in out.get("text", [])]
     accuracy = next((line.strip() for line in printed if line.startswith("test accuracy:")), None)
     if accuracy is None:
-        raise ConfigError(f"{executed} holds no finished run")
+        raise ConfigError(f"{executed} has no finished run")
     page = Path(book) / "runs" / Path(executed).with_suffix(".html").name
     return [accuracy, f"the run's page: {page}", f"the book: {Path(book) / 'index.html'}"]
 
@@ -78,13 +78,13 @@ def _announcement(config: RunConfig, device: str, results: Path) -> str:
         f"{config.dataset}, {config.total_epochs} epochs"
     )
     if records.path_of(config, results).exists():
-        return f"{what}: already trained, its record is read"
+        return f"{what}: already trained; reading its record"
     if config.source and records.load_masks(config.source, results) is None:
-        what += f", and before that the {config.source.method} run that it starts from"
+        what += f", and first the {config.source.method} run that it starts from"
     where = resolve_device(device)
     threads = f", threads: {training.threads(config)}" if where.type == "cpu" else ""
     found = estimator(device, results)(config)
-    time = f"{found}, judged by {found.basis}" if found else "no earlier run here tells how long it takes"
+    time = f"{found}, based on {found.basis}" if found else "no earlier run to estimate the time from"
     return f"{what}, on {where}{threads}: {time}"
 
 

@@ -1,4 +1,4 @@
-"""Where a record comes from: commit, versions, memory."""
+"""The provenance of a record: commit, versions, memory."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).parents[2]
-# What decides a result: a page's caption, or how runs are handed out, does not.
+# The code that determines a result, unlike pages or the scheduling of runs.
 DECIDING = ("rigl/sparsity", "rigl/training")
 REQUIREMENTS = ("requirements.txt", "requirements-book.txt", "requirements.lock")
 
 
 def commit(*also: str) -> tuple[str | None, bool | None]:
-    """The checkout's commit, and whether the package, its locked versions and folders `also` are as in it.
+    """The checkout's commit, and whether the package, its requirements and the folders `also` are unchanged.
 
-    In a copy without git it is what the environment's ``RIGL_COMMIT`` says, the `pinned` of the checkout that
-    was copied; the files must still be the same to count as clean. (None, None) without either.
+    In a copy without git, the commit is read from the environment's ``RIGL_COMMIT``, the result of `pinned`
+    in the checkout that was copied; it is clean if the files are still the same. (None, None) without either.
     """
     head = _git("rev-parse", "HEAD")
     if head is not None and (ROOT / ".git").exists():
@@ -37,13 +37,13 @@ def commit(*also: str) -> tuple[str | None, bool | None]:
 
 
 def pinned() -> str:
-    """The commit and a hash of the files that compute, for ``RIGL_COMMIT`` where a copy runs without git.
+    """The commit and a hash of the files that determine results, for ``RIGL_COMMIT`` in a copy without git.
 
-    Raises ConfigError where the files are not as in the commit.
+    Raises ConfigError if files have changed since the commit.
     """
     head, clean = commit()
     if not head or not clean:
-        raise ConfigError("the package is not as in a commit: commit it first")
+        raise ConfigError("the package has uncommitted changes: commit them first")
     return f"{head}:{_digest()}"
 
 
@@ -57,9 +57,9 @@ def _digest() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes a run."""
+    """Versions of the software that a run is computed with."""
     import numpy as np
-    import torch  # seconds, which whoever only asks for the commit need not wait
+    import torch  # takes seconds to import
 
     return {
         "rigl": rigl.__version__,
@@ -70,8 +70,7 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Most bytes held at once: by torch on a GPU, else by this process since it began; None where the
-    system does not tell."""
+    """Peak memory in bytes: torch's on a GPU, else that of this process since its start. None on Windows."""
     if device.type == "cuda":
         import torch
 

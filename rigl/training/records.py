@@ -1,4 +1,4 @@
-"""A run's record: one JSON file that says what was run, on what, and what came out."""
+"""Run records, one JSON file per run: its configuration, provenance and results."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class RecordError(OneLineError, ValueError):
-    """A file under ``results/`` that is not a valid record; the message names the file."""
+    """An invalid file under ``results/``; the message names the file."""
 
 
 class WriteError(OneLineError, OSError):
-    """A file that cannot be written; the message names it, and `errno` says why."""
+    """A file that cannot be written. The message names the file, and `errno` is that of the OSError."""
 
     def __str__(self) -> str:
         return f"{self.filename} cannot be written: {self.strerror}"
 
 
 class LayerRecord(BaseModel):
-    """One maskable layer: its density at each of the record's `density_steps`."""
+    """A maskable layer and its density at each of the record's `density_steps`."""
 
     model_config = ConfigDict(extra="forbid")
     name: str = Field(min_length=1)
@@ -57,19 +57,19 @@ class LayerRecord(BaseModel):
 
     @property
     def plain(self) -> Layer:
-        """The layer without its history, and without positions, which records do not have."""
+        """The layer without its history and positions, which records do not have."""
         return Layer(self.name, "conv" if len(self.shape) > 2 else "linear", self.shape)
 
 
 class Flops(BaseModel):
-    """FLOPs a sample: one forward pass dense and by the final mask, one training step averaged over the run.
+    """FLOPs per sample: of a forward pass, dense and with the final masks, and of a training step, averaged
+    over the run.
 
-    `train_ratio` and `test_ratio` are the report's columns: against training, and one forward pass of,
-    the dense model of full width for the protocol's own length. `training` is the closed form of
-    `training_flops`, with the mean over the steps, `mean_forward`, where the cost of a step
-    changes; `counted` is what the steps came to one by one, less than the closed form for RigL, which takes
-    its updates to go on to the end. Both of these are None in records made before
-    they were counted. A lottery ticket's figures include its pruning run.
+    `train_ratio` and `test_ratio` are the report's columns: relative to training the dense model of full
+    width for the protocol's length, and to its forward pass. `training` is the closed form of
+    `training_flops`, with `mean_forward`, the mean over the steps. `counted` is the sum over the actual
+    steps; for RigL it is less than the closed form, which assumes updates until the end. Older records have
+    neither `mean_forward` nor `counted`. A lottery ticket's figures include its pruning run.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -83,15 +83,16 @@ class Flops(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where a record comes from, as it was when the run began. `commit` is None outside a git checkout;
-    `clean` says whether the package's files were as in it, also each time the run went on from a
-    checkpoint, `resumed` times; several devices or engines are joined by a plus; memory in bytes.
+    """Code, machine and software of a run.
 
-    engine     how steps were taken: see `rigl.training.engine`
-    processes  that trained it together: 1, but for records of versions in which several could
-    lanes      runs that shared the device and the process, and so its time and memory
-
-    Where a run went on with other numbers of these, the largest stands.
+    commit       None outside a git checkout
+    clean        whether the package had no uncommitted changes, at the start and at each resumption
+    device       several are joined by a plus, and so are engines
+    peak_memory  in bytes
+    resumed      how often the run was resumed from a checkpoint
+    engine       see `rigl.training.engine`
+    processes    1, except in older records, when several processes could train one run
+    lanes        the most runs that shared the device and the process, and so its time and memory
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -112,14 +113,13 @@ class Provenance(BaseModel):
 
 
 class Record(BaseModel):
-    """Everything a table, a figure or a doubter needs of one run.
+    """The record of one run.
 
-    `history` has one value an epoch under each name (loss in nats, accuracy in percent); `status` is
-    "finished", or "diverged" where the loss stopped being a number, which leaves `test_accuracy` None.
-    Accuracies are in percent, top-1. `state_sha256` is over the last weights, buffers, momentum and
-    masks: two runs that agree in it agree bit for bit. `forward_ratio` is the cost of a forward pass against
-    dense at each of `density_steps`; `source` names the record whose run's final masks this one began with,
-    and `source_masks` is a SHA-256 over those.
+    `status` is "finished", or "diverged" if the loss became NaN or infinite, which leaves `test_accuracy`
+    None. Accuracies are top-1 in percent. `history` has one value per epoch under each name (loss in nats).
+    `forward_ratio` is the cost of a forward pass relative to dense at each of `density_steps`. `state_sha256`
+    is a hash of the final weights, buffers, momentum and masks: runs with equal hashes are equal bit for bit.
+    `source` names the record whose final masks this run started from, and `source_masks` is their SHA-256.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -145,7 +145,7 @@ class Record(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _same_schema(cls, fields: Any) -> Any:
-        # First, since another version's fields would be reported as errors of their own.
+        # Checked first, since the fields of another version would cause errors of their own.
         if isinstance(fields, dict) and fields.get("schema_version", SCHEMA) != SCHEMA:
             raise ValueError(f"schema_version={shown(fields['schema_version'])} is not {SCHEMA}")
         return fields
@@ -162,7 +162,7 @@ class Record(BaseModel):
         return self
 
     def _check_lengths(self) -> None:
-        """A value an epoch, and as many densities as `density_steps`, which lie within the run."""
+        """One value per epoch, and one density per step of `density_steps`, which lie within the run."""
         epochs = {len(values) for values in self.history.values()}
         if len(epochs) > 1 or not 1 <= max(epochs) <= self.config.total_epochs:
             raise ValueError(f"history: {max(epochs)} epochs of {self.config.total_epochs}")
@@ -179,25 +179,25 @@ class Record(BaseModel):
 
     @property
     def density(self) -> float:
-        """Active weights over all weights of the maskable layers, at the end."""
+        """Active weights over all weights of the maskable layers, at the end of the run."""
         return density_of(self.layers, -1)
 
 
 def density_of(layers: list[LayerRecord], index: int) -> float:
-    """The maskable layers' density together, at the `index`-th of a record's `density_steps`."""
+    """The overall density of the maskable layers at the `index`-th of a record's `density_steps`."""
     sizes = [math.prod(layer.shape) for layer in layers]
     return sum(n * layer.density[index] for n, layer in zip(sizes, layers, strict=True)) / sum(sizes)
 
 
 def path_of(config: RunConfig, root: str | Path = "results") -> Path:
-    """Where the record of `config` lies: ``root/DATASET/NAME.json``."""
+    """The path of the record of `config`: ``root/DATASET/NAME.json``."""
     return Path(root) / config.dataset / f"{config.name}.json"
 
 
 def save(record: Record, root: str | Path = "results") -> Path:
-    """Write a record, whole or not at all, and return its path.
+    """Write a record atomically and return its path.
 
-    Raises RecordError, and writes nothing, for a record of more than 100 KB.
+    Raises RecordError, and writes nothing, for a record of more than 100 KB, and WriteError.
     """
     text = _json(record)
     if len(text) > MAX_BYTES:
@@ -208,15 +208,15 @@ def save(record: Record, root: str | Path = "results") -> Path:
 
 
 def load(path: str | Path) -> Record:
-    """Read a record. Raises RecordError, naming the file, where it is not a valid one."""
+    """Read a record. Raises RecordError, naming the file, if it is not valid."""
     record = read(Record, path)
     if Path(path).stem != record.name:
-        raise RecordError(f"{path}: holds the record {record.name}")
+        raise RecordError(f"{path}: contains the record {record.name}")
     return record
 
 
 def read(model: type[Content], path: str | Path) -> Content:
-    """What a JSON file holds, checked as a `model`. Raises RecordError, naming the file."""
+    """Read a JSON file and validate it as a `model`. Raises RecordError, naming the file."""
     try:
         return model.model_validate_json(Path(path).read_bytes())
     except ValueError as error:
@@ -224,7 +224,7 @@ def read(model: type[Content], path: str | Path) -> Content:
 
 
 def _reason(error: ValueError) -> str:
-    """What is wrong first, and where, in one line."""
+    """The first problem and its place, in one line."""
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors()[0]
@@ -235,9 +235,9 @@ def _reason(error: ValueError) -> str:
 
 
 def records(root: str | Path = "results", *, strict: bool = False) -> Iterator[tuple[Path, Record]]:
-    """Every record under `root`, by path.
+    """Every record under `root` with its path, ordered by path.
 
-    A damaged one is left out with a warning that names it; with `strict`, RecordError is raised.
+    Damaged records are skipped with a warning that names them; with `strict`, RecordError is raised instead.
     """
     return readable(load, paths(root), strict=strict)
 
@@ -245,7 +245,7 @@ def records(root: str | Path = "results", *, strict: bool = False) -> Iterator[t
 def readable(
     read: Callable[[Path], Content], files: Iterable[Path], *, strict: bool = False
 ) -> Iterator[tuple[Path, Content]]:
-    """What `read` makes of each of `files`, without those that are damaged: see `records`."""
+    """Apply `read` to each of `files`, and treat damaged ones as `records` does."""
     for path in files:
         try:
             yield path, read(path)
@@ -256,7 +256,7 @@ def readable(
 
 
 def paths(root: str | Path = "results") -> list[Path]:
-    """Every file under `root` that should be a record: the JSON files of each data set's folder."""
+    """The paths of all records under `root`: the JSON files in the folder of each data set."""
     return sorted(path for name in DATASETS for path in Path(root, name).glob("[!.]*.json"))
 
 
@@ -268,11 +268,11 @@ COLUMNS = (
 
 
 def frame(root: str | Path = "results", **equal: Any) -> pd.DataFrame:
-    """The records under `root`, one a row, with the columns of `COLUMNS`; none gives an empty frame.
+    """The records under `root`, one per row, with the columns of `COLUMNS`.
 
-    `equal` keeps the rows whose columns have these values, e.g. ``frame(protocol="laptop")``;
-    `train_flops` and `test_flops` are relative to dense. A damaged record is left out with a warning. Raises
-    ValueError for an unknown column.
+    `equal` selects rows by the values of columns, e.g. ``frame(protocol="laptop")``; `train_flops` and
+    `test_flops` are relative to dense. Damaged records are skipped with a warning. Raises ValueError for an
+    unknown column.
     """
     table = tabulate(records(root))
     for column, value in equal.items():
@@ -283,8 +283,8 @@ def frame(root: str | Path = "results", **equal: Any) -> pd.DataFrame:
 
 
 def tabulate(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
-    """Records, each with its path, one a row, with the columns of `COLUMNS`."""
-    import pandas as pd  # seconds, which whoever only trains need not wait
+    """Records and their paths, one per row, with the columns of `COLUMNS`."""
+    import pandas as pd  # takes seconds to import
 
     rows = []
     for path, record in found:
@@ -315,10 +315,7 @@ def tabulate(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
 
 
 def write_whole(path: Path, *content: bytes | memoryview) -> None:
-    """Write a file whole or not at all, also when several processes write it at once.
-
-    Raises WriteError, naming the file.
-    """
+    """Write a file atomically, also when several processes write it at once. Raises WriteError."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -336,8 +333,7 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise any OSError of the block, such as that of a full disk, as a WriteError that names `path`; except
-    for a lock's Timeout."""
+    """Turn an OSError of the block into a WriteError that names `path`; a lock's Timeout passes."""
     try:
         yield
     except (TimeoutError, WriteError):
@@ -347,7 +343,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _json(record: Record) -> str:
-    """Indented, but with every list on one line: short, and a diff can be read."""
+    """Indented, but with every list on one line, for short files and readable diffs."""
     fields = record.model_dump(mode="json")
     lines = []
     for key, value in fields.items():
@@ -362,17 +358,17 @@ def _json(record: Record) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-# What is smaller, and what other runs start from, is worth keeping in git.
+# Masks that other runs start from are kept in git up to this size, in bytes.
 SMALL = 32_768
 
 Masks = dict[str, np.ndarray]
 
 
 def save_masks(masks: Mapping[str, np.ndarray], config: RunConfig, root: str | Path = "results") -> Path:
-    """Write ``{name: bool array}`` whole or not at all, and return the path.
+    """Write ``{name: bool array}`` atomically and return the path.
 
-    It is ``root/masks/DATASET/NAME.npz``, which git keeps, for small files that other runs start from;
-    else ``root/.masks/DATASET/NAME.npz``, which it does not.
+    It is ``root/masks/DATASET/NAME.npz``, which is kept in git, for small files that other runs start from,
+    else ``root/.masks/DATASET/NAME.npz``, which is not.
     """
     arrays = {}
     for name, mask in masks.items():
@@ -389,9 +385,9 @@ def save_masks(masks: Mapping[str, np.ndarray], config: RunConfig, root: str | P
 
 
 def load_masks(config: RunConfig, root: str | Path = "results") -> Masks | None:
-    """The final masks of `config`'s run, ``{name: bool array}``; None where they are not there.
+    """The final masks of a run, ``{name: bool array}``; None if they were not kept.
 
-    Raises RecordError, naming the file, where it is damaged.
+    Raises RecordError, naming the file, if it is damaged.
     """
     path = next((path for path in mask_paths(config, root) if path.exists()), None)
     if path is None:
@@ -404,13 +400,13 @@ def load_masks(config: RunConfig, root: str | Path = "results") -> Masks | None:
             shape = tuple(arrays[f"shape/{name}"])
             bits = np.unpackbits(arrays[f"bits/{name}"], count=int(np.prod(shape)))
             found[name] = bits.astype(bool).reshape(shape)
-    except Exception as error:  # whatever numpy and zlib make of a file that is damaged
+    except Exception as error:  # numpy and zlib raise many kinds for damaged files
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RecordError(f"{path}: not the masks of a run: {reason}") from None
+        raise RecordError(f"{path}: not a valid file of masks: {reason}") from None
     return found
 
 
 def mask_paths(config: RunConfig, root: str | Path) -> tuple[Path, Path]:
-    """Where the masks of a run lie: the one that git keeps, and the one that it does not."""
+    """The two possible paths of a run's masks: kept in git, and not."""
     tail = Path(config.dataset) / f"{config.name}.npz"
     return Path(root) / "masks" / tail, Path(root) / ".masks" / tail

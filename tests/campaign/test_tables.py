@@ -82,7 +82,7 @@ def test_plan_says_what_is_done_and_what_is_left(results, capsys):
     assert done["ticket", "lottery"] == "0/2"
     assert any(row.strip().startswith("for other rows") and " pruning " in row for row in out)
     assert any("with 2 workers" in row for row in out)
-    assert any(row.startswith("judged by 3 runs of lenet-300-100") for row in out)
+    assert any(row.startswith("based on 3 runs of lenet-300-100") for row in out)
 
 
 def test_the_plan_adds_up(made):
@@ -97,7 +97,7 @@ def test_the_plan_adds_up(made):
     lines = status.headline(states, lambda _: Estimate(3600.0, 1, "the test"))
     assert lines[0] == "10 runs: 3 finished, 7 left"
     assert lines[1].endswith("about 7.0 h")
-    assert lines[2:] == ["judged by the test"]
+    assert lines[2:] == ["based on the test"]
     assert status.headline(states, None)[1:] == [lines[1].partition(", about")[0]]
     assert list(table["Changed"][:3]) == ["epochs=1", "epochs=1", "delta_t=20, epochs=1"]
 
@@ -146,7 +146,7 @@ def test_verify_sets_damaged_files_aside(results, capsys):
         (dense, "not a valid record"),
         (static, "but its config's is"),
         (elsewhere, "belongs into the folder digits"),
-        (kept, "not the masks of a run"),
+        (kept, "not a valid file of masks"),
     ):
         (said,) = [row for row in out.splitlines() if row.startswith(str(path))]
         assert reason in said

@@ -83,7 +83,7 @@ def refused(config, root, path):
     with pytest.raises(RecordError) as caught:
         load_masks(config, root)
     message = str(caught.value)
-    assert message.startswith(f"{path}: not the masks of a run")
+    assert message.startswith(f"{path}: not a valid file of masks")
     assert "\n" not in message
 
 

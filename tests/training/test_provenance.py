@@ -68,4 +68,4 @@ def test_a_copy_without_git_knows_its_commit(root, tmp_path, python):
     (checkout / "rigl" / "sparsity" / "masks.py").write_text("")
     failed = python("-m", "rigl.training.provenance", cwd=checkout, PYTHONPATH=str(checkout))
     assert failed.returncode == 1
-    assert failed.stderr.strip() == "the package is not as in a commit: commit it first"
+    assert failed.stderr.strip() == "the package has uncommitted changes: commit them first"

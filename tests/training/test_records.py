@@ -202,7 +202,7 @@ def test_every_committed_record_is_sound(root):
 def test_a_record_under_another_name_is_refused(tmp_path):
     path = records.save(record(), tmp_path)
     other = path.rename(path.with_name("mine.json"))
-    with pytest.raises(RecordError, match=r"mine\.json: holds the record"):
+    with pytest.raises(RecordError, match=r"mine\.json: contains the record"):
         records.load(other)
 
 
