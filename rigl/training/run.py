@@ -1,4 +1,4 @@
-"""What one run trains: model, optimiser and masks on their device, and what its steps have cost."""
+"""The state of a run: model, optimiser and masks on their device, and the FLOPs of its steps."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from rigl.training.devices import resolve_precision
 from rigl.training.models import build, layers_of
 from rigl.training.records import Record
 
-# Initial weights come from torch's one global generator.
+# Initial weights come from torch's global generator.
 _INITIAL = Lock()
 
 
 @dataclass
 class Start:
-    """What a run begins with that other runs left: the record of its source, and that run's final masks;
-    or the densities of a record."""
+    """What a run takes from other runs: the record and final masks of its source, or the layer densities of
+    a record."""
 
     source: Record | None = None
     masks: dict[str, Tensor] | None = None
@@ -37,7 +37,7 @@ class Start:
 
 @dataclass
 class Ledger:
-    """The FLOPs a sample that the steps so far really took: of their forward passes, and in all."""
+    """FLOPs per sample, summed over the steps so far: of their forward passes, and in total."""
 
     steps: int = 0
     forward: float = 0.0
@@ -51,7 +51,7 @@ class Ledger:
 
 @dataclass
 class Run:
-    """What one run trains, on its device."""
+    """The model, optimiser and masks of a run, on their device."""
 
     config: RunConfig
     device: torch.device
@@ -64,12 +64,12 @@ class Run:
     _cost: tuple[int, float, float] | None = None
 
     def layer_densities(self) -> list[float]:
-        """Of each of `layers`, by the masks as they are."""
+        """The current density of each of `layers`."""
         densities = self.sparsifier.densities
         return [densities.get(layer.name, 1.0) for layer in self.layers]
 
     def forward_flops(self) -> float:
-        """FLOPs of one sample's forward pass by the masks as they are."""
+        """FLOPs of one sample's forward pass with the current masks."""
         names = [layer.name for layer in self.layers]
         return forward_flops(self.layers, dict(zip(names, self.layer_densities(), strict=True)))
 
@@ -78,7 +78,7 @@ class Run:
         return network_density(self.layers, self.sparsifier.densities)
 
     def count_step(self) -> None:
-        """Enter into the ledger what the step at hand costs, before the optimiser takes it."""
+        """Add the cost of the current step to the ledger; call it before the optimiser's step."""
         updates = self.sparsifier.update_count
         if self._cost is None or self._cost[0] != updates:
             self._cost = updates, self.forward_flops(), forward_flops(self.layers)
@@ -92,7 +92,7 @@ class Run:
         optimizer = self.optimizer.state_dict()
         sparsifier = self.sparsifier.state_dict()
         for group in optimizer["param_groups"]:
-            group["lr"] = float(group["lr"])  # recorded steps keep it on the device
+            group["lr"] = float(group["lr"])  # captured steps keep it on the device
         return {
             "model": self.model.state_dict(),
             "optimizer": optimizer,
@@ -111,8 +111,8 @@ class Run:
 
 
 def build_run(config: RunConfig, device: torch.device, start: Start | None = None) -> Run:
-    """Model, optimiser and sparsifier as they are before the first step. Raises ConfigError for knobs that
-    only together, or with this model, cannot be."""
+    """Build model, optimiser and sparsifier. Raises ConfigError for options that are invalid together or with
+    this model."""
     start = start or Start()
     with _INITIAL, torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(config.seed)
@@ -124,7 +124,7 @@ def build_run(config: RunConfig, device: torch.device, start: Start | None = Non
             dropout=config.dropout,
         )
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # Weight decay is for weights alone, not for biases or normalisation (report's protocol).
+    # As in the report, biases and normalisation have no weight decay.
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.SGD(

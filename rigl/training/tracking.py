@@ -1,7 +1,7 @@
-"""Watch a run while it trains, in TensorBoard or Weights & Biases; the record stays the truth.
+"""Log a run to TensorBoard or Weights & Biases while it trains.
 
-A tracker is no part of a run's config: it changes neither its name nor its result. Logs lie under
-``results/.logs/NAME``. Nothing is imported but the tracker that was asked for.
+The tracker is not part of a run's config and changes neither its name nor its result. Logs are written to
+``results/.logs/NAME``. Only the selected tracker is imported.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Tracker(Protocol):
 
 
 def check(tracker: str | None) -> None:
-    """Raise ConfigError, one line, for a tracker that is unknown or not installed; None is none."""
+    """Raise ConfigError for a tracker that is unknown or not installed; None is no tracker."""
     if tracker is None:
         return
     if not isinstance(tracker, str) or tracker not in TRACKERS:
@@ -50,7 +50,7 @@ def logs_of(config: RunConfig, results: str | Path = "results") -> Path:
 
 
 class Watch:
-    """A run's tracker. When it fails it says so once, in a warning, and the run goes on without it."""
+    """The tracker of a run. If it fails, it warns once and the run continues without it."""
 
     def __init__(self, start: Callable[[], Tracker] | None) -> None:
         self._tracker: Tracker | None = None
@@ -63,7 +63,7 @@ class Watch:
         self._moved = [sum(counts) for counts in zip(self._moved, *moved.values(), strict=True)]
 
     def epoch(self, run: Run, metrics: Mapping[str, float | None], images: int) -> None:
-        """Log what is known after an epoch, at its last step; `images` is how many it trains on.
+        """Log the metrics of an epoch at its last step; `images` is the number of training images.
 
         Loss in nats, accuracy in percent; `flops` are those of all training steps so far, by the ledger;
         `dropped` and `grown` count the weights that the epoch's mask updates did so to.
@@ -90,16 +90,16 @@ class Watch:
     def _try(self, do: Callable[[], object]) -> None:
         try:
             do()
-        except Exception as error:  # whatever a tracker dies of, the run must not
+        except Exception as error:  # a run must not fail because of its tracker
             self._tracker = None
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            warnings.warn(f"the tracker failed, the run goes on without it: {reason}", stacklevel=2)
+            warnings.warn(f"the tracker failed; the run continues without it: {reason}", stacklevel=2)
 
 
 @contextmanager
 def watch(tracker: str | None, config: RunConfig, results: str | Path, done: int) -> Iterator[Watch]:
-    """The `Watch` of a run of which `done` epochs are behind it: points after these, left by an epoch that a
-    kill cut short or by an earlier training, are taken back where the tracker can."""
+    """The `Watch` of a run that has completed `done` epochs. Later points, left by an interrupted epoch or an
+    earlier training, are discarded if the tracker supports it."""
     start = None
     if tracker:
         folder, step = logs_of(config, results), done * config.steps_per_epoch
@@ -130,9 +130,9 @@ class TensorBoard:
 
 
 class WandB:
-    """A run of Weights & Biases, offline unless ``WANDB_MODE`` says otherwise: ``wandb sync`` sends it later.
+    """A run of Weights & Biases, offline unless ``WANDB_MODE`` is set; upload it with ``wandb sync``.
 
-    One that goes on has the same id, so that a server joins its parts.
+    A resumed run has the same id, so that a server joins its parts.
     """
 
     def __init__(self, config: RunConfig, folder: Path, step: int) -> None:
@@ -148,7 +148,7 @@ class WandB:
             config=config.model_dump(mode="json"),
             mode=None if os.environ.get("WANDB_MODE") else "offline",
             resume="allow" if step else None,
-            reinit="create_new",  # leaves a run of the reader's own alone
+            reinit="create_new",  # does not finish a run that the user has started
             settings=wandb.Settings(
                 silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True
             ),

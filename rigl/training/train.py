@@ -30,35 +30,35 @@ from rigl.training.engine import Engine, choose
 from rigl.training.records import Flops, LayerRecord, Provenance, Record
 from rigl.training.run import Run, Start, build_run, fingerprint, full_layers
 
-# Below this many FLOPs a step a second CPU thread gains nothing, and on a busy machine costs a lot.
+# With fewer FLOPs per step, a second CPU thread does not help, and on a busy machine it costs a lot.
 ONE_THREAD_BELOW = 1e9
 History = dict[str, list[float | None]]
 Stop = Callable[[int, int], bool]
 
 
 class CheckpointError(OneLineError, ValueError):
-    """A checkpoint that a run must not resume from."""
+    """A checkpoint that is damaged or does not belong to the run."""
 
 
 class Interrupted(OneLineError, RuntimeError):
-    """A run that was asked to stop: the same call goes on from its checkpoint."""
+    """A run was stopped. The same call resumes it from its checkpoint."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is trained; nothing here decides its result.
+    """Options of training, none of which affects the result.
 
     device    ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ...
     results   folder of the records
     data      folder of the data sets: see `rigl.training.data.load`
-    progress  whether to show a bar; None shows one in a terminal or a notebook only
-    again     train anew, although there is a record or a checkpoint
-    masks     train anew where there is a record, but not its run's final masks
-    stop      asked before every epoch, with the epochs done and those in all, whether to stop there
-    wait      wait for another process that trains this config; else filelock.Timeout is raised
-    tracker   ``"tensorboard"`` or ``"wandb"``: watch the run live, see `rigl.training.tracking`
-    engine    how steps are taken: see `rigl.training.engine.choose`
-    lanes     how many runs share the device with this one, for the record to say: see `rigl.train_lanes`
+    progress  whether to show a progress bar; None shows it in terminals and notebooks only
+    again     train again, ignoring the record and the checkpoint
+    masks     train again if the record exists but the final masks do not
+    stop      called before every epoch with the completed and the total epochs; True stops the run
+    wait      whether to wait for another process that trains this config, or to raise filelock.Timeout
+    tracker   ``"tensorboard"`` or ``"wandb"``: see `rigl.training.tracking`
+    engine    see `rigl.training.engine.choose`
+    lanes     number of runs that share the device, for the record: see `rigl.train_lanes`
     """
 
     device: str = "auto"
@@ -75,15 +75,16 @@ class Options:
 
 
 def train(config: RunConfig, options: Options | None = None, **changes: Any) -> Record:
-    """Train as `config` says and keep the record under ``options.results``; a finished run's record is read.
+    """Train a run and store its record under ``options.results``. A finished run's record is read instead.
 
     `changes` are fields of `Options`: ``train(config, device="cpu")`` is
     ``train(config, Options(device="cpu"))``.
 
-    After every epoch a checkpoint is written under ``results/.checkpoints``. After a kill the same call
-    resumes from there and ends with the same weights, masks, momentum and metrics, bit for bit, on the
-    same device. Of two processes that train one config, the second waits and reads the record. A loss
-    that is not a number ends the run with the status "diverged". The global random state does not change.
+    After every epoch a checkpoint is written under ``results/.checkpoints``. If the process is killed, the
+    same call resumes from there and, on the same device, ends with the same weights, masks, momentum and
+    metrics bit for bit. With a damaged checkpoint, the run starts over with a warning. If two processes train the same
+    config, the second waits and reads the record. If the loss becomes NaN or infinite, the run ends with the
+    status "diverged". The global random state does not change.
 
     Raises ConfigError for invalid knobs and for a device or tracker that is not available, DataError,
     RecordError, WriteError for a full or read-only disk, and Interrupted if `stop` returned True.
@@ -120,9 +121,9 @@ def train(config: RunConfig, options: Options | None = None, **changes: Any) -> 
 
 @contextmanager
 def _claimed(config: RunConfig, results: str | Path, wait: bool) -> Iterator[None]:
-    """Hold the lock of `config`'s run, and clear what a process that was killed in it had half written.
+    """Hold the lock of a run, and remove partial files that a killed process left.
 
-    Raises filelock.Timeout where another trains it and `wait` is False.
+    Raises filelock.Timeout if another process holds the lock and `wait` is False.
     """
     checkpoint = checkpoint_of(config, results)
     lock = FileLock(lock_of(config, results), timeout=-1 if wait else 0)
@@ -137,21 +138,21 @@ def _claimed(config: RunConfig, results: str | Path, wait: bool) -> Iterator[Non
 
 
 def _finished(config: RunConfig, results: str | Path, masks: bool) -> Record | None:
-    """The record, where there is one and, if they are asked for, its run's masks."""
+    """The record of a finished run; None if there is none, or if its `masks` are needed and missing."""
     path = records.path_of(config, results)
     if not path.exists() or (masks and records.load_masks(config, results) is None):
         return None
-    checkpoint_of(config, results).unlink(missing_ok=True)  # left by a kill just after the record was written
+    checkpoint_of(config, results).unlink(missing_ok=True)  # left if killed just after the record
     return records.load(path)
 
 
 def checkpoint_of(config: RunConfig, results: str | Path = "results") -> Path:
-    """Where the last epoch of a run that is not finished lies."""
+    """The path of an unfinished run's checkpoint."""
     return Path(results) / ".checkpoints" / f"{config.name}.pt"
 
 
 def lock_of(config: RunConfig, results: str | Path = "results") -> Path:
-    """The file that whoever trains `config` holds locked."""
+    """The path of the lock that the process that trains `config` holds."""
     return checkpoint_of(config, results).with_suffix(".lock")
 
 
@@ -159,12 +160,12 @@ def epochs_done(config: RunConfig, results: str | Path = "results") -> int:
     """Epochs that an unfinished run can resume after; 0 without a valid checkpoint."""
     try:
         return int(_load(checkpoint_of(config, results), config, "cpu")["done"]["epoch"])
-    except (OSError, CheckpointError):  # training warns of it
+    except (OSError, CheckpointError):  # training warns about it
         return 0
 
 
 def _start(config: RunConfig, options: Options) -> Start:
-    """Find what `config` starts from; a source whose record or masks are missing is trained first."""
+    """Find what `config` starts from. A source is trained first if its record or masks are missing."""
     results = options.results
     if config.source is not None:
         record = train(config.source, options, masks=True, again=False)
@@ -182,13 +183,13 @@ def _start(config: RunConfig, options: Options) -> Start:
 
 
 def threads(config: RunConfig) -> int:
-    """CPU threads that `config` trains with: torch's own number, or one where a step is small."""
+    """The number of CPU threads for `config`: torch's number, or one if steps are small."""
     step = 3 * config.batch_size * forward_flops(full_layers(config))
     return 1 if step < ONE_THREAD_BELOW else torch.get_num_threads()
 
 
 def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> tuple[Record, records.Masks]:
-    """Take `engine`'s run to its end, from its checkpoint where there is one; its record and final masks."""
+    """Train a run to its end, from its checkpoint if there is one; returns its record and final masks."""
     run, stop = engine.run, options.stop
     config = run.config
     checkpoint = checkpoint_of(config, options.results)
@@ -250,7 +251,7 @@ def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> 
 
 
 def _sampled(config: RunConfig) -> set[int]:
-    """Epochs after which layer densities are set down: each of the first few, then about twenty."""
+    """Epochs after which layer densities are recorded: a few at the start, then about twenty."""
     method = METHODS[config.method]
     if method.share is None and not method.prunes:
         return {config.total_epochs}
@@ -264,12 +265,12 @@ def _sample(run: Run, done: dict[str, Any]) -> None:
 
 
 def _diverged(history: History) -> bool:
-    """Whether a loss of the last epoch is not a number."""
+    """Whether a loss of the last epoch is NaN or infinite."""
     return any(values[-1] is None for values in history.values())
 
 
 def _origin(engine: Engine, lanes: int) -> dict[str, Any]:
-    """What is set down of code and machine when a run begins."""
+    """The fields of `Provenance` that are known at the start of a run."""
     commit, clean = provenance.commit()
     return {
         "commit": commit,
@@ -284,8 +285,8 @@ def _origin(engine: Engine, lanes: int) -> dict[str, Any]:
 
 
 def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | None:
-    """Load a checkpoint into the engine's run and return how far it was; None, with a warning and nothing
-    changed, where it is damaged. Precision and threads go on as they began."""
+    """Load a checkpoint into the engine's run and return its progress. If it cannot be used, warn, restore
+    the run and return None. Precision and threads stay those at the start of the run."""
     run = engine.run
     before = copy.deepcopy(run.save())
     try:
@@ -295,7 +296,7 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
         origin, now = done["origin"], _origin(engine, lanes)
         run.precision = origin["precision"]
         torch.set_num_threads(origin["threads"])
-    except Exception as error:  # also a sound checkpoint of other code
+    except Exception as error:  # such as a checkpoint of another version
         reason = str(error) if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
         reason = reason.splitlines()[0]
         warnings.warn(f"{checkpoint} cannot be used ({reason}): training starts over", stacklevel=4)
@@ -311,7 +312,7 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint: the SHA-256 of what `torch.save` makes of `state`, and that."""
+    """Write a checkpoint: the output of `torch.save`, preceded by its SHA-256."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getbuffer()
@@ -319,8 +320,8 @@ def _save(state: dict[str, Any], path: Path) -> None:
 
 
 def _load(path: Path, config: RunConfig, device: torch.device | str) -> dict[str, Any]:
-    """Read what `_save` wrote. Raises OSError, and CheckpointError for a file that is damaged, belongs to
-    another run or says to have done an impossible number of epochs."""
+    """Read a checkpoint. Raises OSError, and CheckpointError for a file that is damaged, belongs to another
+    run or has an impossible number of epochs."""
     content = memoryview(path.read_bytes())
     digest, content = content[: hashlib.sha256().digest_size], content[hashlib.sha256().digest_size :]
     if hashlib.sha256(content).digest() != digest:
@@ -329,7 +330,7 @@ def _load(path: Path, config: RunConfig, device: torch.device | str) -> dict[str
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         name, done = state["name"], state["done"]
         epoch, lengths = done["epoch"], {len(values) for values in done["history"].values()}
-    except Exception as error:  # another version's, say
+    except Exception as error:  # such as a checkpoint of another version
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"it is not a checkpoint: {reason}") from None
     if name != config.name:
@@ -340,8 +341,8 @@ def _load(path: Path, config: RunConfig, device: torch.device | str) -> dict[str
 
 
 def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | None, start: Start) -> Record:
-    """The record of a run that is over; `done` as `rigl.training.train` keeps it, and the `test` accuracy in
-    percent, None where the run diverged."""
+    """The record of a run that has ended, from its progress `done` and its `test` accuracy in percent, None
+    if it diverged."""
     config = run.config
     parameters = sum(p.numel() for p in run.model.parameters())
     inactive = sum(mask.numel() - int(mask.sum()) for mask in run.sparsifier.masks.values())
@@ -379,7 +380,7 @@ def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | No
 
 
 def flops_of(run: Run, source: Record | None) -> Flops:
-    """What a run cost, with that of the run that it started from where its method is to bear it."""
+    """The cost of a run, including its source's if the method accounts for it."""
     config, ledger = run.config, run.ledger
     dense = forward_flops(full_layers(config))
     mean = ledger.forward / ledger.steps

@@ -1,7 +1,7 @@
-"""``python -m rigl.training.worked``: a mask update of a small matrix by each rule, as JSON in ``results``.
+"""``python -m rigl.training.worked``: a small matrix updated by several methods, as JSON in ``results``.
 
-The book shows it step by step and builds without torch, so what the rules do is written down beforehand; a
-test fails where it is no longer what they do.
+The book shows it step by step and is built without torch, so the updates are stored in advance; a test checks
+that they are up to date.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ SEED = 0
 
 
 def worked() -> dict[str, Any]:
-    """A matrix, its mask, gradient and momentum, drawn at random, and an update by each of `METHODS`.
+    """A random matrix with its mask, gradient and momentum, and one update by each of `METHODS`.
 
-    Numbers have two decimals, so that a reader can check by eye. `methods` has for each its `score`, and for
-    each drop fraction the positions that are `kept` and those active after, `mask`. Positions are rows of
-    0 and 1.
+    Numbers are rounded to two decimals, so that readers can check them. For each method, `methods` has the
+    `score` for growing and, per drop fraction, the positions `kept` and the new `mask`, as rows of 0 and 1.
     """
     generator = torch.Generator().manual_seed(SEED)
     mask = random_mask(SHAPE, ACTIVE, generator)

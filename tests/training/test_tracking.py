@@ -96,7 +96,7 @@ def test_a_full_disk_ends_the_log_and_not_the_run(plain, tmp_path):
         return False
 
     with pytest.warns(
-        UserWarning, match="the tracker failed, the run goes on without it: .*No space"
+        UserWarning, match="the tracker failed; the run continues without it: .*No space"
     ) as said:
         record = train(run, device="cpu", results=tmp_path, tracker="tensorboard", stop=fill)
     assert len([each for each in said if "tracker" in str(each.message)]) == 1

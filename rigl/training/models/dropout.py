@@ -1,4 +1,4 @@
-"""Dropout that can draw from a generator of its own, and draws fast on a CPU."""
+"""Dropout with a generator of its own and fast random numbers on a CPU."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ LEVELS = 2**16
 
 
 class Dropout(nn.Dropout):
-    """torch's, which draws from the one global generator of its device; from `generator` where that is set,
-    so that several runs in one process do not draw each other's numbers."""
+    """torch's dropout, which draws from `generator` if that is set, else from the device's global generator.
+    Concurrent runs of one process need generators of their own to be reproducible."""
 
     generator: torch.Generator | None = None
 
@@ -26,14 +26,14 @@ class Dropout(nn.Dropout):
 
 
 def random_keep(input: Tensor, p: float, generator: torch.Generator) -> tuple[Tensor, float]:
-    """Ones where `input` is kept and zeros where it is dropped, of its dtype, and the probability of a one:
-    1 - `p` rounded to sixteen bits.
+    """A mask of ones (kept) and zeros (dropped) in the dtype of `input`, and the probability of a one: 1 -
+    `p`, rounded to sixteen bits.
 
-    On a CPU torch's bernoulli_ draws its numbers one by one on one thread. Here each 64-bit number
-    decides about four values. Which ones are kept depends on the shape alone, not on the memory format.
+    On a CPU, torch's bernoulli_ draws one number per value on a single thread. Here each 64-bit number serves
+    four values. The mask depends on the shape of `input`, but not on its memory format.
     """
     dropped = min(max(round(p * LEVELS), 0), LEVELS - 1)
-    # Images are laid out channels last: numbers in that order need no transposition.
+    # Images are channels last: drawing in that order needs no transposition.
     last = input.dim() == 4
     shape = input.permute(0, 2, 3, 1).shape if last else input.shape
     words = torch.empty(-(-input.numel() // 4), dtype=torch.int64)
@@ -44,7 +44,7 @@ def random_keep(input: Tensor, p: float, generator: torch.Generator) -> tuple[Te
 
 
 def draw_from(model: nn.Module, generator: torch.Generator | None) -> None:
-    """Let all dropout in `model` draw from `generator`; None stands for the global one."""
+    """Let all dropout layers of `model` draw from `generator`; None is the global one."""
     for module in model.modules():
         if isinstance(module, Dropout):
             module.generator = generator

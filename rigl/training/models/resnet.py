@@ -9,7 +9,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 
 class _NarrowResNet(ResNet):  # type: ignore[misc]  # torchvision is not typed
-    """torchvision fixes the stages' widths in its constructor: scale them where it lays a stage."""
+    """torchvision's ResNet fixes its widths in the constructor: scale them as each stage is built."""
 
     def __init__(self, width_factor: float, **options: Any) -> None:
         self._factor = width_factor
@@ -25,8 +25,8 @@ class _NarrowResNet(ResNet):  # type: ignore[misc]  # torchvision is not typed
 
 
 def resnet50(num_classes: int, width_factor: float = 1.0, channels: int = 3) -> nn.Module:
-    """The report's ResNet-50 (its supplement, section 1): one 3x3 convolution of stride 1 as the stem,
-    the last normalisation of every block starting at 0, widths times `width_factor`."""
+    """The report's ResNet-50 (supplement, section 1): a 3x3 convolution of stride 1 as the stem, the last
+    normalisation of every block initialised to 0, and all widths multiplied by `width_factor`."""
     model = _NarrowResNet(
         width_factor, block=Bottleneck, layers=[3, 4, 6, 3], num_classes=num_classes, zero_init_residual=True
     )

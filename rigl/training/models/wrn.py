@@ -11,11 +11,11 @@ from rigl.training.models.dropout import Dropout
 
 
 class Pointwise(nn.Conv2d):
-    """A strided 1x1 convolution without a bias.
+    """A strided 1x1 convolution without bias.
 
-    On the CPU it drops the pixels it skips beforehand, which computes the same: with fewer than 8 or 16
-    input channels, as narrow networks have, oneDNN's own strided one writes past its buffer in the
-    backward pass (oneDNN issue 6035).
+    On a CPU the input is subsampled first, which is equivalent: with fewer than 8 or 16 input channels, as in
+    narrow networks, oneDNN's strided convolution writes past its buffer in the backward pass (oneDNN issue
+    6035).
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -29,7 +29,7 @@ class Pointwise(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """Pre-activation basic block; where shapes differ, a 1x1 convolution of the activated input."""
+    """Pre-activation basic block. If shapes differ, the shortcut is a 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
         super().__init__()
