@@ -87,11 +87,7 @@ page.table("figure4")
 # Densities of the three distributions at one tenth of the dense network's forward FLOPs:
 
 # %% tags=["hide-input"]
-figures.show(
-    budgets.densities("wrn-10-1 on fashion-mnist", 0.1),
-    "WRN-10-1 at a tenth of the dense forward FLOPs: erk-flops keeps fewer weights than ERK where the image is large, and "
-    "more where it is small.",
-)
+figures.show(*budgets.densities("wrn-10-1 on fashion-mnist", 0.1))
 
 # %% tags=["hide-input"]
 display.show_table(

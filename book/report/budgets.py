@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -9,7 +11,7 @@ from book.report import display, figures, names
 from book.report.runs import budgeted, settings
 from book.report.statistics import Sample, in_words
 from rigl.sparsity.distributions import layer_densities
-from rigl.sparsity.shapes import network_density
+from rigl.sparsity.shapes import Layer, network_density
 from rigl.training.project import model_layers
 
 COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
@@ -17,7 +19,7 @@ HOVER = "%{customdata[0]}<br>%{customdata[1]}, %{customdata[2]} positions<br>den
 PATTERNS = {"uniform": "", "erk": "/", "erk-flops": "x"}
 
 
-def densities(model: str, flops: float) -> go.Figure:
+def densities(model: str, flops: float) -> figures.Drawn:
     """Each layer's density under the three distributions at `flops` of the dense forward pass.
 
     `model` is a name in ``results/layers.json``. Raises what `layer_densities` raises.
@@ -25,8 +27,9 @@ def densities(model: str, flops: float) -> go.Figure:
     layers = model_layers()[model]
     hover = [[layer.name, " x ".join(map(str, layer.shape)), layer.positions] for layer in layers]
     fig = go.Figure()
+    found = {name: layer_densities(layers, distribution=name, flops=flops) for name in COMPARED}
     for name, colour in COMPARED.items():
-        shares = layer_densities(layers, distribution=name, flops=flops)
+        shares = found[name]
         fig.add_bar(
             x=list(range(1, len(layers) + 1)),
             y=list(shares.values()),
@@ -36,7 +39,23 @@ def densities(model: str, flops: float) -> go.Figure:
             marker={"color": colour, "pattern": {"shape": PATTERNS[name], "fillmode": "overlay"}},
         )
     figures.styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
-    return fig.update_yaxes(range=[0, 1])
+    ours, erk = found["erk-flops"], found["erk"]
+    fewer = [layer for layer in layers if ours[layer.name] < erk[layer.name]]
+    more = [layer for layer in layers if ours[layer.name] > erk[layer.name]]
+    text = (
+        f"{names.title(model)} at {flops:g} of the dense forward FLOPs: {names.masks('erk-flops')} keeps "
+        f"fewer weights than ERK in {_used(fewer)}, and more in {_used(more)}."
+    )
+    return fig.update_yaxes(range=[0, 1]), text
+
+
+def _used(layers: Sequence[Layer]) -> str:
+    """How many layers these are, and at how many positions each of their weights is used."""
+    if not layers:
+        return "no layer"
+    low, high = (pick(layer.positions for layer in layers) for pick in (min, max))
+    positions = f"{low}" if low == high else f"{low} to {high}"
+    return f"{len(layers)} layers, whose weights are used at {positions} positions"
 
 
 def weights(flops: float) -> pd.DataFrame:

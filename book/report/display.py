@@ -134,7 +134,7 @@ def record_link(dataset: str, name: str, text: str = "") -> Markup:
 
 def printed_link() -> Markup:
     """A link to the report's own figures."""
-    return link("published.json", "the report's figures as data")
+    return link("published.json", "the report's numbers as data")
 
 
 def csv_link(data: str, name: str) -> Markup:

@@ -258,8 +258,8 @@ def cost_over_time(record: Record) -> Drawn | None:
     )
     styled(fig, height=300, xaxis_title="training step", yaxis_title="forward FLOPs, over dense")
     told = (
-        f"A forward pass costs {costs[0]:.3f} of the dense network's at the start, {costs[-1]:.3f} at the end "
-        f"and {max(costs):.3f} at most."
+        f"A forward pass costs {costs[0]:.3f} of the dense network's at the start, {costs[-1]:.3f} at the "
+        f"end and {max(costs):.3f} at most."
     )
     return fig.update_yaxes(rangemode="tozero"), told
 
@@ -271,12 +271,12 @@ REACH = 6.0  # points below the best sparse setting that a plot shows: one colla
 
 def learning_rates(setup: Setup) -> list[str | Drawn]:
     """RigL's accuracy over learning rates and mask-update settings (figure 3): a map for each distribution
-    and density whose grid is full, and a line for each row of the others."""
+    and density whose grid is full, and a line for each row of the others; nothing where
+    no two rates have runs."""
     rows = [row for row in setup.rows("figure3") if not row.precision]
     cells = [row for row in rows if len(row.accuracies)]
     if len({row.config.learning_rate for row in cells}) < 2:
-        left = f"{len(rows)} settings, of which {len(cells)} have runs: too few to compare learning rates"
-        return [f"<p><em>{setup.title}: {left}.</em></p>"]
+        return []
     grids: dict[tuple[str, float], list[Row]] = {}
     for row in cells:
         grids.setdefault((str(row.config.distribution), float(row.config.density or 0)), []).append(row)

@@ -21,6 +21,7 @@ from book.report.tables import SETUPS, Setup
 from rigl.training.config import ConfigError, parameters, shown
 
 PARAMETERS = ("protocol", "seeds", "run")
+TOO_FEW = Markup("<p><em>Too few runs under this protocol yet.</em></p>")
 
 
 @dataclass(frozen=True)
@@ -94,21 +95,25 @@ class Page:
 
     def rank(self, name: str) -> None:
         """Display how ours rank a table's rows against the report."""
-        self.show(lambda setup: [_ranking(name, setup)])
+        self.show(lambda setup: _ranking(name, setup))
 
     def show(self, draw: Callable[[Setup], Sequence[str | Drawn]]) -> None:
         """Display what `draw` makes of each set-up: HTML, and figures with the text that says what one
         sees."""
         if display.in_book():
-            blocks = [
-                (name, [_html(setup, draw(setup)) for setup in self.setups(name)]) for name in self.protocols
-            ]
+            blocks = [(name, self._blocks(name, draw)) for name in self.protocols]
             return display.show(display.render("blocks", blocks=blocks, chosen=self.opening))
-        for part in (part for setup in self.setups(self.protocol) for part in draw(setup)):
+        parts = [part for setup in self.setups(self.protocol) for part in draw(setup)]
+        for part in parts or [TOO_FEW]:
             if isinstance(part, str):
                 display.show(part)
             else:
                 figures.show(*part)
+
+    def _blocks(self, protocol: str, draw: Callable[[Setup], Sequence[str | Drawn]]) -> list[Markup]:
+        """What `draw` makes of a protocol's set-ups, as HTML."""
+        made = [_html(setup, draw(setup)) for setup in self.setups(protocol)]
+        return made if any(made) else [TOO_FEW]
 
 
 def configure(
@@ -151,27 +156,29 @@ def _table(name: str, setup: Setup) -> Markup:
     made = Markup("")
     if done:
         table = tables.table(name, done, dense, place)
-        kind = f"labels-{list(table.columns.get_level_values(0)).count('')}"
-        origin = display.printed_link() if any(row.report is not None for row in done) else None
-        made += display.html(table, text, origin, kind)
+        origin = Markup("Printed: {}").format(display.printed_link())
+        printed = any(row.report is not None for row in done)
+        made += display.html(table, text, origin if printed else None, "labels-2")
     if left:
-        printed = tables.table(name, left, dense, place) if setup.protocol == tables.OWN else None
+        printed = setup.protocol == tables.OWN and any(row.report is not None for row in left)
+        numbers = tables.table(name, left, dense, place) if printed else None
         made += display.render(
             "not_run",
             count=len(left),
             alone=not done,
             command=tables.command(name, setup),
             names=[row.label for row in left],
-            table=None if printed is None else display.plain(printed),
+            table=None if numbers is None else display.plain(numbers),
             about=f"{names.table(name)}, {setup.title}: rows that have not been run",
         )
     return made
 
 
-def _ranking(name: str, setup: Setup) -> Markup:
+def _ranking(name: str, setup: Setup) -> list[str | Drawn]:
     told, *others = tables.ranking(setup.rows(name)).split("\n- ")
     items = Markup("").join(Markup("<li>{}</li>").format(each) for each in others)
-    return Markup("<p>{}</p>").format(told) + (Markup("<ul>{}</ul>").format(items) if items else "")
+    made = Markup("<p>{}</p>").format(told) + (Markup("<ul>{}</ul>").format(items) if items else "")
+    return [made] if told else []
 
 
 def _html(setup: Setup, parts: Sequence[str | Drawn]) -> Markup:

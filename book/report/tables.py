@@ -195,44 +195,50 @@ def table(name: str, found: Sequence[Row], dense: Row, place: str) -> pd.DataFra
     report's in points and the standard error of that. Elsewhere accuracies and costs are no match: there only
     how far each is below the row `dense`, in the report and here, stands side by side.
     """
-    own = dense.config.protocol == OWN
+    described = _beside if dense.config.protocol == OWN else _apart
     lines = []
     for row in found:
-        line: dict[tuple[str, str], object] = {
+        size = {
             ("", "Setting"): _setting(name, row),
             ("", "Density"): "-" if row.config.density is None else f"{row.config.density:g}",
             ("", "Budget, x"): "-" if row.config.flops is None else f"{row.config.flops:g}",
         }
-        if own:
-            line |= {
-                ("Accuracy, %", "report"): display.printed(row.reported("accuracy"), row.reported("std")),
-                ("Accuracy, %", "original"): display.printed(row.reported("original")),
-            }
-        line |= {
-            ("Accuracy, %", "ours"): ours(row, f"{place}-{name}-{row.config.run_id}{row.precision}"),
-            ("Accuracy, %", "seeds"): _seeds(row),
-        }
-        if own:
-            line["Accuracy, %", "ours - report"] = _difference(row)
-        else:
-            alike = row.precision == dense.precision
-            theirs = "report" if row.report is None else f"report: {_where(row.report)}"
-            line |= {
-                ("Points below dense", "ours"): _below(row.mean, dense.mean if alike else nan),
-                ("Points below dense", theirs): _below(row.reported("accuracy"), dense.reported("accuracy")),
-            }
-        for kind, column in (("Training", "train_flops"), ("Inference", "test_flops")):
-            if own:
-                line[f"{kind} FLOPs, x", "report"] = _ratio(row.reported(column))
-            line[f"{kind} FLOPs, x", "ours"] = _ratio(float(row.runs[column].mean()))
-        if own:
-            line["Wall time, x", "report"] = _ratio(row.reported("wall_time"))
-        lines.append(line)
+        cell = ours(row, f"{place}-{name}-{row.config.run_id}{row.precision}")
+        lines.append(size | described(row, dense, cell))
     every = list(dict.fromkeys(head for line in lines for head in line))
     filled = {head for line in lines for head, cell in line.items() if cell not in ("-", "not run")}
     heads = [head for head in every if head in filled or head == ("", "Setting")]
-    cells = [[line.get(head, "-") for head in heads] for line in lines]
+    cells = [[line[head] for head in heads] for line in lines]
     return pd.DataFrame(cells, columns=pd.MultiIndex.from_tuples(heads))
+
+
+def _beside(row: Row, dense: Row, cell: str) -> dict[tuple[str, str], str]:
+    """A row's numbers beside the report's."""
+    line = {
+        ("Accuracy, %", "report"): display.printed(row.reported("accuracy"), row.reported("std")),
+        ("Accuracy, %", "original"): display.printed(row.reported("original")),
+        ("Accuracy, %", "ours"): cell,
+        ("Accuracy, %", "seeds"): _seeds(row),
+        ("Accuracy, %", "ours - report"): _difference(row),
+    }
+    for kind, column in (("Training", "train_flops"), ("Inference", "test_flops")):
+        line[f"{kind} FLOPs, x", "report"] = _ratio(row.reported(column))
+        line[f"{kind} FLOPs, x", "ours"] = _ratio(float(row.runs[column].mean()))
+    return line | {("Wall time, x", "report"): _ratio(row.reported("wall_time"))}
+
+
+def _apart(row: Row, dense: Row, cell: str) -> dict[tuple[str, str], str]:
+    """A row's numbers, and how far it is below dense, beside how far it is in the report."""
+    alike = row.precision == dense.precision
+    theirs = "report" if dense.report is None else f"report: {_where(dense.report)}"
+    return {
+        ("", "Accuracy, %"): cell,
+        ("", "Seeds"): _seeds(row),
+        ("Points below dense", "ours"): _below(row.mean, dense.mean if alike else nan),
+        ("Points below dense", theirs): _below(row.reported("accuracy"), dense.reported("accuracy")),
+        ("", "Training FLOPs, x"): _ratio(float(row.runs["train_flops"].mean())),
+        ("", "Inference FLOPs, x"): _ratio(float(row.runs["test_flops"].mean())),
+    }
 
 
 def _setting(name: str, row: Row) -> str:
@@ -262,7 +268,7 @@ def command(name: str, setup: Setup) -> str:
 def ranking(found: Sequence[Row]) -> str:
     """How ours rank the settings of one density that the report tells apart: in how many pairs alike, and
     each pair that comes out the other way. Two settings are told apart where Welch's interval of their
-    difference over seeds leaves 0 out."""
+    difference over seeds leaves 0 out. Nothing where no pair can be compared."""
     alike, open_, other = 0, 0, []
     usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
     for a, b in combinations(usable, 2):
@@ -280,7 +286,7 @@ def ranking(found: Sequence[Row]) -> str:
                 f"{theirs.value:+.2f} in the report ({interval(theirs)})."
             )
     if not alike + open_ + len(other):
-        return "Too few settings have runs of two seeds here and figures in the report to compare ranks."
+        return ""
     told = (
         f"Of {alike + open_ + len(other)} pairs of settings of one density that the report tells apart, "
         f"{alike} come out the same way here, {open_} are not told apart, and {len(other)} come out the "

@@ -13,7 +13,9 @@ from rigl.training.project import root
 
 def test_densities_cost_the_budget() -> None:
     layers = load_layers(root() / "results" / "layers.json")["wrn-10-1 on fashion-mnist"]
-    for bars in budgets.densities("wrn-10-1 on fashion-mnist", 0.1).data:
+    fig, told = budgets.densities("wrn-10-1 on fashion-mnist", 0.1)
+    assert "fewer weights than ERK in 3 layers, whose weights are used at 196 positions" in told
+    for bars in fig.data:
         shares = dict(zip([layer.name for layer in layers], bars.y, strict=True))
         assert shares == layer_densities(layers, distribution=bars.name.lower(), flops=0.1)
         assert forward_flops(layers, shares) / forward_flops(layers) == pytest.approx(0.1)

@@ -125,9 +125,8 @@ def test_a_full_grid_of_learning_rates_is_a_map(setup) -> None:
     assert "best at a learning rate of 0.1, alpha 0.5, Delta-T 750, 10.50 %" in drawn[1]
 
 
-def test_too_few_learning_rates_are_said(setup) -> None:
-    (told,) = figures.learning_rates(setup())
-    assert told.startswith("<p><em>LeNet-300-100 on Fashion-MNIST")
+def test_one_learning_rate_is_no_plot(setup) -> None:
+    assert figures.learning_rates(setup(*rated(GRID, RATES[:1]))) == []
 
 
 def test_numbers_can_be_saved() -> None:

@@ -175,4 +175,4 @@ def test_each_pair_is_ranked_one_way(means) -> None:
 
 
 def test_no_ranks_without_seeds() -> None:
-    assert tables.ranking([]).startswith("Too few settings")
+    assert tables.ranking([]) == ""
