@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from rigl.sparsity.compaction import compact as compact
     from rigl.sparsity.distributions import layer_densities as layer_densities
     from rigl.sparsity.layers import describe as describe
+    from rigl.sparsity.sparse_models import load_sparse as load_sparse
+    from rigl.sparsity.sparse_models import save_sparse as save_sparse
+    from rigl.sparsity.sparse_models import sparse_inference as sparse_inference
     from rigl.sparsity.sparsifier import Sparsifier as Sparsifier
     from rigl.training.config import RunConfig as RunConfig
     from rigl.training.lanes import train_lanes as train_lanes
@@ -25,6 +28,9 @@ _HOMES = {
     "compact": "sparsity.compaction",
     "describe": "sparsity.layers",
     "layer_densities": "sparsity.distributions",
+    "load_sparse": "sparsity.sparse_models",
+    "save_sparse": "sparsity.sparse_models",
+    "sparse_inference": "sparsity.sparse_models",
     "train": "training.train",
     "train_lanes": "training.lanes",
 }

@@ -72,7 +72,8 @@ def check_execution(kind: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """Where the n active weights of a mask (out, in) are, as CSR of it and of its transpose; all int64.
+    """Where the n active weights of a mask (out, in) are, as CSR of it and of its transpose, with indices
+    of 32 bits.
 
     places   (n,) positions in the flattened mask, ascending
     rows     (out + 1,) and columns (n,) of the CSR matrix
@@ -93,15 +94,15 @@ class Pattern:
         places = mask.flatten().nonzero().flatten()
         columns = places % width
         columns_t, order = columns.sort(stable=True)
-        across = torch.arange(width + 1)
+        down, across = torch.arange(height + 1) * width, torch.arange(width + 1)
         return cls(
             shape=(height, width),
             places=places,
-            rows=torch.searchsorted(places, torch.arange(height + 1) * width),
-            columns=columns,
-            order=order,
-            rows_t=torch.searchsorted(columns_t, across),
-            columns_t=(places // width)[order],
+            rows=torch.searchsorted(places, down, out_int32=True),
+            columns=columns.int(),
+            order=order.int(),
+            rows_t=torch.searchsorted(columns_t, across, out_int32=True),
+            columns_t=(places // width)[order].int(),
         )
 
     def values(self, weight: Tensor) -> Tensor:

@@ -256,7 +256,7 @@ def test_what_cannot_be_sparse_stays_masked():
 
     model = Mixed()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    layers = {name: 0.2 for name, p in model.named_parameters() if p.ndim > 1 and "in_proj" not in name}
+    layers = {name: 0.2 for name, p in model.named_parameters() if p.ndim > 1}
     layers["full.weight"] = 1.0
     sparsifier = Sparsifier(
         model, optimizer, method="static", distribution=layers, total_steps=10, execution="sparse"
@@ -266,6 +266,7 @@ def test_what_cannot_be_sparse_stays_masked():
     optimizer.step()
     lines = {line.split()[0]: line.split(maxsplit=5)[-1] for line in sparsifier.summary().splitlines()[2:-1]}
     assert lines["conv.weight"] == "masked (Conv1d)"
+    assert lines["attention.in_proj_weight"] == "masked (MultiheadAttention)"
     assert lines["attention.out_proj.weight"] == "masked (fused projection)"
     assert lines["linear.weight"] == "sparse"
     assert lines["full.weight"] == "masked"
