@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import plain, steps, updates, verify, whole
+from benchmarks import plain, sparse, steps, updates, verify, whole
 from rigl.training import provenance, records
 from rigl.training.config import ConfigError
 from rigl.training.devices import device_name, isolated, resolve_device, resolve_precision, slug
@@ -19,6 +19,7 @@ from rigl.training.project import root
 
 LAYER = 10**7  # weights of the layer whose update is measured
 UNITS = {"seconds": "s", "bytes": "bytes"}
+SPARSE = (*sparse.NETWORKS, "crossovers")
 Row = tuple[str, str, str]
 
 
@@ -33,14 +34,23 @@ def main(arguments: list[str] | None = None) -> int:
         "--compile", action="store_true", help="also with torch.compile: which needs a C++ compiler, and time"
     )
     parser.add_argument("--model", default="wrn-22-2", help="wrn-22-2 (default) or resnet-50")
+    parser.add_argument(
+        "--sparse", metavar="PART", help=f"only sparse execution on a CPU: {', '.join(SPARSE)}, or all"
+    )
     options = parser.parse_args(arguments)
     try:
         device = resolve_device(options.device)
         if options.model not in ("wrn-22-2", "resnet-50"):
             raise ConfigError(f"model={options.model!r} is not measured: choose wrn-22-2 or resnet-50")
+        if options.sparse not in (None, "all", *SPARSE):
+            raise ConfigError(
+                f"sparse={options.sparse!r} is not measured: choose all, or one of {', '.join(SPARSE)}"
+            )
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
+    if options.sparse:
+        return _sparse(list(SPARSE) if options.sparse == "all" else [options.sparse], options.quick)
     found = _described(device)
     with isolated(device, torch.get_num_threads()):
         if options.verify:
@@ -86,6 +96,25 @@ def table(found: dict[str, Any]) -> str:
         [head + f"{found['threads']} threads, {found['engine']} steps, bound by {found['limit']}"]
         + [f"{name:{widths[0]}}  {value:>{widths[1]}}  {spread}".rstrip() for name, value, spread in rows]
     )
+
+
+def _sparse(parts: list[str], quick: bool) -> int:
+    cpu = torch.device("cpu")
+    path = root() / "results" / "bench" / "sparse" / f"{slug(cpu)}.json"
+    old = json.loads(path.read_text()) if path.exists() else {}
+    described = _described(cpu)
+    with isolated(cpu, torch.get_num_threads()):
+        new = sparse.measure(parts, 2 if quick else 9, quick)
+    origin = {key: described[key] for key in ("commit", "clean")}
+    measured = old.get("measured", {}) | {part: origin for part in parts}  # noqa: C420
+    found = described | {"measured": measured} | sparse.merged(old, new, parts)
+    for row in new["training"] + new["crossovers"]:
+        what = row.get("network", row.get("shape")), row.get("threads", 1), row["density"]
+        how = row.get("method", "one layer"), row.get("execution", row.get("auto"))
+        print(*what, *how, f"{row['faster']['median']:.2f} times as fast")
+    if not quick:
+        _keep(found, path)
+    return 0
 
 
 def _described(device: torch.device) -> dict[str, Any]:
@@ -155,6 +184,7 @@ def _verify(device: torch.device, found: dict[str, Any], quick: bool) -> int:
 
 
 def _keep(found: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     records.write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
     print(f"stored in {path}")
 
