@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 # Positions looked at together, where a whole layer would need too much memory.
-BLOCK = 2**20
+BLOCK = 2**18
 
 
 def random_mask(shape: Sequence[int], count: int, generator: torch.Generator | None = None) -> Tensor:
@@ -39,9 +39,7 @@ def drop(weight: Tensor, mask: Tensor, count: int) -> Tensor:
     NaN counts as the smallest. If fewer than `count` positions are active, all of them are dropped. Raises
     ValueError for a negative count or shapes that differ.
     """
-    return mask ^ _smallest(
-        lambda: weight.detach().abs().nan_to_num_(nan=-1.0, posinf=inf), mask, count, weight.shape
-    )
+    return mask ^ _smallest(weight, lambda part: part.abs().nan_to_num_(nan=-1.0, posinf=inf), mask, count)
 
 
 def grow(score: Tensor, mask: Tensor, count: int) -> Tensor:
@@ -51,10 +49,10 @@ def grow(score: Tensor, mask: Tensor, count: int) -> Tensor:
     ValueError for a negative count or shapes that differ.
     """
     return mask | _smallest(
-        lambda: score.detach().neg().nan_to_num_(nan=inf, posinf=inf, neginf=-inf),
+        score,
+        lambda part: part.neg().nan_to_num_(nan=inf, posinf=inf, neginf=-inf),
         mask.logical_not(),
         count,
-        score.shape,
     )
 
 
@@ -72,19 +70,15 @@ def prune(weights: Sequence[Tensor], masks: Sequence[Tensor], count: int) -> lis
         raise ValueError(f"count={count} must lie in [{layers}, {active}]")
     double = any(weight.dtype == torch.float64 for weight in weights)
     everything = torch.cat([mask.reshape(-1) for mask in masks])
-
-    def keys() -> Tensor:
-        key = torch.empty(
-            everything.shape, dtype=torch.float64 if double else torch.float32, device=everything.device
-        )
-        for part, weight, mask in zip(torch.split(key, sizes), weights, masks, strict=True):
-            part.copy_(weight.detach().abs().reshape(-1)).nan_to_num_(nan=-1.0)
-            part.masked_fill_(mask.logical_not().reshape(-1), -inf)
-            part[part.argmax()] = inf
-        return key
-
+    keys = torch.empty(
+        everything.shape, dtype=torch.float64 if double else torch.float32, device=everything.device
+    )
+    for part, weight, mask in zip(torch.split(keys, sizes), weights, masks, strict=True):
+        part.copy_(weight.detach().abs().reshape(-1)).nan_to_num_(nan=-1.0)
+        part.masked_fill_(mask.logical_not().reshape(-1), -inf)
+        part[part.argmax()] = inf
     # Among equals the later ones go first, so that the lower position stays.
-    gone = _smallest(keys, everything, active - count, everything.shape, last=True)
+    gone = _smallest(keys, lambda part: part, everything, active - count, last=True)
     parts = torch.split(everything ^ gone, sizes)
     return [part.view(mask.shape) for part, mask in zip(parts, masks, strict=True)]
 
@@ -142,49 +136,66 @@ def redistribute(shares: Sequence[float], total: int, room: Sequence[int]) -> li
 
 
 def _smallest(
-    key: Callable[[], Tensor], candidates: Tensor, count: int, shape: torch.Size, last: bool = False
+    values: Tensor,
+    key: Callable[[Tensor], Tensor],
+    candidates: Tensor,
+    count: int,
+    last: bool = False,
 ) -> Tensor:
     """The `count` candidates of smallest key: those below the count-th smallest key, and of those equal
-    to it as many as are missing, the first by position or the `last`.
-
-    `key` makes a tensor of `shape` anew: it is made twice rather than kept, since it is what takes memory
-    here, four times that of a mask.
-    """
+    to it as many as are missing, the first by position or the `last`. `key` makes keys of values."""
     if count < 0:
         raise ValueError(f"count={count} must not be negative")
-    if shape != candidates.shape:
-        raise ValueError(f"shapes differ: {tuple(shape)} and {tuple(candidates.shape)}")
+    if values.shape != candidates.shape:
+        raise ValueError(f"shapes differ: {tuple(values.shape)} and {tuple(candidates.shape)}")
     if count == 0:
         return torch.zeros_like(candidates)
     if count >= candidates.numel():
         return candidates.clone()
-    threshold = _kth_smallest(_single(key()).masked_fill_(candidates.logical_not(), inf), count)
-    keys = _single(key())
-    chosen = (keys < threshold).logical_and_(candidates)
-    equal = (keys == threshold).logical_and_(candidates)
+    flat, among = values.detach().reshape(-1), candidates.reshape(-1)
+    if flat.device.type == "cpu":
+        below, equal = _at_threshold_on_cpu(flat, key, among, count)
+    else:
+        keys = _single(key(flat))
+        # kthvalue would keep a single block of a GPU busy with a whole layer.
+        threshold = keys.masked_fill(among.logical_not(), inf).topk(count, largest=False, sorted=False)
+        below, equal = (keys < threshold.values.amax()) & among, (keys == threshold.values.amax()) & among
+    ties = _first(equal.flip(0) if last else equal, count - below.count_nonzero())
+    return below.logical_or_(ties.flip(0) if last else ties).view(candidates.shape)
+
+
+def _at_threshold_on_cpu(
+    flat: Tensor, key: Callable[[Tensor], Tensor], among: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Which candidates' keys are below the count-th smallest of them, and which equal it.
+
+    By NumPy's partition, which is several times faster than torch's kthvalue and topk. Keys are made block by
+    block, and kept for the candidates alone: touching new memory is most of what an update costs.
+    """
+    # torch's memory, so that its profiler sees it
+    keys = torch.empty(int(among.count_nonzero()), dtype=_single(key(flat[:1])).dtype).numpy()
+    if count >= len(keys):
+        return among.clone(), torch.zeros_like(among)
+    blocks = [slice(begin, begin + BLOCK) for begin in range(0, len(flat), BLOCK)]
+    end = 0
+    for block in blocks:
+        found = _single(key(flat[block])).numpy()[among[block].numpy()]
+        begin, end = end, end + len(found)
+        keys[begin:end] = found
+    keys.partition(count - 1)
+    threshold = float(keys[count - 1])
     del keys
-    ties = equal.reshape(-1).flip(0) if last else equal.reshape(-1)
-    ties = _first(ties, count - chosen.count_nonzero())
-    return chosen.logical_or_((ties.flip(0) if last else ties).view(shape))
+    below, equal = torch.empty_like(among), torch.empty_like(among)
+    for block in blocks:
+        part = _single(key(flat[block]))
+        torch.lt(part, threshold, out=below[block])
+        torch.eq(part, threshold, out=equal[block])
+    return below.logical_and_(among), equal.logical_and_(among)
 
 
 def _single(key: Tensor) -> Tensor:
     """In single precision at least: comparing and sorting in less is slow, or not there."""
     return key.float() if key.dtype in (torch.float16, torch.bfloat16) else key
-
-
-def _kth_smallest(keys: Tensor, count: int) -> float | Tensor:
-    """The `count`-th smallest of `keys`, which are left in another order.
-
-    On a CPU by NumPy's partition, which is several times faster than torch's kthvalue and topk and needs no
-    memory; elsewhere by topk, since kthvalue keeps a single block of a GPU busy with a whole layer.
-    """
-    keys = keys.reshape(-1)
-    if keys.device.type == "cpu":
-        array = keys.numpy()
-        array.partition(count - 1)
-        return float(array[count - 1])
-    return keys.topk(count, largest=False, sorted=False).values.amax()
 
 
 def _first(mask: Tensor, count: Tensor) -> Tensor:
@@ -193,6 +204,8 @@ def _first(mask: Tensor, count: Tensor) -> Tensor:
         exact = torch.int32 if mask.numel() < 2**31 else torch.int64
         return mask & (mask.cumsum(0, dtype=exact) <= count)
     missing = int(count)
+    if not missing:
+        return mask.zero_()
     for begin in range(0, mask.numel(), BLOCK):
         block = mask[begin : begin + BLOCK]
         inside = int(block.count_nonzero())
