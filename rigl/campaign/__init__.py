@@ -1,5 +1,5 @@
-"""Many runs: what a table takes, what of it is done, and a runner that gets through the rest.
+"""Many runs: the report's tables and figures, and a runner that trains them.
 
-`experiments` holds the report's tables and figures, `status` says what of them is on disk and what is left,
-`runner` trains the rest, `tuning` searches alpha and delta_t; ``python -m rigl.campaign`` does all that.
+`experiments` lists the runs of each table, `status` reports which are done, `runner` trains the rest,
+`tuning` searches alpha and delta_t. ``python -m rigl.campaign`` is the command line of all of them.
 """

@@ -14,30 +14,30 @@ from rigl.training.config import ENGINES, ConfigError, OneLineError, brief, show
 
 HELP = """\
 exit status:
-  0 all done, 3 some left, 1 some failed or damaged, 2 a wrong command
+  0 all done, 3 some left, 1 some failed or damaged, 2 invalid arguments
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {_cut(message, 80)}\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; its exit status."""
+    """Run a command and return its exit status."""
     begun = time.monotonic()
     options = _parser().parse_args(arguments)
     try:
         return int(options.do(options, begun))
     except (OneLineError, OSError) as error:
-        print(_cut(str(error), 255), file=sys.stderr)  # file names may be long
+        print(_cut(str(error), 255), file=sys.stderr)  # the longest file name
         return 2 if isinstance(error, ConfigError) else 1
 
 
 def _plan(options: argparse.Namespace, _: float) -> int:
-    """rows, runs, what is done, and the FLOPs and the time that are left on this machine"""
+    """show the rows of tables, what is done, and the FLOPs and time left on this machine"""
     asked = _request(options)
     from rigl.campaign import status
     from rigl.training.estimate import estimator
@@ -50,11 +50,11 @@ def _plan(options: argparse.Namespace, _: float) -> int:
 
 
 def _run(options: argparse.Namespace, begun: float) -> int:
-    """train what is left; rerun the same command to resume after anything that stopped it"""
+    """train what is left; rerun the same command to resume after an interruption"""
     asked = _request(options)
     limit = None if options.time_limit is None else seconds(options.time_limit)
     if options.cluster and options.workers:
-        raise ConfigError("--workers goes without --cluster, whose workers are there or in its file")
+        raise ConfigError("--workers cannot be combined with --cluster, which has workers of its own")
     from rigl.training import tracking
 
     tracking.check(options.tracker)
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     from rigl.campaign import runner, status
     from rigl.training.estimate import estimator
 
-    # Other machines have their own pace.
+    # Other machines are not as fast.
     estimate = None if options.cluster else estimator(options.device, options.results)
     found = status.look(asked.runs(), options.results)
     print("\n".join(status.headline(found, estimate, workers, options.device)), flush=True)
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace, begun: float) -> int:
 
 
 def _status(options: argparse.Namespace, _: float) -> int:
-    """what is done, running, begun, failed and left"""
+    """show which runs are done, running, begun, failed and left"""
     asked = _request(options)
     from rigl.campaign import status
 
@@ -103,7 +103,7 @@ def _status(options: argparse.Namespace, _: float) -> int:
 
 
 def _export(options: argparse.Namespace, _: float) -> int:
-    """the records of tables, or all there are, as one table (.csv, .parquet)"""
+    """write the records of tables, or all records, as one table (.csv, .parquet)"""
     from rigl.campaign import status
 
     if options.output:
@@ -119,7 +119,7 @@ def _export(options: argparse.Namespace, _: float) -> int:
 
 
 def _verify(options: argparse.Namespace, _: float) -> int:
-    """read every record and set damaged ones aside"""
+    """check every record and move damaged ones aside"""
     from rigl.campaign import status
 
     sound, damaged = status.verify(options.results)
@@ -130,7 +130,7 @@ def _verify(options: argparse.Namespace, _: float) -> int:
 
 
 def _tune(options: argparse.Namespace, begun: float) -> int:
-    """search alpha and delta_t as the report does: TPE, the validation accuracy over seeds"""
+    """search alpha and delta_t as in the report: TPE by the mean validation accuracy over seeds"""
     limit = None if options.time_limit is None else seconds(options.time_limit)
     from rigl.campaign.studies import ASKED, request
 
@@ -158,7 +158,7 @@ def _tune(options: argparse.Namespace, begun: float) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "python -m rigl.campaign",
-        description="Get through the report's tables and figures.",
+        description="Train the runs of the report's tables and figures.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -166,7 +166,7 @@ def _parser() -> Parser:
     for name, do in (("plan", _plan), ("run", _run), ("status", _status), ("export", _export)):
         command = _command(commands, name, do)
         some = "*" if name == "export" else "+"
-        nothing = ", or nothing for every record" if name == "export" else ""
+        nothing = "; default: every record" if name == "export" else ""
         command.add_argument(
             "tables", nargs=some, metavar="TABLE", help=f"table2, figure1, ..., all{nothing}"
         )
@@ -181,13 +181,13 @@ def _parser() -> Parser:
             _add_workers(command)
         if name == "run":
             command.add_argument(
-                "--lanes", type=_positive, default=1, help="runs at a time in each process, to fill a GPU"
+                "--lanes", type=_positive, default=1, help="concurrent runs per process, to use a GPU fully"
             )
             command.add_argument(
                 "--engine",
                 default="auto",
                 choices=ENGINES,
-                help="how steps are taken; compiled is faster for long runs on a CPU; default: auto",
+                help="kind of training steps; compiled is faster for long runs on a CPU; default: auto",
             )
             command.add_argument("--cluster", help="run on Dask: tcp://SCHEDULER:PORT or a file: slurm.yaml")
             _add_run(command)
@@ -195,22 +195,22 @@ def _parser() -> Parser:
             command.add_argument("--output", help=".csv or .parquet; default: csv to standard output")
     _command(commands, "verify", _verify)
     command = _command(commands, "tune", _tune)
-    command.add_argument("--status", action="store_true", help="only say how far the studies are")
+    command.add_argument("--status", action="store_true", help="only show the progress of the studies")
     command.add_argument("--protocol", default="laptop", help="paper, tenth, laptop (default) or smoke")
     command.add_argument("--dataset", help="default: the protocol's first")
     command.add_argument("--model", help="default: the protocol's own")
     command.add_argument("--method", default="rigl", help="default: rigl")
     command.add_argument(
-        "--density", help="by commas, a study each; default: 0.1,0.2,0.5; under laptop 0.02,0.05,0.1"
+        "--density", help="comma-separated, one study each; default: 0.1,0.2,0.5; under laptop 0.02,0.05,0.1"
     )
-    command.add_argument("--distribution", help="by commas, a study each; default: uniform,erk")
+    command.add_argument("--distribution", help="comma-separated, one study each; default: uniform,erk")
     command.add_argument("--epochs", type=_positive, help="default: the protocol's own")
     command.add_argument(
-        "--trials", type=_positive, default=TUNING.trials, help="to be complete in all; default: 15"
+        "--trials", type=_positive, default=TUNING.trials, help="number of trials to complete; default: 15"
     )
-    command.add_argument("--seeds", default="0,1,2", help="of each trial's runs; default: 0,1,2")
-    command.add_argument("--sampler-seed", type=int, default=0, help="decides what is tried; default: 0")
-    command.add_argument("--storage", help="URL of a database for Optuna; default: SQLite with the results")
+    command.add_argument("--seeds", default="0,1,2", help="seeds of each trial's runs; default: 0,1,2")
+    command.add_argument("--sampler-seed", type=int, default=0, help="seed of the sampler; default: 0")
+    command.add_argument("--storage", help="URL of Optuna's database; default: SQLite in the results folder")
     _add_workers(command)
     _add_run(command)
     return parser
@@ -224,24 +224,26 @@ def _command(commands: argparse._SubParsersAction[Parser], name: str, do: object
 
 
 def _add_workers(command: Parser) -> None:
-    command.add_argument("--workers", type=_positive, help="processes, one run each; default: 1")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1")
+    command.add_argument(
+        "--workers", type=_positive, help="number of processes, each training one run at a time; default: 1"
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, or several such as cuda:0,cuda:1")
 
 
 def _add_run(command: Parser) -> None:
     command.add_argument("--time-limit", help="stop cleanly before this: 90s, 9m, 1h30m")
-    command.add_argument("--tracker", help="tensorboard or wandb: watch the runs live")
+    command.add_argument("--tracker", help="tensorboard or wandb: log the runs while they train")
     command.add_argument("--data", help="folder of the data sets; default: RIGL_DATA")
 
 
 def _positive(text: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,5}", text):
-        raise argparse.ArgumentTypeError(f"{shown(text)} must be a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{shown(text)} must be a positive integer")
     return int(text)
 
 
 def _cut(message: str, limit: int) -> str:
-    """A message in one line, each word of which is cut."""
+    """A message as one line, with long words truncated."""
     return " ".join(brief(word, limit) for word in message.split())
 
 

@@ -1,4 +1,4 @@
-"""What a campaign shows while it runs: a bar for all, one a worker, and a line for every run that ends."""
+"""Progress bars of a campaign: one overall, one per worker, and a line for every run that ends."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tqdm.auto import tqdm
 
 from rigl.training.estimate import duration
 
-ALL = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
+ALL = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left"
 EACH = "{desc} {n_fmt}/{total_fmt} epochs|{bar}| {remaining} left"
 
 
 @dataclass
 class Bars:
-    """Progress by work, in FLOPs: `done` of `total` when it begins. `show` as in `rigl.train`."""
+    """Progress in FLOPs, initially `done` of `total`. `show` is `progress` of `rigl.train`."""
 
     total: float
     done: float
@@ -41,7 +41,7 @@ class Bars:
         return {"disable": disable, "dynamic_ncols": True, "smoothing": 0}
 
     def _one(self, index: int) -> Any:
-        """The bar of worker `index`; on a cluster, more workers may come than there were."""
+        """The bar of worker `index`; workers of a cluster may be added at any time."""
         while index >= len(self._each):
             place = 1 + len(self._each)
             bar = tqdm(total=1, desc="idle", position=place, bar_format=EACH, leave=False, **self._look)
@@ -49,25 +49,25 @@ class Bars:
         return self._each[index]
 
     def begin(self, index: int, name: str, epochs: int) -> None:
-        """Worker `index` takes up a run."""
-        if self._began is None:  # worker processes take a while to start: that says nothing of the runs
+        """Worker `index` starts a run."""
+        if self._began is None:  # leave out the time that worker processes take to start
             self._began, self._all.start_t = time.monotonic(), time.time()
         bar = self._one(index)
         bar.set_description_str(name, refresh=False)
         bar.reset(total=epochs)
 
     def epoch(self, index: int, done: int, first: bool) -> None:
-        """Worker `index` has done so many epochs of its run, these before now where `first`."""
+        """Worker `index` has completed `done` epochs of its run, before this campaign if `first`."""
         bar = self._one(index)
         bar.initial = done if first else bar.initial
         bar.n = done
 
     def idle(self, index: int) -> None:
-        """Worker `index` has nothing to do."""
+        """Worker `index` is idle."""
         self.begin(index, "idle", 1)
 
     def work(self, done: float, text: str) -> None:
-        """So much of the work is done."""
+        """Set the completed work and the text of the overall bar."""
         self.done = self._all.n = min(done, self.total)
         self._all.set_description_str(text, refresh=False)
 
@@ -76,7 +76,7 @@ class Bars:
             bar.refresh()
 
     def left(self) -> str:
-        """How much longer, in words, at the pace so far; empty before there is one."""
+        """The remaining time in words at the pace so far; empty if there is none yet."""
         work = self.done - self._first
         if self._began is None or work <= 0:
             return ""
@@ -84,7 +84,7 @@ class Bars:
         return f"about {duration(gone * (self.total - self.done) / work)} left"
 
     def say(self, text: str) -> None:
-        """A line above the bars."""
+        """Print a line above the bars."""
         if self._all.disable:
             print(text, flush=True)
         else:

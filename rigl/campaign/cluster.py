@@ -1,4 +1,4 @@
-"""The Dask cluster that runs go to: on this machine, at a scheduler's address, or through Slurm."""
+"""Dask clusters for training: on this machine, at a scheduler's address, or on Slurm."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rigl.training.config import ConfigError, OneLineError, brief, shown
 if TYPE_CHECKING:
     from distributed import Client
 
-# A run may lose so many workers, one after another, before it counts as what kills them.
+# A run that has lost this many workers in a row is assumed to have killed them.
 DEATHS = 5
 CONNECT = 10.0  # seconds
-# Worker processes are forked by a server that has imported torch once, and does nothing else. The last one
-# is what the first optimiser of a process imports, which takes as long as torch itself.
+# Worker processes are forked from a server that has imported torch. torch._dynamo is imported by a process's
+# first optimiser, which takes as long as importing torch.
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOAD = ["distributed.nanny", "distributed.worker", "rigl.campaign.runner", "torch._dynamo"]
 GPU = "GPU"
@@ -34,7 +34,7 @@ class WorkerError(OneLineError, RuntimeError):
 
 
 class Adapt(BaseModel):
-    """How many Slurm jobs there are at least and at most; Dask sends as many as there are runs for."""
+    """Minimum and maximum number of Slurm jobs; Dask submits as many as there are runs."""
 
     model_config = ConfigDict(extra="forbid")
     minimum_jobs: int = Field(ge=0)
@@ -50,7 +50,7 @@ class Adapt(BaseModel):
 
 
 class Slurm(BaseModel):
-    """A file such as ``slurm.yaml``: how many jobs, and the arguments of dask_jobqueue.SLURMCluster."""
+    """A file such as ``slurm.yaml``: the number of jobs and the arguments of SLURMCluster."""
 
     model_config = ConfigDict(extra="allow")
     jobs: int | None = Field(None, ge=1)
@@ -59,14 +59,14 @@ class Slurm(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Slurm:
         if (self.jobs is None) == (self.adapt is None):
-            raise ValueError("say either 'jobs: N' or 'adapt: {minimum_jobs: M, maximum_jobs: N}'")
+            raise ValueError("set either 'jobs: N' or 'adapt: {minimum_jobs: M, maximum_jobs: N}'")
         return self
 
 
 def check(text: str | None) -> Slurm | None:
-    """Check what ``--cluster`` says: None is this machine, else a scheduler's address or a YAML file.
+    """Check the value of ``--cluster``: None for this machine, a scheduler's address or a YAML file.
 
-    Returns what the file says. Raises ConfigError, one line, for anything else and where Dask is missing.
+    Returns the content of the file. Raises ConfigError for anything else, and if Dask is not installed.
     """
     need("distributed")
     if text is None or re.fullmatch(r"[a-z]+://[^\s/]+:\d+", text):
@@ -83,7 +83,7 @@ def check(text: str | None) -> Slurm | None:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
-        ours = first["type"] == "value_error"  # which says itself what is wrong
+        ours = first["type"] == "value_error"  # its message is complete
         given = "" if ours or first["type"] == "missing" else f"={shown(first['input'])}"
         reason = first["msg"].removeprefix("Value error, ")
         reason = reason if ours else f"{brief(name)}{given}: {reason}"
@@ -93,7 +93,7 @@ def check(text: str | None) -> Slurm | None:
 
 
 def need(module: str) -> None:
-    """Raise ConfigError where a module of the extra "campaign" is missing."""
+    """Raise ConfigError if a module of the extra "campaign" is not installed."""
     if find_spec(module) is None:
         name = module.replace("_", "-")
         raise ConfigError(f'several workers need {name}: pip install -e ".[campaign]"')
@@ -101,10 +101,10 @@ def need(module: str) -> None:
 
 @contextmanager
 def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Iterator[Client]:
-    """A client of the cluster that `text` names; here, of `workers` processes with `lanes` threads.
+    """A client of the cluster `text`, or of `workers` local processes with `lanes` threads each.
 
-    What was started here is closed in the end. Raises ConfigError for what does not fit, WorkerError where
-    there is no scheduler.
+    Everything that was started is closed on exit. Raises ConfigError for invalid arguments and WorkerError if
+    the scheduler does not answer.
     """
     import dask
     from distributed import Client, LocalCluster
@@ -113,10 +113,10 @@ def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Itera
     settings: dict[str, Any] = {
         "distributed.worker.multiprocessing-method": METHOD,
         "distributed.scheduler.allowed-failures": DEATHS - 1,
-        "distributed.scheduler.worker-saturation": 1.0,  # a run waits at the scheduler, not at a busy worker
-        "distributed.nanny.pre-spawn-environ": {},  # among these, one that returns memory at every step
+        "distributed.scheduler.worker-saturation": 1.0,  # queue runs at the scheduler, not at busy workers
+        "distributed.nanny.pre-spawn-environ": {},  # Dask's would return freed memory to the system at every step
     }
-    # Ctrl-C reaches a whole group of processes, but is for this one alone.
+    # Ctrl-C reaches the whole process group, but only this process should handle it.
     with dask.config.set(settings):
         with held():
             if slurm is not None:
@@ -126,7 +126,7 @@ def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Itera
                 cluster = LocalCluster(
                     n_workers=workers,
                     threads_per_worker=lanes,
-                    memory_limit=0,  # or Dask pauses and kills workers by its own idea of too much
+                    memory_limit=0,  # Dask would kill workers that use much memory
                     dashboard_address=None,
                     silence_logs=logging.CRITICAL,
                 )
@@ -138,7 +138,7 @@ def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Itera
         try:
             yield client
         finally:
-            with suppress(Exception):  # whatever Dask makes of a scheduler that is gone
+            with suppress(Exception):  # the scheduler may be gone
                 client.close(timeout=5)
             if cluster is not None:
                 with suppress(Exception):
@@ -146,7 +146,7 @@ def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Itera
 
 
 def warm() -> None:
-    """Let the server begin to import, while this process goes on."""
+    """Start importing in the fork server, without waiting for it."""
     if METHOD == "forkserver":
         from multiprocessing import forkserver
 
@@ -156,7 +156,7 @@ def warm() -> None:
 
 
 def begin_slurm(text: str, slurm: Slurm, device: str) -> Any:
-    """The dask_jobqueue.SLURMCluster of a file, its jobs sent. Raises ConfigError where it refuses."""
+    """Create the SLURMCluster of a file and submit its jobs. Raises ConfigError for invalid arguments."""
     from dask_jobqueue.slurm import SLURMCluster
 
     arguments = slurm.model_extra or {}
@@ -164,7 +164,7 @@ def begin_slurm(text: str, slurm: Slurm, device: str) -> Any:
         raise ConfigError(f'{text}: device cuda needs worker_extra_args: ["--resources", "{GPU}=1"]')
     try:
         cluster = SLURMCluster(**arguments)
-    except Exception as error:  # whatever it makes of arguments that do not fit
+    except Exception as error:  # many kinds, for invalid arguments
         raise ConfigError(f"{text}: {brief(error, 300)}") from None
     if slurm.adapt:
         cluster.adapt(**slurm.adapt.model_dump())

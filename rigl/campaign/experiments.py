@@ -15,7 +15,7 @@ from typing import Any
 from rigl.training.config import DATASETS, ConfigError, RunConfig, choose_protocol, shown
 
 SEEDS = (0, 1, 2)
-# Where methods come apart: an MLP is large for Fashion-MNIST, a WRN-10-2 is not for CIFAR.
+# Densities at which methods differ: an MLP is large for Fashion-MNIST, a WRN-10-2 is small for CIFAR.
 LAPTOP_DENSITIES = {
     "fashion-mnist": (0.02, 0.05, 0.1),
     "cifar10": (0.05, 0.1, 0.2),
@@ -27,11 +27,11 @@ LAPTOP_DENSITIES = {
 class Table:
     """A table or figure of the report.
 
-    rows       a setting each, as the report's tables name them: method, masks, how many times longer, and
-               ``knob=value`` where more is changed. One that names a density is at that density alone, any
-               other, but for dense, at all of `densities`; ``flops=density`` takes that number as a budget.
-    datasets   the report's own, which ``paper`` and ``tenth`` take
-    common     knobs of all rows
+    rows       one setting each: method, distribution, multiplier and further ``field=value``. A row with a
+               density is trained at that density only, any other row except dense at all of `densities`;
+               ``flops=density`` uses the density as a budget of FLOPs
+    datasets   the report's data sets, used under ``paper`` and ``tenth``
+    common     fields of all rows
     """
 
     title: str
@@ -43,8 +43,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Space:
-    """A search space: bounds of `alpha`; first, last and step of `delta_t`; how many trials a study has, each
-    the mean validation accuracy over `seeds`, for every one of `densities` and `distributions`."""
+    """A search space: bounds of `alpha`; first, last and step of `delta_t`; the number of trials of a study.
+    There is a study for each of `densities` and `distributions`, whose trials are averaged over `seeds`."""
 
     alpha: tuple[float, float]
     delta_t: tuple[int, int, int]
@@ -149,19 +149,19 @@ TABLES = {
     ),
 }
 
-# Supplementary Figure 1, and Table 4's tuned rows: which runs these take is up to the sampler.
+# Supplementary Figure 1 and the tuned rows of Table 4; the sampler chooses the runs.
 TUNING = Space((0.1, 0.6), (50, 1000, 50), 15, SEEDS, (0.1, 0.2, 0.5), ("uniform", "erk"))
 
 
 def table(name: str) -> Table:
     """The table or figure called `name`, such as ``"table2"``, ``"supplement-table2"`` or ``"figure1"``.
 
-    Raises ConfigError, with all names and the nearest one, where there is none such.
+    Raises ConfigError, with the nearest name, if there is none.
     """
     if name in TABLES:
         return TABLES[name]
     if name == "supplement-figure1":
-        raise ConfigError(f"{name} is a study, whose sampler chooses its runs: it is not a list of them")
+        raise ConfigError(f"{name} is a study, not a list of runs: use the command tune")
     close = get_close_matches(name, TABLES, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     raise ConfigError(f"table {shown(name)} is unknown{hint}: choose from {', '.join(TABLES)}")
@@ -179,12 +179,12 @@ def rows(
     """The rows of a table or figure at one seed, in the report's order.
 
     protocol   ``"paper"``, ``"tenth"``, ``"laptop"`` or ``"smoke"``
-    densities  in place of the report's, or, under ``"laptop"``, of `LAPTOP_DENSITIES`; rows that the report
-               has at one density only, such as tuned ones, are left out where it is not among them
-    dataset    in place of the report's data sets, or of Fashion-MNIST (``"laptop"``), digits (``"smoke"``)
-    model      in place of the protocol's own
+    densities  default: the report's, or `LAPTOP_DENSITIES` under ``"laptop"``; rows with a density of their
+               own, such as tuned ones, are left out if it is not among `densities`
+    dataset    default: the report's data sets, Fashion-MNIST (``"laptop"``) or digits (``"smoke"``)
+    model      default: the protocol's
 
-    Raises ConfigError, one line, for what does not exist or fit together.
+    Raises ConfigError, one line, for invalid arguments.
     """
     found = table(name)
     own = found.datasets if protocol in ("paper", "tenth") else (choose_protocol(protocol, None, False)[1],)
@@ -202,33 +202,32 @@ def rows(
 
 
 def usual_densities(protocol: str, dataset: str, report: Sequence[float]) -> Sequence[float]:
-    """The `report`'s densities, or, under ``"laptop"``, those of `LAPTOP_DENSITIES`."""
+    """The `report`'s densities, or `LAPTOP_DENSITIES` under ``"laptop"``."""
     return LAPTOP_DENSITIES.get(dataset, report) if protocol == "laptop" else report
 
 
 def runs(names: Iterable[str], *, seeds: Sequence[int] = SEEDS, **options: Any) -> list[RunConfig]:
-    """Every run that the tables and figures `names` take, each once, in the order in which to train them.
+    """All distinct runs of the tables and figures `names`, in the order in which to train them.
 
-    Every row comes once before any seed comes twice; of one seed, a density is complete before the next
-    begins. What another run starts from (`RunConfig.source`) stands before it, also where no row asks for it.
-    `options` are those of `rows`.
+    Runs are ordered by seed, then by density. The source of a run (`RunConfig.source`) comes before it, even
+    if it is in no table. `options` are those of `rows`.
     """
     found = []
     for seed in seeds:
         for name in names:
-            # Dense, whose density is 1, is what all others are held against.
+            # Dense is the baseline of all others.
             part = rows(name, seed=seed, **options)
             found += sorted(part, key=lambda config: 0 if config.method == "dense" else _place(config, part))
     return with_sources(found)
 
 
 def with_sources(configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """`configs`, each once, and before each of them what it starts from."""
+    """The distinct runs of `configs`, each preceded by its source."""
     return _unique(each for config in configs for each in (config.source, config) if each is not None)
 
 
 def _place(config: RunConfig, part: list[RunConfig]) -> int:
-    """Where the density, or budget, of `config` first comes among the rows."""
+    """The position of the density or budget of `config` among those of the rows."""
     sizes = list(dict.fromkeys(_size(each) for each in part if each.method != "dense"))
     return 1 + sizes.index(_size(config))
 
@@ -238,7 +237,7 @@ def _size(config: RunConfig) -> float | None:
 
 
 def _settings(text: str, densities: Sequence[float]) -> list[dict[str, Any]]:
-    """The knobs that a row's text stands for, at every density that it is asked for."""
+    """The fields that a row's text describes, at each of its densities."""
     method, *words = text.split()
     knobs: dict[str, Any] = {"method": method}
     for word in words:

@@ -1,4 +1,4 @@
-"""Which tables, under which protocol, at which seeds: as text, checked before anything heavy is imported."""
+"""Parses and checks the arguments of a campaign, without importing torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class Request:
-    """Tables and figures, and how they are to be trained: the options of `rigl.campaign.experiments.rows`."""
+    """Tables and figures, and the options of `rigl.campaign.experiments.rows`."""
 
     tables: tuple[str, ...]
     protocol: str
@@ -28,11 +28,11 @@ class Request:
         return {key: getattr(self, key) for key in ("protocol", "densities", "dataset", "model")}
 
     def runs(self) -> list[RunConfig]:
-        """All runs, in the order in which they are to be trained."""
+        """All runs, in the order in which to train them."""
         return experiments.runs(self.tables, seeds=self.seeds, **self.options)
 
     def rows(self, name: str) -> list[tuple[RunConfig, ...]]:
-        """The rows of a table: each as its runs, one a seed."""
+        """The rows of a table, each as a tuple of runs, one per seed."""
         each = [experiments.rows(name, seed=seed, **self.options) for seed in self.seeds]
         return list(zip(*each, strict=True))
 
@@ -46,9 +46,9 @@ def request(
     dataset: str | None = None,
     model: str | None = None,
 ) -> Request:
-    """What is asked for in words: `tables` by spaces or commas, or ``"all"``; numbers by commas.
+    """Parse a request: `tables` separated by spaces or commas, or ``"all"``; numbers separated by commas.
 
-    Raises ConfigError, one line, for what does not exist or fit together.
+    Raises ConfigError, one line, for invalid arguments.
     """
     names = re.split(r"[\s,]+", tables.strip())
     made = Request(
@@ -68,14 +68,14 @@ def seconds(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     found = sum(float(number) * UNITS[unit] for number, unit in parts)
     if not 0 < found < 1e9 or "".join(number + unit for number, unit in parts) != text:
-        raise ConfigError(f"time limit {shown(text)} is no time: give one such as 90s, 9m or 1h30m")
+        raise ConfigError(f"time limit {shown(text)} is invalid: use a format such as 90s, 9m or 1h30m")
     return found
 
 
 def numbers(name: str, text: str, kind: type[int] | type[float]) -> list[int | float]:
-    """The numbers of a list, each once."""
+    """Parse comma-separated numbers and remove duplicates."""
     try:
         return list(dict.fromkeys(kind(each) for each in text.split(",")))
     except ValueError:
         example = "0,1,2" if kind is int else "0.05,0.1"
-        raise ConfigError(f"{name} {shown(text)} is no list of numbers: give one such as {example}") from None
+        raise ConfigError(f"{name} {shown(text)} is not a list of numbers such as {example}") from None

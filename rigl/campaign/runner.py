@@ -1,9 +1,9 @@
-"""Gets through runs until all are done, the time is up, or somebody says stop.
+"""Trains runs until all are done, the time limit is reached, or the user stops it.
 
-One run at a time is a plain loop in this process. Several are tasks of Dask's, on this machine or on a
-cluster; what a run starts from is the future of another one. All that must survive is in the results
-themselves: records, checkpoints, and the lock that whoever trains a run holds, which the system takes from a
-process that dies. A runner only remembers what it has tried.
+A single worker is a plain loop in this process. Several workers are Dask's, on this machine or on a cluster;
+a run's source is passed to it as a future. All persistent state is in the results folder: records,
+checkpoints, and the lock of the process that trains a run, which the operating system releases when that
+process dies.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 TIME_UP, NO_TIME = "the time is up", "no time for another epoch"
-POLL = 0.5  # seconds between two looks at the time
-LOOK = 2.0  # seconds between two looks at a run that another process trains
+POLL = 0.5  # seconds between two checks of the time
+LOOK = 2.0  # seconds between two checks of a run that another process trains
 
-# Of this process, when it is a worker: who told its runs to stop, how long a step of each kind of run takes,
-# and whether its GPU cannot be used any more.
+# State of a worker process: the topics of stopped campaigns, the seconds per step of each kind of run, and
+# whether its GPU has failed.
 STOPPED: set[str] = set()
 _PACES: dict[Any, float] = {}
 _BROKEN = threading.Event()
@@ -56,12 +56,12 @@ _MINE = threading.local()
 
 @dataclass(frozen=True)
 class Result:
-    """How far a run came.
+    """The result of an attempt to train a run.
 
-    outcome   "finished" or "diverged" (its record is there), "stopped" (it was told to), "busy" (another
-              process trains it) or "failed"
+    outcome   "finished" or "diverged" (it has a record), "stopped", "busy" (another process trains it) or
+              "failed"
     accuracy  on the test images, percent
-    closes    why the whole campaign has to end: every other run would fail the same way
+    closes    the reason why all other runs would fail as well, which ends the campaign
     """
 
     outcome: Literal["finished", "diverged", "stopped", "busy", "failed"]
@@ -72,7 +72,7 @@ class Result:
 
 @dataclass
 class Outcome:
-    """How a campaign ended: its runs by name, and, if it stopped before all were done, why and what to do."""
+    """The outcome of a campaign: its runs by name, and why it ended early, if it did, and what to do."""
 
     done: list[str]
     left: list[str]
@@ -82,11 +82,11 @@ class Outcome:
 
     @property
     def status(self) -> int:
-        """As an exit status: 0 all done, 1 some failed, 3 some left."""
+        """The exit status: 0 all done, 1 some failed, 3 some left."""
         return 1 if self.failed else 3 if self.left else 0
 
     def lines(self) -> list[str]:
-        """What there is to say."""
+        """A summary."""
         found = [f"done: {len(self.done)} of {len(self.done) + len(self.left) + len(self.failed)} runs"]
         if self.left:
             found.append(f"left: {len(self.left)} ({self.reason}); {self.advice}")
@@ -96,9 +96,9 @@ class Outcome:
 
 
 def run_one(config: RunConfig, options: Options) -> Result:
-    """Train `config` as `rigl.train` does, unless another process does, and say how far it came.
+    """Train `config` with `rigl.train`, unless another process does.
 
-    Nothing that a run dies of is raised: it is in the result, and kept for `rigl.campaign.status`.
+    Errors are not raised, but returned in the result and stored for `rigl.campaign.status`.
     """
     try:
         record = train(config, options, progress=False, wait=False)
@@ -106,14 +106,14 @@ def run_one(config: RunConfig, options: Options) -> Result:
         return Result("busy")
     except Interrupted:
         return Result("stopped")
-    except Exception as error:  # whatever a run dies of, the others go on
+    except Exception as error:  # the other runs continue
         text = " ".join(f"{type(error).__name__}: {error}".split())
         status.note_failure(config, options.results, text)
         closes = None
         if isinstance(error, OSError) and error.errno in NO_ROOM:
-            closes = "no room is left to write"
+            closes = "no space is left to write"
         elif not isinstance(error, OneLineError) and "CUDA error" in text:
-            closes = "the GPU cannot be used any more in this process"
+            closes = "this process can no longer use the GPU"
         return Result("failed", error=text, closes=closes)
     status.failure_path(config, options.results).unlink(missing_ok=True)
     return Result(record.status, accuracy=record.test_accuracy)
@@ -127,10 +127,10 @@ def until(
     epoch: float | None = None,
     end: float | None = None,
 ) -> Stop:
-    """Whether to stop before the next epoch: when told to, or when it would not be done by `end`.
+    """The `stop` of a run: stops if `told` returns True, or if the next epoch would end after `end`.
 
-    `end` is a time of `time.time`; `epoch`, in seconds, is the first guess at how long one takes. `tell` gets
-    the epochs done and those in all.
+    `end` is a time of `time.time`; `epoch` is an initial estimate of an epoch's seconds. `tell` is called
+    with the completed and the total epochs.
     """
     key, steps = kind(config), config.steps_per_epoch
     last: list[float] = []
@@ -151,14 +151,15 @@ def until(
 
 @dataclass
 class Job:
-    """A run as this campaign sees it.
+    """The state of a run in this campaign.
 
     status    "left", "sent" (to a worker), "elsewhere" (another process trains it), "done" or "failed"
     masks     whether it is trained again only for its final masks
-    place     its bar, while a worker is at it
-    furthest  the most epochs that it has come to, and `before` those when it was sent
-    starts    how often a worker took it up since it was sent
-    begun     how often one came to begin an epoch of it
+    place     the index of its progress bar while it is trained
+    furthest  the most epochs completed so far; `before`, when it was sent
+    starts    how often a worker received it since it was sent
+    begun     how often a worker started to train it
+    look      when to check again whether another process still trains it
     """
 
     config: RunConfig
@@ -176,7 +177,7 @@ class Job:
 
 @dataclass
 class Campaign:
-    """What a runner remembers while it runs."""
+    """The state of a runner."""
 
     jobs: dict[str, Job]
     options: Options
@@ -185,8 +186,8 @@ class Campaign:
     estimate: Estimator | None = None
     closing: str | None = None
     said: set[str] = field(default_factory=set)
-    begun: float | None = None  # when a worker took up the first run
-    trained: bool = False  # whether an epoch was done
+    begun: float | None = None  # when the first run started
+    trained: bool = False  # whether an epoch was completed
 
     @property
     def over(self) -> bool:
@@ -197,23 +198,23 @@ class Campaign:
         return self.end is not None and time.time() >= self.end
 
     def ask(self) -> None:
-        """Stop after the epochs that are on."""
+        """Stop after the current epochs."""
         self.closing = self.closing or "interrupted"
-        self.bars.say("stopping after the epochs that are on: once more to stop at once")
+        self.bars.say("stopping after the current epochs; interrupt again to stop at once")
 
     def once(self, text: str) -> None:
-        """Say something once."""
+        """Print a message, but only once."""
         if text not in self.said:
             self.said.add(text)
             self.bars.say(text)
 
     def epoch(self, config: RunConfig) -> float | None:
-        """How long an epoch of `config` should take, in seconds."""
+        """Estimated seconds of an epoch of `config`."""
         whole = self.estimate(config) if self.estimate else None
         return whole.seconds / config.total_epochs if whole else None
 
     def look(self, job: Job) -> None:
-        """What is there of a run now: another process may train it, or have done so."""
+        """Update the state of a run that another process may train or have trained."""
         (state,) = status.look([job.config], self.options.results)
         on = status.running(job.config, self.options.results)
         job.epochs = state.epochs
@@ -227,7 +228,7 @@ class Campaign:
             job.status = "left"
 
     def ready(self) -> Iterator[Job]:
-        """The runs that can be begun or sent, in their order; those whose source failed fail here."""
+        """The runs that can be started, in order. A run whose source failed fails here."""
         for job in self.jobs.values():
             if job.status == "elsewhere" and time.monotonic() >= job.look:
                 self.look(job)
@@ -240,7 +241,7 @@ class Campaign:
                 yield job
 
     def begin(self, job: Job, epochs: int) -> None:
-        """A worker has taken up a run, of which so many epochs are done."""
+        """A worker has started a run, of which `epochs` are done."""
         taken = {other.place for other in self.jobs.values()}
         job.place = next(place for place in range(len(taken) + 1) if place not in taken)
         job.begun += 1
@@ -256,7 +257,7 @@ class Campaign:
         self.show()
 
     def end_of(self, job: Job, result: Result) -> None:
-        """Take what became of a run."""
+        """Handle the result of a run."""
         if job.place is not None:
             self.bars.idle(job.place)
             job.place = None
@@ -289,7 +290,7 @@ class Campaign:
         self.bars.work(done, f"{self.count} runs")
 
     def too_short(self, began: float, limit: float) -> dict[str, str]:
-        """The outcome's advice where a time limit of so many seconds left no time to train."""
+        """The outcome's advice if no epoch was completed within a time limit of `limit` seconds."""
         if self.trained or self.closing not in (TIME_UP, NO_TIME):
             return {}
         start = f"of which starting up took {(self.begun or time.time()) - began:.0f} s"
@@ -316,30 +317,29 @@ def run(
     tracker: str | None = None,
     engine: str = "auto",
 ) -> Outcome:
-    """Get through `configs`, and what they start from, in their order.
+    """Train `configs` and their sources, in order.
 
-    device      as for `rigl.train`; several, joined by commas, are given to the workers in turn
-    workers     processes, each with its share of the CPU threads
-    lanes       runs at a time in each of these, as threads: several share a GPU
-    cluster     in place of workers: those of a Dask cluster, as `rigl.campaign.cluster.connect` has it
-    time_limit  seconds from `begun` (a time of `time.monotonic`; None is now) after which all has stopped. A
-                run stops after an epoch where the next would not be done in time, and resumes next time; at
-                the limit at the latest, when it loses the epoch that it is in
-    progress    bars; None shows them in a terminal or a notebook only
-    estimate    tells how long a run takes, so that none is begun whose first epoch would not be done in time
+    device      as for `rigl.train`; several, separated by commas, are assigned to workers in turn
+    workers     number of processes, which share the CPU threads
+    lanes       concurrent runs per process, as threads that share a GPU
+    cluster     a Dask cluster instead of workers: see `rigl.campaign.cluster.connect`
+    time_limit  seconds from `begun` (a time of `time.monotonic`; default: now) in which to stop. A run stops
+                after an epoch if the next would not end in time; at the limit, it loses its current epoch
+    progress    show progress bars; None shows them in terminals and notebooks only
+    estimate    estimates how long a run takes, so that no run is started whose first epoch would end too late
     tracker, engine  as for `rigl.train`
 
-    A finished run is not repeated, and one that another process trains is left to it, and waited for. Ctrl-C
-    or SIGTERM stop every run after its epoch, a second one at once. Failed runs are in the outcome, and the
-    others go on; a full disk stops all, since none could go on. Raises ConfigError for what does not fit
-    together, WorkerError where no worker is available.
+    Finished runs are not repeated; for a run that another process trains, the campaign waits. Ctrl-C or
+    SIGTERM stops every run after its current epoch, a second one at once. If a run fails, the others
+    continue, except when the disk is full. Raises ConfigError for invalid arguments, WriteError, and
+    WorkerError if no worker is available.
     """
     begin = time.time() if begun is None else time.time() - (time.monotonic() - begun)
     here = cluster is None and workers * lanes == 1
     if not here:
         check(cluster)
     if cluster is not None and "," in device:
-        raise ConfigError(f"device={shown(device)}: with a cluster, give one, which every worker uses")
+        raise ConfigError(f"device={shown(device)}: give one device with a cluster: every worker uses it")
     folder = Path(results).resolve()
     with writing(folder / ".checkpoints"):
         (folder / ".checkpoints").mkdir(parents=True, exist_ok=True)
@@ -349,7 +349,7 @@ def run(
         jobs=jobs,
         options=Options(device=device, results=folder, data=where, tracker=tracker, engine=engine),
         bars=Bars(*_work(jobs), 0 if cluster else workers * lanes, progress),
-        # A process also takes a while to end.
+        # Leave time for processes to end.
         end=None if time_limit is None else begin + time_limit - min(10.0, 0.1 * time_limit),
         estimate=estimate,
     )
@@ -370,7 +370,7 @@ def run(
 
 
 def _alone(campaign: Campaign) -> None:
-    """One run after another in this process."""
+    """Train one run after another in this process."""
     options = replace(campaign.options, device=campaign.options.device.split(",")[0])
     after = None if campaign.end is None else campaign.end - time.time()
     try:
@@ -404,12 +404,12 @@ def _alone(campaign: Campaign) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """A run for a worker, which tells of it under `topic`.
+    """A run for a worker, which reports its progress under `topic`.
 
-    folder      what tells the campaign's folder of results from another machine's of the same path
+    folder      identifies the results folder, to detect another machine's folder of the same path
     epoch, end  as for `until`
-    devices     of which a worker of this machine takes that of its number
-    threads     CPU threads; None shares out those of the worker
+    devices     a local worker uses the one with its own index
+    threads     CPU threads; None divides the cores by the worker's number of threads
     """
 
     name: str
@@ -424,7 +424,7 @@ class Task:
 
 
 def _together(campaign: Campaign, cluster: str | None, workers: int, lanes: int) -> None:
-    """Runs as Dask's tasks."""
+    """Train runs as Dask tasks."""
     device = campaign.options.device
     devices = tuple(device.split(","))
     if cluster is None and devices in (("auto",), ("cuda",)) and torch.cuda.device_count() > 1:
@@ -439,7 +439,7 @@ def _together(campaign: Campaign, cluster: str | None, workers: int, lanes: int)
 
 
 class Sender:
-    """Sends a campaign's runs to Dask's workers, and hears from them."""
+    """Submits runs to Dask workers and handles their messages."""
 
     def __init__(
         self,
@@ -452,7 +452,7 @@ class Sender:
     ) -> None:
         self.campaign, self.client, self.topic = campaign, client, f"rigl-{uuid4().hex}"
         mark = _mark(campaign.options.results)
-        with writing(mark), FileLock(mark.with_suffix(".lock")):  # another campaign may begin here too
+        with writing(mark), FileLock(mark.with_suffix(".lock")):  # another campaign may start here too
             if not mark.exists():
                 write_whole(mark, uuid4().hex.encode())
             self.folder = mark.read_text()
@@ -466,7 +466,7 @@ class Sender:
         client.subscribe_topic(self.topic, lambda event: self.heard.put(("event", event[1])))
 
     def go_on(self) -> bool:
-        """Send what there is, hear what workers say; False when there is nothing more to do."""
+        """Submit runs and handle messages; returns False when there is nothing more to do."""
         campaign = self.campaign
         if self.client.status != "running":
             raise WorkerError(f"the Dask scheduler at {self.cluster or 'this machine'} is gone")
@@ -492,7 +492,7 @@ class Sender:
         return True
 
     def end(self) -> None:
-        """Let go of what has not ended; on this machine the processes end at once."""
+        """Cancel runs that have not ended, and kill local worker processes."""
         if self.futures:
             with suppress(Exception):
                 self.client.cancel(list(self.futures.values()), force=True)
@@ -531,7 +531,7 @@ class Sender:
         future.add_done_callback(lambda done: self.heard.put(("end", (name, done))))
 
     def _stop(self) -> None:
-        """End the runs that are on after their epoch, and let go of the others."""
+        """Stop the current runs after their epoch, and cancel the others."""
         if self.stopped:
             return
         self.stopped = True
@@ -573,14 +573,14 @@ class Sender:
         try:
             result: Result = future.result(timeout=60)
         except KilledWorker:
-            if not job.starts or job.furthest > job.before:  # it only waited there, or it does go on
+            if not job.starts or job.furthest > job.before:  # it was only queued there, or it makes progress
                 job.status, place, job.place = "left", job.place, None
                 if place is not None:
                     self.campaign.bars.idle(place)
                 return
             result = Result("failed", error=f"its worker died, {DEATHS} times without an epoch in between")
             status.note_failure(job.config, self.campaign.options.results, str(result.error))
-        except BaseException as error:  # a worker that cannot load this code, say
+        except BaseException as error:  # such as a worker that cannot import this code
             if isinstance(error, KeyboardInterrupt):
                 raise
             result = Result("failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
@@ -595,7 +595,7 @@ class Sender:
 
 
 def work(task: Task, source: Result | None = None) -> Result:
-    """A task of Dask's: one run, after the one that it starts from. Nothing that it dies of is raised."""
+    """A Dask task: train one run, given the result of its source. Errors are returned in the result."""
     from distributed import get_worker
 
     if source is not None and source.outcome not in ("finished", "diverged"):
@@ -606,12 +606,13 @@ def work(task: Task, source: Result | None = None) -> Result:
         status.note_failure(task.config, task.options.results, error)
         return Result("failed", error=error)
     if _BROKEN.is_set():
-        os._exit(1)  # the nanny begins a new process
+        os._exit(1)  # the nanny starts a new process
     worker = get_worker()
     mark = _mark(task.options.results)
     if not mark.exists() or mark.read_text() != task.folder:
-        text = f"{worker.address} does not see {task.options.results}: workers need one folder of results"
-        return Result("failed", error=text, closes="the workers share no folder of results")
+        what = f"{worker.address} does not share {task.options.results}"
+        text = f"{what}: all workers need the same results folder"
+        return Result("failed", error=text, closes="the workers do not share the results folder")
     key = worker.get_current_task()
     first = True
 
@@ -624,7 +625,7 @@ def work(task: Task, source: Result | None = None) -> Result:
         first = False
 
     def told() -> bool:
-        mine = worker.state.tasks.get(key)  # nobody waits for it any more when the runner is gone
+        mine = worker.state.tasks.get(key)  # cancelled when the runner is gone
         return task.topic in STOPPED or mine is None or mine.state in ("cancelled", "released", "forgotten")
 
     say()
@@ -634,25 +635,25 @@ def work(task: Task, source: Result | None = None) -> Result:
     stop = until(task.config, told, tell, epoch=task.epoch, end=task.end)
     with _warnings_to(lambda text: say(warned=text)):
         result = run_one(task.config, replace(task.options, device=own, stop=stop, lanes=nthreads))
-    if result.closes and result.closes != "no room is left to write":
+    if result.closes and result.closes != "no space is left to write":
         _BROKEN.set()
         return replace(result, closes=None)
     return result
 
 
 async def tell_to_stop(topic: str) -> None:
-    """End this worker's runs after their epoch. Dask lets nobody wait for what is async only."""
+    """Stop this worker's runs after their epoch. Only coroutines run with ``wait=False``."""
     STOPPED.add(topic)
 
 
 def _mark(results: str | Path) -> Path:
-    """The file by which a worker knows that it sees the campaign's own folder."""
+    """The file that identifies the campaign's results folder."""
     return Path(results) / ".checkpoints" / "folder"
 
 
 @contextmanager
 def _warnings_to(say: Callable[[str], None]) -> Iterator[None]:
-    """Hand this thread's warnings to `say`."""
+    """Pass the warnings of this thread to `say`."""
     if not getattr(warnings.showwarning, "of_campaign", False):
         before = warnings.showwarning
 
@@ -670,13 +671,13 @@ def _warnings_to(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _work(jobs: dict[str, Job]) -> tuple[float, float]:
-    """(FLOPs of all runs that have not failed, of them done)."""
+    """FLOPs of all runs that have not failed: in total, and done."""
     costs = [(epoch_flops(job.config), job) for job in jobs.values() if job.status != "failed"]
     return sum(e * j.config.total_epochs for e, j in costs), sum(e * j.epochs for e, j in costs)
 
 
 def _job(state: State) -> Job:
-    """Runs that failed before are tried again."""
+    """The job of a run. Runs that failed before are tried again."""
     what = "done" if state.done else "failed" if state.status == "damaged" else "left"
     return Job(state.config, what, state.epochs, state.masks, state.error)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: heeded once by the process that a user started, and by none of its workers."""
+"""Handling of Ctrl-C and SIGTERM, by the main process only and not by its workers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BOTH = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Hold both back: whatever process or thread starts now never hears of them; they come afterwards."""
+    """Block both signals, also in processes and threads started meanwhile; deliver them on exit."""
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # when it starts, it lets signals through again
+    resource_tracker.ensure_running()  # its start would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, BOTH)
     try:
         yield
@@ -25,8 +25,8 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def heard(ask: Callable[[], None], after: float | None = None) -> Iterator[None]:
-    """Let the first of them call `ask`, and raise KeyboardInterrupt at the second one, or `after` so many
-    seconds. Only a main thread can; elsewhere nothing changes."""
+    """Call `ask` on the first signal; raise KeyboardInterrupt on the second, or `after` some seconds. Has no
+    effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

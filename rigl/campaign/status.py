@@ -1,4 +1,4 @@
-"""What there is of a campaign's runs, on disk and right now: plan, status, verify, export."""
+"""The state of a campaign's runs: plan, status, verify, export."""
 
 from __future__ import annotations
 
@@ -30,12 +30,11 @@ SUFFIXES = (".csv", ".parquet")
 
 @dataclass(frozen=True)
 class State:
-    """What is there of a run.
+    """The state of a run.
 
-    status    "finished" or "diverged" (a record is there), "running" (a process trains it right now),
-              "begun" (it goes on from a checkpoint), "failed" (when last tried), "damaged" (its record or
-              masks), "left"
-    epochs    how many are done
+    status    "finished" or "diverged" (it has a record), "running" (a process trains it now), "begun" (it has
+              a checkpoint), "failed" (at the last attempt), "damaged" (its record or masks), "left"
+    epochs    number of completed epochs
     accuracy  on the test images, percent
     masks     whether it is trained again only for its final masks, which another run starts from
     """
@@ -60,7 +59,7 @@ def look(configs: Sequence[RunConfig], results: str | Path) -> list[State]:
 
 
 def running(config: RunConfig, results: str | Path) -> bool:
-    """Whether some process trains `config` right now."""
+    """Whether a process trains `config` now."""
     path = lock_of(config, results)
     if not path.exists():
         return False
@@ -72,12 +71,12 @@ def running(config: RunConfig, results: str | Path) -> bool:
 
 
 def failure_path(config: RunConfig, results: str | Path) -> Path:
-    """Where the error that a run failed with is kept until it is tried again."""
+    """The file with the error of a failed run, kept until the next attempt."""
     return Path(results) / ".checkpoints" / f"{config.name}.failed"
 
 
 def note_failure(config: RunConfig, results: str | Path, error: str) -> None:
-    """Keep the error that a run failed with; a disk that is full keeps no run from going on."""
+    """Store the error of a failed run, unless the disk is full."""
     with suppress(OSError):
         records.write_whole(failure_path(config, results), error.encode())
 
@@ -103,7 +102,7 @@ def _look(config: RunConfig, results: str | Path, needed: bool) -> State:
 
 
 def plan_table(request: Request, states: Sequence[State], estimate: Estimator) -> pd.DataFrame:
-    """A row for each row of the tables, with what is done of it, and the FLOPs and time that are left."""
+    """The rows of the tables, with the number of completed runs, and the FLOPs and time left."""
     lines, named = [], {state.config.name: state for state in states}
     for name in request.tables:
         lines += [_line(name, [named[run.name] for run in row], estimate) for row in request.rows(name)]
@@ -116,7 +115,7 @@ def plan_table(request: Request, states: Sequence[State], estimate: Estimator) -
 
 
 def status_table(request: Request, states: Sequence[State]) -> pd.DataFrame:
-    """How many runs of each table are in which state."""
+    """The number of runs in each state, one row per table."""
     lines, named = [], {state.config.name: state for state in states}
     for name in request.tables:
         mine = [named[run.name] for row in request.rows(name) for run in row]
@@ -126,7 +125,7 @@ def status_table(request: Request, states: Sequence[State]) -> pd.DataFrame:
 
 
 def details(states: Iterable[State]) -> list[str]:
-    """A line for every run that is on, was begun, diverged or failed."""
+    """A line for every run that is running, begun, diverged, failed or damaged."""
     found = []
     for state in states:
         name, epochs = state.config.name, f"{state.epochs} of {state.config.total_epochs} epochs done"
@@ -140,13 +139,13 @@ def details(states: Iterable[State]) -> list[str]:
 def headline(
     states: Sequence[State], estimate: Estimator | None, workers: int = 1, device: str = "auto"
 ) -> list[str]:
-    """How much there is and how much is left, with the time for it where `estimate` knows it."""
+    """The number of runs in each state, and the FLOPs and estimated time left."""
     counts = Counter(state.status for state in states)
     words = ", ".join(f"{counts[each]} {each}" for each in STATUSES if counts[each])
     lines = [f"{len(states)} runs: {words}"]
     left = [state for state in states if not state.done]
     if left:
-        flops = f"left: {sum(_flops(state) for state in left):.1e} FLOPs (masks save none here)"
+        flops = f"left: {sum(_flops(state) for state in left):.1e} FLOPs (masks save no time)"
         found = [(state, estimate(state.config) if estimate else None) for state in left]
         known = [(state, each) for state, each in found if each]
         seconds = sum(_share(state) * each.seconds / together(each, workers, device) for state, each in known)
@@ -158,7 +157,7 @@ def headline(
 
 
 def together(estimate: Estimate, workers: int, device: str) -> float:
-    """How many times as fast `workers` get through such runs as one: those on one GPU share it."""
+    """The speed-up of `workers` over one worker: those on one GPU share it."""
     devices = device.split(",")
     if resolve_device(devices[0]).type != "cpu":
         return min(workers, len(devices))
@@ -166,7 +165,7 @@ def together(estimate: Estimate, workers: int, device: str) -> float:
 
 
 def exit_status(states: Iterable[State]) -> int:
-    """0 all done, 1 some failed, 3 some left."""
+    """The exit status: 0 all done, 1 some failed, 3 some left."""
     found = {state.status for state in states}
     return 1 if found & {"failed", "damaged"} else 3 if found - set(DONE) else 0
 
@@ -192,7 +191,7 @@ def _line(name: str, states: Sequence[State], estimate: Estimator) -> dict[str, 
 
 
 def _share(state: State) -> float:
-    """How much of a run is left."""
+    """The fraction of a run that is left."""
     return 0.0 if state.done else 1 - state.epochs / state.config.total_epochs
 
 
@@ -205,18 +204,18 @@ def _without_seed(config: RunConfig) -> str:
 
 
 def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:
-    """Read every record under `results`, and the masks of its run where they were kept.
+    """Check every record under `results`, and the masks of its run if they were kept.
 
-    A record must be valid, its config must hash to its name, and it must lie where its config says. What is
-    damaged is moved to ``.damaged`` in the same folder. Returns how many records are sound, and where each
-    damaged file now lies and why.
+    A record must be valid, have the name of its config, and be in the folder of its data set. Damaged files
+    are moved to ``.damaged`` in `results`. Returns the number of sound records, and the new path of each
+    damaged file with the reason.
     """
     root, sound, damaged = Path(results), 0, []
     for path in records.paths(root):
         try:
             record = records.load(path)
             if path != records.path_of(record.config, root):
-                raise RecordError(f"{path}: belongs into the folder {record.config.dataset}")
+                raise RecordError(f"{path}: belongs in the folder {record.config.dataset}")
         except RecordError as error:
             damaged.append((_set_aside(path, root), str(error)))
             continue
@@ -231,8 +230,8 @@ def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:
 
 
 def export(results: str | Path, names: Collection[str] | None = None) -> pd.DataFrame:
-    """The records under `results`, those called `names` or all: `records.frame`, and every knob of a run
-    that is no column of it. Raises RecordError for a damaged file."""
+    """The records under `results`, all or those called `names`: the columns of `records.frame`, and all other
+    fields of the config. Raises RecordError for a damaged file."""
     found = list(records.records(results, strict=True))
     table = records.tabulate(found)
     for knob in [key for key in RunConfig.model_fields if key not in table.columns]:
@@ -241,15 +240,15 @@ def export(results: str | Path, names: Collection[str] | None = None) -> pd.Data
 
 
 def check_format(path: str | Path) -> None:
-    """Raise ConfigError where a table cannot be written to `path`."""
+    """Raise ConfigError if the format of `path` is not supported."""
     if Path(path).suffix not in SUFFIXES:
-        raise ConfigError(f"{path}: a table is written as {' or '.join(SUFFIXES)}")
+        raise ConfigError(f"{path}: the supported formats are {' and '.join(SUFFIXES)}")
     if Path(path).suffix == ".parquet" and find_spec("pyarrow") is None:
         raise ConfigError(f"{path}: this needs pyarrow: pip install pyarrow, or write .csv")
 
 
 def csv(table: pd.DataFrame) -> str:
-    """A table as CSV. Text that a spreadsheet would take for a formula has an apostrophe before it."""
+    """A table as CSV. Text that a spreadsheet would take for a formula is prefixed with an apostrophe."""
     return table.map(_inert).to_csv(index=False)
 
 
@@ -259,7 +258,7 @@ def _inert(value: Any) -> Any:
 
 
 def write(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table whole or not at all, in the format that its suffix names. Raises ConfigError."""
+    """Write a table atomically, in the format of the suffix. Raises ConfigError and WriteError."""
     check_format(path)
     if Path(path).suffix == ".csv":
         content = csv(table).encode()

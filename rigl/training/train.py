@@ -83,8 +83,8 @@ def train(config: RunConfig, options: Options | None = None, **changes: Any) -> 
     After every epoch a checkpoint is written under ``results/.checkpoints``. If the process is killed, the
     same call resumes from there and, on the same device, ends with the same weights, masks, momentum and
     metrics bit for bit. With a damaged checkpoint, the run starts over with a warning. If two processes train
-    the same config, the second waits and reads the record. If the loss becomes NaN or infinite, the run
-    ends with the status "diverged". The global random state does not change.
+    the same config, the second waits and reads the record. If the loss becomes NaN or infinite, the run ends
+    with the status "diverged". The global random state does not change.
 
     Raises ConfigError for invalid knobs and for a device or tracker that is not available, DataError,
     RecordError, WriteError for a full or read-only disk, and Interrupted if `stop` returned True.
@@ -220,7 +220,6 @@ def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> 
             unit="step",
         ) as bar,
     ):
-        run.sparsifier.on_update = watched.update
         while done["epoch"] < config.total_epochs and not diverged:
             if stop is not None and stop(done["epoch"], config.total_epochs):
                 raise Interrupted(f"{config.name} was stopped after {done['epoch']} epochs")

@@ -172,8 +172,8 @@ def test_workers_need_the_folder_of_results(tmp_path):
     )
     with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
         result = client.submit(runner.work, task).result(timeout=60)
-    assert result.closes == "the workers share no folder of results"
-    assert result.error.endswith(f"does not see {tmp_path}: workers need one folder of results")
+    assert result.closes == "the workers do not share the results folder"
+    assert result.error.endswith(f"does not share {tmp_path}: all workers need the same results folder")
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -319,8 +319,8 @@ def test_the_job_that_slurm_would_get(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (("jobs: 8", ""), "say either 'jobs: N' or 'adapt:"),
-        (("jobs: 8", "jobs: 8\nadapt: {minimum_jobs: 1, maximum_jobs: 2}"), "say either"),
+        (("jobs: 8", ""), "set either 'jobs: N' or 'adapt:"),
+        (("jobs: 8", "jobs: 8\nadapt: {minimum_jobs: 1, maximum_jobs: 2}"), "set either"),
         (("jobs: 8", "jobs: eight"), "jobs='eight': Input should be a valid integer"),
         (("jobs: 8", "jobs: 0"), "jobs=0: Input should be greater than or equal to 1"),
         (("jobs: 8", "adapt: {minimum_jobs: 3, maximum_jobs: 2}"), "minimum_jobs=3 is more than maximum"),
@@ -355,7 +355,7 @@ def test_a_wrong_cluster_is_one_clear_line(text, hint, tmp_path, capsys):
     assert hint in said.err
     assert said.out == ""
     assert main([*arguments, "--workers", "2"]) == 2
-    assert "goes without --cluster" in capsys.readouterr().err
+    assert "cannot be combined with --cluster" in capsys.readouterr().err
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):

@@ -184,7 +184,7 @@ def test_ctrl_c_in_a_terminal_reaches_every_process(tmp_path, root, workers, sig
         time.sleep(0.5)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 3, errors
-    assert "stopping after the epochs that are on" in out
+    assert "stopping after the current epochs" in out
     assert "(interrupted); rerun the same command to resume" in out
     assert "Traceback" not in errors
     wait_for(lambda: not members(process.pid))
@@ -249,7 +249,7 @@ def test_a_full_disk_stops_all_and_the_same_command_resumes(small_disk, workers)
     results = place / "results"
     configs = [config(epochs=2, seed=seed) for seed in range(5)]
     outcome = campaign(configs, results, workers=workers)
-    assert (outcome.status, outcome.reason) == (1, "no room is left to write")
+    assert (outcome.status, outcome.reason) == (1, "no space is left to write")
     assert "No space left on device" in " ".join(outcome.failed.values())
     assert set(outcome.left) >= {each.name for each in configs[2 * workers :]}
     assert not list(results.rglob("*.part"))
@@ -278,7 +278,7 @@ def test_a_run_that_cannot_write_says_so(tmp_path):
         result = runner.run_one(config(), options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (result.outcome, result.closes) == ("failed", "no room is left to write")
+    assert (result.outcome, result.closes) == ("failed", "no space is left to write")
     assert status_of([config()], tmp_path) == {config().name: "failed"}
     nothing_half_written(tmp_path)
     assert runner.run_one(config(), options).outcome == "finished"
@@ -304,7 +304,7 @@ def test_one_run_says_how_far_it_came(tmp_path, monkeypatch):
     unsound = runner.run_one(config(seed=1), options)
     assert (unsound.outcome, unsound.closes) == (
         "failed",
-        "the GPU cannot be used any more in this process",
+        "this process can no longer use the GPU",
     )
     assert unsound.error == "RuntimeError: CUDA error: an illegal memory access"
 
@@ -456,7 +456,7 @@ def test_a_process_with_lanes_that_is_killed(tmp_path):
 
 
 def test_several_devices_are_for_workers_of_this_machine(tmp_path):
-    with pytest.raises(ConfigError, match="device='cuda:0,cuda:1': with a cluster, give one"):
+    with pytest.raises(ConfigError, match="device='cuda:0,cuda:1': give one device with a cluster"):
         runner.run([config()], results=tmp_path, device="cuda:0,cuda:1", cluster="tcp://127.0.0.1:1")
 
 

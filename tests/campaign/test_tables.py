@@ -145,7 +145,7 @@ def test_verify_sets_damaged_files_aside(results, capsys):
     for path, reason in (
         (dense, "not a valid record"),
         (static, "but its config's is"),
-        (elsewhere, "belongs into the folder digits"),
+        (elsewhere, "belongs in the folder digits"),
         (kept, "not a valid file of masks"),
     ):
         (said,) = [row for row in out.splitlines() if row.startswith(str(path))]
@@ -184,7 +184,7 @@ def test_export(results, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) == 1 + 4  # without tables every record
     assert main([*line, "--output", "table.xlsx"]) == 2
-    assert capsys.readouterr().err == "table.xlsx: a table is written as .csv or .parquet\n"
+    assert capsys.readouterr().err == "table.xlsx: the supported formats are .csv and .parquet\n"
     next(results.glob("digits/*.json")).write_text("")
     assert main(line) == 1
     assert "not a valid record" in capsys.readouterr().err
@@ -268,11 +268,11 @@ def test_an_empty_folder_is_exported_as_an_empty_table(tmp_path):
         ("plan tabel2", "table 'tabel2' is unknown (did you mean 'table2'?): choose from table1, "),
         ("plan table2 --protocol papr", "protocol='papr' is unknown"),
         ("plan table2 --dataset digits", "protocol='laptop' is not defined for dataset='digits'"),
-        ("run table2 --seeds 0,x", "seeds '0,x' is no list of numbers: give one such as 0,1,2"),
+        ("run table2 --seeds 0,x", "seeds '0,x' is not a list of numbers such as 0,1,2"),
         ("run table2 --seeds -1", "seed=-1 is not right"),
-        ("run table2 --densities 10%", "densities '10%' is no list of numbers: give one such as 0.05,0.1"),
-        ("run table2 --time-limit 9", "time limit '9' is no time: give one such as 90s, 9m or 1h30m"),
-        ("run table2 --workers 0", "argument --workers: '0' must be a whole number from 1 on"),
+        ("run table2 --densities 10%", "densities '10%' is not a list of numbers such as 0.05,0.1"),
+        ("run table2 --time-limit 9", "time limit '9' is invalid: use a format such as 90s, 9m or 1h30m"),
+        ("run table2 --workers 0", "argument --workers: '0' must be a positive integer"),
         ("run table2 --device gpu", "device='gpu' is not available here"),
         ("run table2 --protocl paper", "unrecognized arguments: --protocl paper"),
         ("run", "the following arguments are required: TABLE"),
@@ -315,7 +315,7 @@ def test_times(text, expected):
 
 @pytest.mark.parametrize("text", ["", "9", "m", "9 m", "0s", "9m!", "-9m"])
 def test_what_is_no_time(text):
-    with pytest.raises(ConfigError, match="is no time"):
+    with pytest.raises(ConfigError, match="is invalid: use a format"):
         seconds(text)
 
 
@@ -364,7 +364,7 @@ def test_the_notebooks_parameters(made, monkeypatch):
         ({"tables": "tinny"}, r"table 'tinny' is unknown \(did you mean 'tiny'\?\)"),
         ({"run": "yes"}, "run='yes' is not right: it should be True or False"),
         ({"workers": 0}, "workers=0 is not right: it should be a whole number from 1 on"),
-        ({"time_limit": 9}, "time limit '9' is no time"),
+        ({"time_limit": 9}, "time limit '9' is invalid"),
         ({"device": "gpu"}, "device='gpu' is not available here"),
     ):
         with pytest.raises(ConfigError, match=words):

@@ -283,15 +283,15 @@ def test_a_storage_that_cannot_be_used_is_one_line(tmp_path, url, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--density ten", "density 'ten' is no list of numbers"),
+        ("--density ten", "density 'ten' is not a list of numbers"),
         ("--distribution erc", "distribution='erc' is unknown"),
         ("--method dense", "method='dense' does not use both alpha and delta_t"),
         ("--method pruning", "method='pruning' does not use both alpha and delta_t"),
         ("--method rigle", "method='rigle' is unknown"),
         ("--protocol papr", "protocol='papr' is unknown"),
-        ("--seeds 0,a", "seeds '0,a' is no list of numbers"),
+        ("--seeds 0,a", "seeds '0,a' is not a list of numbers"),
         ("--sampler-seed -1", "sampler_seed=-1 is not right"),
-        ("--time-limit soon", "time limit 'soon' is no time"),
+        ("--time-limit soon", "time limit 'soon' is invalid"),
         ("--device gpu", "device='gpu' is not available here"),
         ("--tracker tensorbord", "tracker='tensorbord' is unknown (did you mean 'tensorboard'?)"),
     ],

@@ -46,13 +46,13 @@ def test_configure_checks_before_it_starts(tmp_path):
     for wrong, words in (
         ({"denisty": 0.1}, "unknown parameter 'denisty'"),
         ({"density": "0.1,0.2"}, "these are 2 studies: give one density and one distribution"),
-        ({"density": "ten"}, "density 'ten' is no list of numbers"),
+        ({"density": "ten"}, "density 'ten' is not a list of numbers"),
         ({"workers": 0}, "workers=0 is not right"),
         ({"trials": "many"}, "trials='many' is not right"),
         ({"method": "static"}, "method='static' does not use both"),
         ({"device": "gpu"}, "device='gpu' is not available here"),
         ({"tracker": "wnb"}, "tracker='wnb' is unknown"),
-        ({"time_limit": "soon"}, "time limit 'soon' is no time"),
+        ({"time_limit": "soon"}, "time limit 'soon' is invalid"),
     ):
         with pytest.raises(ConfigError, match=words) as caught:
             ask(**wrong)
