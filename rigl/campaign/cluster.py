@@ -114,7 +114,7 @@ def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Itera
         "distributed.worker.multiprocessing-method": METHOD,
         "distributed.scheduler.allowed-failures": DEATHS - 1,
         "distributed.scheduler.worker-saturation": 1.0,  # queue runs at the scheduler, not at busy workers
-        "distributed.nanny.pre-spawn-environ": {},  # Dask's would return freed memory to the system at every step
+        "distributed.nanny.pre-spawn-environ": {},  # Dask's makes malloc slow
     }
     # Ctrl-C reaches the whole process group, but only this process should handle it.
     with dask.config.set(settings):
@@ -126,7 +126,7 @@ def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Itera
                 cluster = LocalCluster(
                     n_workers=workers,
                     threads_per_worker=lanes,
-                    memory_limit=0,  # Dask would kill workers that use much memory
+                    memory_limit=0,  # Dask would kill large workers
                     dashboard_address=None,
                     silence_logs=logging.CRITICAL,
                 )

@@ -1,4 +1,4 @@
-"""What the notebooks of campaigns and of tuning call: parameters checked before anything starts."""
+"""Helpers of the campaign and tuning notebooks: check their parameters before anything starts."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TUNING_PARAMETERS = (
     *studies.ASKED,
     *("sampler_seed", "storage", "workers", "time_limit", "device", "results", "tracker"),
 )
-TEXTS = ("density", "distribution", "seeds")  # papermill makes numbers of these
+TEXTS = ("density", "distribution", "seeds")  # papermill converts them to numbers
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """A campaign as a notebook's parameters ask for it."""
+    """A campaign as described by a notebook's parameters."""
 
     request: Request
     results: Path
@@ -47,15 +47,15 @@ class Campaign:
     estimate: Estimator
 
     def plan(self) -> pd.DataFrame:
-        """`rigl.campaign.status.plan_table` of it, now."""
+        """The current `rigl.campaign.status.plan_table`."""
         return status.plan_table(self.request, self._look(), self.estimate)
 
     def status(self) -> pd.DataFrame:
-        """`rigl.campaign.status.status_table` of it, now."""
+        """The current `rigl.campaign.status.status_table`."""
         return status.status_table(self.request, self._look())
 
     def summary(self) -> str:
-        """How much is done and left, now, and each run that is on, was begun, diverged or failed."""
+        """What is done and left, and each run that is running, begun, diverged or failed."""
         states = self._look()
         lines = status.headline(states, self.estimate, self.workers, self.device)
         return "\n".join(lines + status.details(states))
@@ -64,7 +64,7 @@ class Campaign:
         return status.look(self.request.runs(), self.results)
 
     def train(self) -> Outcome | None:
-        """Train what is left, where that was asked for."""
+        """Train what is left, if `run` is set."""
         if not self.run:
             return None
         return runner.run(
@@ -78,10 +78,10 @@ class Campaign:
 
 
 def configure(namespace: Mapping[str, Any], before: set[str]) -> Campaign:
-    """The campaign that a notebook's parameters ask for; `namespace` and `before` as in
-    `rigl.training.notebook.configure`. Raises ConfigError, one line, for what does not exist or fit."""
+    """The campaign that a notebook's parameters describe; `namespace` and `before` are as in
+    `rigl.training.notebook.configure`. Raises ConfigError, one line, for invalid parameters."""
     given = parameters(namespace, before, PARAMETERS, {"before", "campaign", "outcome"})
-    # Papermill makes a number of "0" and of "0.05".
+    # Papermill converts "0" and "0.05" to numbers.
     asked = request(**{name: str(given[name]) for name in ASKED if name in given})
     run, workers = given.get("run", False), given.get("workers", 1)
     if not isinstance(run, bool):
@@ -103,7 +103,7 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> Campaign:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A study as a notebook's parameters ask for it."""
+    """A study as described by a notebook's parameters."""
 
     settings: Settings
     options: Options
@@ -113,7 +113,7 @@ class Tuning:
         return Path(self.options.results)
 
     def summary(self) -> str:
-        """What is asked for, how much of it is done, and how long the rest should take on one worker."""
+        """The study, its progress, and how long the rest should take with one worker."""
         from rigl.campaign import tuning
 
         settings = self.settings
@@ -127,19 +127,19 @@ class Tuning:
         return "\n".join(lines)
 
     def run(self) -> TuningOutcome:
-        """Go on with the study until it is done or time is up."""
+        """Run or resume the study until it is done or the time limit is reached."""
         from rigl.campaign import tuning
 
         return tuning.run(self.settings, self.options)
 
     def frame(self) -> pd.DataFrame:
-        """The records that there are now."""
+        """The current records."""
         return records.frame(self.results)
 
 
 def configure_tuning(namespace: Mapping[str, object], before: set[str]) -> Tuning:
-    """The study that a notebook's parameters ask for; `namespace` and `before` as in
-    `rigl.training.notebook.configure`. Raises ConfigError, one line, for what does not exist or fit."""
+    """The study that a notebook's parameters describe; `namespace` and `before` are as in
+    `rigl.training.notebook.configure`. Raises ConfigError, one line, for invalid parameters."""
     begun = time.time()
     studies.check_optuna()
     from rigl.campaign.tuning import Options

@@ -1,6 +1,6 @@
-"""A search for alpha and Delta-T as plain data: what was asked, every trial, and the runs behind each.
+"""Hyperparameter studies as plain data: their settings, their trials, and the runs of each trial.
 
-Made from an Optuna study by `rigl.campaign.tuning`; asked for and read here without Optuna.
+`rigl.campaign.tuning` creates them from Optuna studies. This module does not import Optuna.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ ASKED = ("protocol", "dataset", "model", "method", "density", "distribution", "e
 
 
 class Settings(BaseModel):
-    """What a study searches: `alpha` between two bounds and `delta_t` in first, last and step, for the run
-    `config`, whose own alpha, delta_t and seed make it the reference at the first of `seeds`.
+    """The settings of a study: bounds of `alpha`, and first, last and step of `delta_t`, for the run
+    `config`. The alpha and delta_t of `config` are the reference, and its seed is the first of `seeds`.
 
     A trial's value is the mean over `seeds` of the validation accuracy after the last epoch, in percent.
-    `sampler_seed` decides what a study with one worker tries.
+    `sampler_seed` determines the trials of a study with one worker.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,25 +41,25 @@ class Settings(BaseModel):
 
     @property
     def name(self) -> str:
-        """A file name: ``rigl-erk_d0.1_lenet-300-100_laptop_study_1a2b3c4d``. How many trials there are does
-        not enter, so that a study can be made longer."""
+        """A file name: ``rigl-erk_d0.1_lenet-300-100_laptop_study_1a2b3c4d``. It does not depend on the
+        number of trials, so that a study can be extended."""
         config = self.config
         text = json.dumps(self.model_dump(mode="json", exclude={"trials", "config"}), sort_keys=True)
         digits = hashlib.sha256((text + config.run_id).encode()).hexdigest()[:8]
         return "_".join([*config.name.split("_")[:-2], "study", digits])
 
     def runs(self, alpha: float, delta_t: int) -> list[RunConfig]:
-        """The runs of a trial, one a seed."""
+        """The runs of a trial, one per seed."""
         knobs = {**self.config.model_dump(), "alpha": alpha, "delta_t": delta_t}
         return [RunConfig(**{**knobs, "seed": seed}) for seed in self.seeds]
 
     def reference(self) -> list[RunConfig]:
-        """The runs that a trial is held against, with the alpha and delta_t of `config`."""
+        """The reference runs, with the alpha and delta_t of `config`."""
         return self.runs(self.config.alpha, self.config.delta_t)
 
 
 class Trial(BaseModel):
-    """A trial that is over: its `value` in percent, or why it `failed`, and the names of its records."""
+    """A completed or failed trial: its `value` in percent or its error, and the names of its records."""
 
     model_config = ConfigDict(extra="forbid")
     number: int = Field(ge=0)
@@ -78,7 +78,7 @@ class Trial(BaseModel):
 
 
 class Study(BaseModel):
-    """A study and its trials; `commit`, `clean` and `optuna` (its version) are those it was begun with."""
+    """A study and its trials; `commit`, `clean` and the version of `optuna` are those at its start."""
 
     model_config = ConfigDict(extra="forbid")
     schema_version: Literal[1] = 1
@@ -96,17 +96,17 @@ class Study(BaseModel):
 
     @property
     def best(self) -> Trial | None:
-        """The trial of the highest value, of equal ones the first; None before any is complete."""
+        """The first trial with the highest value; None if no trial is complete."""
         return max(self.complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def path_of(settings: Settings, root: str | Path = "results") -> Path:
-    """Where a study lies: ``root/studies/NAME.json``."""
+    """The path of a study: ``root/studies/NAME.json``."""
     return Path(root) / "studies" / f"{settings.name}.json"
 
 
 def save(study: Study, root: str | Path = "results") -> Path:
-    """Write a study, whole or not at all, unless its file already holds it; its path."""
+    """Write a study atomically, unless its file is up to date, and return its path."""
     path, content = path_of(study.settings, root), _json(study).encode()
     if not path.exists() or path.read_bytes() != content:
         write_whole(path, content)
@@ -114,21 +114,21 @@ def save(study: Study, root: str | Path = "results") -> Path:
 
 
 def load(path: str | Path) -> Study:
-    """Read a study. Raises RecordError, naming the file, where it is not a valid one."""
+    """Read a study. Raises RecordError, naming the file, if it is not valid."""
     study = read(Study, path)
     if not study.name == study.settings.name == Path(path).stem:
-        raise RecordError(f"{path}: holds the study {study.settings.name}")
+        raise RecordError(f"{path}: contains the study {study.settings.name}")
     return study
 
 
 def studies(root: str | Path = "results") -> Iterator[Study]:
-    """Every study under `root`, by name. A damaged one is left out with a warning that names it."""
+    """Every study under `root`, by name. Damaged ones are skipped with a warning."""
     for _, study in readable(load, sorted(Path(root).glob("studies/*.json"))):
         yield study
 
 
 def _json(study: Study) -> str:
-    """Indented, but with every trial on one line: short, and a diff can be read."""
+    """Indented, but with every trial on one line, for short files and readable diffs."""
     fields = study.model_dump(mode="json")
     trials = ",\n".join(f"    {json.dumps(trial)}" for trial in fields.pop("trials"))
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items()]
@@ -148,13 +148,13 @@ def request(
     seeds: str = "0,1,2",
     sampler_seed: int = 0,
 ) -> list[Settings]:
-    """A study for each density and distribution: numbers and names by commas.
+    """The settings of a study for each density and distribution, which are comma-separated.
 
-    density       None is the report's, or, under ``"laptop"``, `rigl.campaign.experiments.LAPTOP_DENSITIES`
-    distribution  None is both of the report's
-    epochs        None is the protocol's own
+    density       default: the report's, or `rigl.campaign.experiments.LAPTOP_DENSITIES` under ``"laptop"``
+    distribution  default: both of the report's
+    epochs        default: the protocol's
 
-    Raises ConfigError, one line, for what does not exist or fit together, and where Optuna is missing.
+    Raises ConfigError, one line, for invalid arguments, and if Optuna is not installed.
     """
     check_optuna()
     name, data = choose_protocol(protocol, dataset, cuda=False)
@@ -188,7 +188,7 @@ def settings(
     seeds: tuple[int, ...] = TUNING.seeds,
     sampler_seed: int = 0,
 ) -> Settings:
-    """The report's search space for `config`. Raises ConfigError where there is nothing to search."""
+    """The report's search space for `config`. Raises ConfigError if the method does not use it."""
     for name, value in (("trials", trials), ("sampler_seed", sampler_seed)):
         least = 1 if name == "trials" else 0
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -196,12 +196,12 @@ def settings(
                 f"{name}={shown(value)} is not right: it should be a whole number from {least} on"
             )
     if not seeds:
-        raise ConfigError("seeds: a trial needs at least one")
+        raise ConfigError("seeds: a trial needs at least one seed")
     tried = RunConfig(**{**config.model_dump(), "alpha": TUNING.alpha[1], "delta_t": TUNING.delta_t[1]})
     if (tried.alpha, tried.delta_t) != (TUNING.alpha[1], TUNING.delta_t[1]):
         raise ConfigError(f"method={config.method!r} does not use both alpha and delta_t: nothing to search")
     if not config.validation:
-        raise ConfigError("validation=0 leaves no images to judge a trial by")
+        raise ConfigError("validation=0: trials need validation images")
     found = Settings(
         config=RunConfig(**{**config.model_dump(), "seed": seeds[0]}),
         seeds=seeds,
@@ -215,6 +215,6 @@ def settings(
 
 
 def check_optuna() -> None:
-    """Raise ConfigError where Optuna is missing."""
+    """Raise ConfigError if Optuna is not installed."""
     if find_spec("optuna") is None:
         raise ConfigError('tuning needs optuna: pip install -e ".[campaign]"')

@@ -1,7 +1,7 @@
-"""A search for alpha and delta_t with Optuna: TPE over the report's space, each trial a few ordinary runs.
+"""Hyperparameter search for alpha and delta_t with Optuna: TPE over the report's space.
 
-A trial that was stopped, or whose process died, is tried again with the same alpha and delta_t: its runs
-resume from their records and checkpoints.
+A trial is a few ordinary runs. If it is stopped or its process dies, it is repeated with the same alpha and
+delta_t, and its runs resume from their records and checkpoints.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from rigl.training.devices import resolve_device, use_threads
 from rigl.training.estimate import duration, estimator
 from rigl.training.train import Options as TrainOptions
 
-# Each knob by itself, as in the version that the report used; Optuna 5 draws all of them together.
+# As in the version that the report used; the default of Optuna 5 is True.
 MULTIVARIATE = False
-# Seconds between two signs of life of a process that is at a trial, and without one until it counts as dead.
+# Seconds between the heartbeats of a trial, and without one until its process counts as dead.
 HEARTBEAT, GRACE = 3, 12
-PATIENCE = 60  # seconds that a process waits for another one's write to SQLite
+PATIENCE = 60  # seconds to wait for a lock of SQLite
 POLL = 0.5
 
 
 class StoreError(ConfigError):
-    """A storage that cannot be used; the message names it, without its password."""
+    """A storage that cannot be used. The message names it, without its password."""
 
 
 class Again(OneLineError, RuntimeError):
-    """A trial that ended through no fault of its alpha and delta_t: told to stop, or no disk, say."""
+    """A trial that has to be repeated, since it was stopped or the disk was full, for example."""
 
 
 class Sampler(TPESampler):
-    """TPE whose draws depend on the seed and the trials so far, and on nothing that it remembers: a study
-    that was stopped goes on as it would have."""
+    """TPE without internal state: its draws depend on the seed and the trials only, so that a resumed study
+    continues as it would have without interruption."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed=seed, multivariate=MULTIVARIATE)
@@ -71,8 +71,8 @@ class Sampler(TPESampler):
 
 @dataclass(frozen=True)
 class Options:
-    """How the runs of trials are trained: `device`, `data` and `tracker` as for `rigl.train`; `storage` is a
-    URL for Optuna, None SQLite in `results`; `end` a time of `time.time` at which all is to have stopped."""
+    """How to run a study: `device`, `data` and `tracker` are as for `rigl.train`; `storage` is a URL for
+    Optuna, by default SQLite in `results`; `end` is the time of `time.time` at which to stop."""
 
     results: str
     storage: str | None = None
@@ -85,7 +85,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Counts:
-    """Trials of a study: complete, failed since a run diverged, and those that some process is at."""
+    """Numbers of trials of a study: complete, failed because a run diverged, and running."""
 
     complete: int = 0
     failed: int = 0
@@ -94,8 +94,8 @@ class Counts:
 
 @dataclass
 class Outcome:
-    """How a study stands: its trials, how many of its reference runs are done, what went wrong, and
-    whether it was stopped."""
+    """The outcome of a study: its trials, the number of completed reference runs, errors, whether it was
+    stopped, and what to do then."""
 
     study: Study
     counts: Counts
@@ -106,14 +106,14 @@ class Outcome:
 
     @property
     def status(self) -> int:
-        """As an exit status: 0 all done, 1 something failed or too many trials did, 3 some left."""
+        """The exit status: 0 all done, 1 errors or too many failed trials, 3 some left."""
         settings = self.study.settings
         if self.errors or (self.counts.complete < settings.trials <= self.counts.failed):
             return 1
         return 3 if self.counts.complete < settings.trials or self.reference < len(settings.seeds) else 0
 
     def lines(self) -> list[str]:
-        """What there is to say."""
+        """A summary."""
         settings, best = self.study.settings, self.study.best
         found = [
             f"done: {self.counts.complete} of {settings.trials} trials ({self.counts.failed} diverged), "
@@ -132,7 +132,7 @@ class Outcome:
 
 
 def main(asked: Sequence[Settings], options: Options) -> int:
-    """Go on with each study in turn, saying how it goes; the exit status of all."""
+    """Run or resume each study in turn and print its progress; returns the overall exit status."""
     tracking.check(options.tracker)
     for device in options.device.split(","):
         resolve_device(device)
@@ -149,12 +149,12 @@ def main(asked: Sequence[Settings], options: Options) -> int:
 
 
 def run(settings: Settings, options: Options) -> Outcome:
-    """Go on with a study until its trials are complete, then with the reference runs, or until time is up.
+    """Run or resume a study until its trials and reference runs are complete, or until the time limit.
 
-    Ctrl-C or SIGTERM stop every run after its epoch, a second one at once. A trial of which a run diverged
-    has failed; when as many have failed as were to be complete, the study is given up. A run that fails in
-    another way (no room, no memory) ends its worker: the same command tries its trial again. Raises
-    StoreError, ConfigError.
+    Ctrl-C or SIGTERM stops every run after its current epoch, a second one at once. A trial fails if one of
+    its runs diverges; after as many failures as there should be trials, the study is abandoned. Any other
+    failure of a run (disk or memory full) ends its worker, and the same command repeats the trial. Raises
+    StoreError, ConfigError and WriteError.
     """
     study = begin(settings, options.results, options.storage)
     before = _written(options.results)
@@ -163,9 +163,9 @@ def run(settings: Settings, options: Options) -> Outcome:
 
     def ask() -> None:
         stopping.set()
-        print("stopping after the epochs that are on: once more to stop at once", flush=True)
+        print("stopping after the current epochs; interrupt again to stop at once", flush=True)
 
-    if options.end is not None:  # a process also takes a while to end
+    if options.end is not None:  # leave time for processes to end
         left = options.end - time.time()
         options = replace(options, end=options.end - min(5.0, 0.1 * max(left, 0)))
     with heard(ask):
@@ -175,7 +175,7 @@ def run(settings: Settings, options: Options) -> Outcome:
             errors += _together(settings, options, stopping)
         stopped = stopping.is_set() or (options.end is not None and time.time() >= options.end)
     if _over(study, settings):
-        errors.clear()  # the other workers made up for it
+        errors.clear()  # other workers have completed the trials
         if not stopped:
             limit = None if options.end is None else options.end - time.time()
             reference = runner.run(
@@ -199,16 +199,16 @@ def run(settings: Settings, options: Options) -> Outcome:
 
 
 def _written(results: str | Path) -> dict[Path, int]:
-    """The checkpoints and records in a folder, with the times at which they were written."""
+    """The checkpoints and records in a folder, with their modification times."""
     found = {}
     for path in [*Path(results).glob(".checkpoints/*.pt"), *records.paths(results)]:
-        with suppress(FileNotFoundError):  # its run has ended meanwhile
+        with suppress(FileNotFoundError):  # its run may end meanwhile
             found[path] = path.stat().st_mtime_ns
     return found
 
 
 def begin(settings: Settings, results: str | Path, storage: str | None = None) -> optuna.Study:
-    """The study in its storage, begun with the trials of its exported file, if any, or gone on with.
+    """Open the study in its storage. A new one starts with the trials of its exported file, if any.
 
     Raises StoreError for a storage that cannot be used.
     """
@@ -224,7 +224,7 @@ def begin(settings: Settings, results: str | Path, storage: str | None = None) -
             direction="maximize",
             load_if_exists=True,
         )
-        mark = folder / f"{settings.name}.place"  # what tells this folder of results from others
+        mark = folder / f"{settings.name}.place"  # identifies this results folder
         if not mark.exists():
             records.write_whole(mark, uuid.uuid4().hex.encode())
         if "place" not in study.user_attrs:
@@ -232,22 +232,22 @@ def begin(settings: Settings, results: str | Path, storage: str | None = None) -
             study.set_user_attr("place", mark.read_text())
         if study.user_attrs["place"] != mark.read_text():
             raise StoreError(
-                f"study {settings.name} was begun with another folder of results than {results}, "
-                "and its trials' records are there"
+                f"study {settings.name} was started with another results folder than {results}, "
+                "which has the records of its trials"
             )
         studies.save(data(study, settings), results)
     return study
 
 
 def counts(study: optuna.Study) -> Counts:
-    """How many trials are in which state now."""
+    """The number of trials in each state."""
     states = [trial.state for trial in _counted(study, running=True)]
     each = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
     return Counts(*(states.count(state) for state in each))
 
 
 def data(study: optuna.Study, settings: Settings) -> Study:
-    """The study as plain data, with the trials that are over."""
+    """The study as plain data, with its completed and failed trials."""
     attributes = study.user_attrs
     return Study(
         name=settings.name,
@@ -258,12 +258,12 @@ def data(study: optuna.Study, settings: Settings) -> Study:
 
 
 def status_table(asked: Sequence[Settings], results: str | Path, storage: str | None) -> pd.DataFrame:
-    """A row a study: its trials in each state, the best one, and its reference runs; nothing is begun."""
+    """One row per study: its trials in each state, the best one, and its reference runs. Starts nothing."""
     return pd.DataFrame([_line(settings, results, storage) for settings in asked])
 
 
 def look(settings: Settings, results: str | Path, storage: str | None) -> tuple[Study | None, Counts]:
-    """What there is of a study, by its storage, else by its exported file; nothing is begun."""
+    """The state of a study, from its storage or else from its exported file. Starts nothing."""
     path, file = studies.path_of(settings, results), Path(results) / ".studies" / f"{settings.name}.db"
     with _clear(settings, results, storage):
         there = storage and settings.name in optuna.get_all_study_names(_open(storage, settings))
@@ -277,7 +277,7 @@ def look(settings: Settings, results: str | Path, storage: str | None) -> tuple[
 
 
 def exit_status(table: pd.DataFrame) -> int:
-    """0 all done, 1 where as many trials failed as were to be complete, 3 some left."""
+    """The exit status: 0 all done, 1 too many failed trials, 3 some left."""
     short = table[table["complete"] < table["Trials"]]
     if (short["failed"] >= short["Trials"]).any():
         return 1
@@ -287,7 +287,7 @@ def exit_status(table: pd.DataFrame) -> int:
 def _trials(
     settings: Settings, options: Options, told: Callable[[], bool], say: Callable[[str], None]
 ) -> list[str]:
-    """Take trials until there are none, or `told` to stop; what ended this worker early, if anything."""
+    """Run trials until none are left or `told` returns True; returns the error that ended it, if any."""
     study = begin(settings, options.results, options.storage)
     whole = estimator(options.device, options.results)(settings.config) if options.end else None
     epoch = whole.seconds / settings.config.total_epochs if whole else None
@@ -307,7 +307,7 @@ def _trials(
             if result.outcome == "diverged":
                 trial.set_user_attr("error", f"{config.name} diverged")
                 say(f"{what}: FAILED, {config.name} diverged")
-                return float("nan")  # which Optuna takes for a failure
+                return float("nan")  # which Optuna counts as a failure
             if result.outcome != "finished":
                 study.enqueue_trial({"alpha": alpha, "delta_t": delta_t})
                 reason = f"{config.name}: {result.error}" if result.error else ""
@@ -326,7 +326,7 @@ def _trials(
 
     try:
         while not (stop() or _over(study, settings)):
-            if _full(study, settings):  # others are at the rest, and may die, or their trials diverge
+            if _full(study, settings):  # others run the rest, but may fail
                 time.sleep(POLL)
                 with _quiet():
                     fail_stale_trials(study)
@@ -341,7 +341,7 @@ def _trials(
 
 
 def _run(config: RunConfig, options: Options, stop: Callable[[], bool], epoch: float | None) -> runner.Result:
-    """One run, here or, where another process trains it, there."""
+    """Train one run, or wait for the process that trains it."""
     until = runner.until(config, stop, lambda *_: None, epoch=epoch, end=options.end)
     how = TrainOptions(
         device=options.device.split(",")[0],
@@ -358,7 +358,7 @@ def _run(config: RunConfig, options: Options, stop: Callable[[], bool], epoch: f
 
 
 def _together(settings: Settings, options: Options, stopping: threading.Event) -> list[str]:
-    """Several of Dask's workers at one study; what each that did not end well says."""
+    """Run a study with several Dask workers; returns their errors."""
     from rigl.campaign.cluster import connect
 
     topic, errors = f"rigl-{uuid.uuid4().hex}", []
@@ -392,7 +392,7 @@ def _together(settings: Settings, options: Options, stopping: threading.Event) -
 
 
 def _worker(settings: Settings, options: Options, topic: str, threads: int) -> list[str]:
-    """A task of Dask's: trials until there are none."""
+    """A Dask task: run trials until none are left."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -408,7 +408,7 @@ def _print(text: str) -> None:
 
 
 def _counted(study: optuna.Study, running: bool = False) -> list[FrozenTrial]:
-    """The trials that are complete or diverged, and those that are on; not those that are tried again."""
+    """The complete and diverged trials, and the running ones if asked; without those to be repeated."""
     return [
         trial
         for trial in study.get_trials(deepcopy=False)
@@ -419,13 +419,13 @@ def _counted(study: optuna.Study, running: bool = False) -> list[FrozenTrial]:
 
 
 def _over(study: optuna.Study, settings: Settings) -> bool:
-    """Whether there is nothing left to do: enough trials are complete, or as many have failed."""
+    """Whether enough trials are complete, or as many have failed."""
     found = counts(study)
     return found.complete >= settings.trials or found.failed >= settings.trials
 
 
 def _full(study: optuna.Study, settings: Settings) -> bool:
-    """Whether those that are complete and those that are on are enough."""
+    """Whether the complete and the running trials are enough."""
     found = counts(study)
     return _over(study, settings) or found.complete + found.running >= settings.trials
 
@@ -444,7 +444,7 @@ def _data(number: int, trial: FrozenTrial, settings: Settings) -> Trial:
 
 
 def _restore(study: optuna.Study, settings: Settings, results: str | Path) -> None:
-    """Set down where a new study comes from; it begins with the trials of the exported one, if any."""
+    """Initialise a new study, with its provenance and the trials of the exported study, if any."""
     path = studies.path_of(settings, results)
     commit, clean = provenance.commit()
     sampler = f"TPESampler(multivariate={MULTIVARIATE})"
@@ -452,7 +452,7 @@ def _restore(study: optuna.Study, settings: Settings, results: str | Path) -> No
     if path.exists():
         known = studies.load(path)
         attributes = {key: getattr(known, key) for key in attributes}
-        # Some may be there already, where this was cut short.
+        # Some may exist already, if this was interrupted.
         for trial in known.trials[len(study.get_trials(deepcopy=False)) :]:
             study.add_trial(_restored(trial, settings))
     for key, value in attributes.items():
@@ -489,13 +489,13 @@ def _line(settings: Settings, results: str | Path, storage: str | None) -> dict[
 
 
 def _again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """A process died over a trial: somebody else tries the same."""
-    if len(trial.params) == 2:  # else it had drawn nothing yet
+    """Repeat the trial of a process that died."""
+    if len(trial.params) == 2:  # else its parameters were not drawn yet
         study.enqueue_trial(trial.params)
 
 
 def _default(settings: Settings, results: str | Path) -> str:
-    """A study's own SQLite file, ``.studies/NAME.db`` under `results`."""
+    """The URL of a study's own SQLite file, ``.studies/NAME.db`` under `results`."""
     path = (Path(results) / ".studies" / f"{settings.name}.db").resolve()
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
@@ -517,7 +517,7 @@ def _lock(settings: Settings, results: str | Path) -> FileLock:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna warns of each of these that it may change; the lock file holds its version."""
+    """Ignore the warnings about experimental features of Optuna, whose version is locked."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
@@ -525,7 +525,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _clear(settings: Settings, results: str | Path, storage: str | None) -> Iterator[None]:
-    """What a database or its driver cannot do, in one line."""
+    """Turn errors of a database or its driver into a StoreError of one line."""
     url, name = storage or _default(settings, results), (storage or "").partition("://")[0]
     try:
         try:

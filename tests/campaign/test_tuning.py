@@ -365,7 +365,7 @@ def test_a_file_that_is_no_study_is_named(done, tmp_path):
     with pytest.raises(records.RecordError, match=r"not a valid study"):
         studies.load(path)
     shutil.copy(studies.path_of(study.settings, folder), other := tmp_path / "other.json")
-    with pytest.raises(records.RecordError, match="holds the study"):
+    with pytest.raises(records.RecordError, match="contains the study"):
         studies.load(other)
 
 
