@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print one table, and keep it under ``results/bench``."""
+"""``python -m benchmarks``: measure, print a table, and store it under ``results/bench``."""
 
 from __future__ import annotations
 
@@ -26,12 +26,18 @@ Row = tuple[str, str, str]
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or one of several GPUs")
-    parser.add_argument("--quick", action="store_true", help="a small model, few rounds, nothing stored")
     parser.add_argument(
-        "--verify", action="store_true", help="only check captured steps against eager ones, and remember it"
+        "--quick", action="store_true", help="a small model and few rounds; nothing is stored"
     )
     parser.add_argument(
-        "--compile", action="store_true", help="also with torch.compile: which needs a C++ compiler, and time"
+        "--verify",
+        action="store_true",
+        help="only compare captured steps with eager ones, and store the result",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="also measure torch.compile, which needs a C++ compiler and takes longer",
     )
     parser.add_argument("--model", default="wrn-22-2", help="wrn-22-2 (default) or resnet-50")
     parser.add_argument(
@@ -61,14 +67,14 @@ def main(arguments: list[str] | None = None) -> int:
         folder = root() / "results" / "bench"
         if options.model != "wrn-22-2":
             folder /= options.model
-        # CPUs of one name may differ in what they compute bf16 with, and by that in everything here.
+        # CPUs of the same name may differ in their support of bf16.
         own = "-bf16" if device.type == "cpu" and found["precision"] == "bf16" else ""
         _keep(found, folder / f"{slug(device)}{own}.json")
     return 0
 
 
 def table(found: dict[str, Any]) -> str:
-    """Ratios with their quartiles first, then what they were computed from."""
+    """A table of the ratios with their quartiles, then of the measurements behind them."""
     rows: list[Row] = [
         (name, f"{r['median']:.3f}", f"{r['low']:.3f} to {r['high']:.3f}")
         for name, r in found["ratios"].items()
@@ -152,7 +158,7 @@ def _measured(device: torch.device, model: str, quick: bool, compile: bool) -> d
     ]
     if model != "resnet-50":
         parts.append(steps.structured(device, **size))
-    if cuda or quick:  # an epoch of steps takes minutes on a CPU, and there is nothing to gain
+    if cuda or quick:  # takes minutes on a CPU, without CUDA graphs to measure
         several = {**size, "rounds": 3 if cuda else 1, "steps": epoch}
         parts += [
             steps.engines(device, **several),

@@ -1,4 +1,4 @@
-"""Training as people write it, for the engine to be measured against: eager, float32, torch's defaults."""
+"""A plain training loop as the baseline: eager, float32, torch's defaults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rigl.training.models import build
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """Images as torchvision's data sets give them: PIL, changed one by one by its transforms."""
+    """Images as in torchvision's data sets: PIL images, transformed one by one."""
 
     def __init__(self, x: Tensor, y: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         self.x, self.y = x.numpy(), y.tolist()
@@ -43,9 +43,9 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 def measure(
     device: torch.device, *, model: str, rounds: int, batch: int, steps: int, engine: str = "eager"
 ) -> dict[str, Any]:
-    """A step of the engine against one of the plain loop, on a batch that is there; and `steps` of them with
-    each one's own way to fetch batches: torchvision's PIL pipeline in worker processes, as the published code
-    trains. Captured steps are timed as an epoch."""
+    """A step of the engine against one of the plain loop, on a fixed batch; and `steps` of each including
+    data loading, which for the plain loop is torchvision's PIL pipeline in worker processes, as in the
+    published code. Captured steps are timed as an epoch."""
     ours = Subject(device, model=model, batch=batch, steps=steps, engine=engine)
     facts, images = DATASETS[ours.run.config.dataset], ours.images
     take, plain_x = _taker(model, device), ours.x.contiguous()
@@ -97,7 +97,7 @@ def _taker(model: str, device: torch.device) -> Any:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def take(x: Tensor, y: Tensor) -> None:
-        # What the engine asks of cuDNN and of malloc nobody asks by default.
+        # Undo the engine's settings of cuDNN and malloc.
         cudnn = torch.backends.cudnn
         with cudnn.flags(
             enabled=cudnn.enabled, deterministic=False, benchmark=False, allow_tf32=cudnn.allow_tf32

@@ -1,5 +1,5 @@
-"""A training step of the engine: each method against dense, and where its time goes; several at once; how far
-a step is from what the device can do; networks that really are smaller."""
+"""Training steps of the engine: each method against dense, and their parts; concurrent runs; utilisation of
+the device; and networks with fewer channels."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from rigl.training.devices import resolve_precision
 from rigl.training.models.dropout import draw_from
 from rigl.training.run import build_run, full_layers
 
-# RigL begun once more takes RigL's steps.
+# The steps of rigl-reinit are those of rigl.
 TIMED = tuple(name for name, rule in METHODS.items() if rule.masked and name != "rigl-reinit")
-# Between two updates, which take the place of one of so many steps.
+# Steps between two updates.
 BETWEEN = 99
 LANES = (1, 2, 4, 8)
 
 
 def measure(device: torch.device, *, model: str, rounds: int, batch: int) -> dict[str, Any]:
-    """Seconds a step, and ratios to dense.
+    """Seconds per step, and ratios to dense.
 
-    What a method adds to a step lies in the optimiser's part and is far smaller than the noise of whole
-    steps: it is timed by itself, between updates and at one.
+    The overhead of a method is in the optimiser's step and far smaller than the noise of whole steps. It is
+    therefore timed separately, between updates and at an update.
     """
     dense = Subject(device, model=model, batch=batch)
     rigl = Subject(device, model=model, batch=batch, method="rigl")
@@ -101,7 +101,7 @@ def measure(device: torch.device, *, model: str, rounds: int, batch: int) -> dic
 
 
 def engines(device: torch.device, *, model: str, rounds: int, batch: int, steps: int) -> dict[str, Any]:
-    """An epoch of so many `steps`, with a mask update, by each engine: seconds a step, and ratios."""
+    """An epoch of `steps` steps with a mask update, by each engine: seconds per step, and ratios."""
     found: dict[str, list[float]] = {}
     variants: dict[str, Step] = {}
     for method in ("dense", "rigl"):
@@ -127,7 +127,7 @@ def engines(device: torch.device, *, model: str, rounds: int, batch: int, steps:
 def lanes(
     device: torch.device, *, model: str, rounds: int, batch: int, steps: int, engine: str
 ) -> dict[str, Any]:
-    """Images a second of 1, 2, 4 and 8 RigL runs together, and that against one alone."""
+    """Images per second of 1, 2, 4 and 8 concurrent RigL runs, and ratios to a single one."""
     size: dict[str, Any] = {"model": model, "batch": batch, "steps": steps, "engine": engine}
     subjects = [Subject(device, method="rigl", **size) for _ in range(max(LANES))]
     with ThreadPoolExecutor(max(LANES)) as pool:
@@ -148,8 +148,8 @@ def lanes(
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the bytes of all tensors that operations read and write: what a step moves if nothing stays
-    in a cache and no two operations are one."""
+    """Counts the bytes of all tensors that operations read and write: the memory traffic without caches and
+    fusion."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -169,8 +169,8 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def limits(
     device: torch.device, *, model: str, rounds: int, batch: int, steps: int, engine: str = "eager"
 ) -> dict[str, Any]:
-    """FLOP/s and bytes/s of a dense step, and the share of the device's own that these are. Captured steps
-    are timed as an epoch of `steps`."""
+    """FLOP/s and bytes/s of a dense step, absolute and relative to the device's. Captured steps are timed as
+    an epoch of `steps`."""
     ours = Subject(device, model=model, batch=batch, steps=steps, engine=engine)
     with Traffic() as traffic:
         ours.step()
@@ -215,11 +215,12 @@ def _copy(device: torch.device) -> tuple[Callable[[], Tensor], float]:
 
 
 def structured(device: torch.device, *, model: str, rounds: int, batch: int = 128) -> dict[str, Any]:
-    """Times and ratios of networks that really are smaller, at density 0.1: small-dense, and RigL-struct with
-    its dead channels cut out under both distributions; a training step and inference against dense.
+    """Training steps and inference of networks with fewer channels at density 0.1, against dense:
+    small-dense, and RigL-struct without its dead channels under both distributions.
 
-    The channels are those of the first masks, since RigL-struct keeps their number in every layer, and batch
-    norms are moved off their start, as training does: constants of dead channels have to be carried along.
+    The channels are those of the initial masks, since RigL-struct keeps their number in every layer. The
+    biases of batch norms are set to random values, since `compact` has to carry along the constants of dead
+    channels.
     """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 3, 32, 32, generator=generator).to(device, memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""What is timed, and how: the paper's runs on images that no data set is needed for, variants in turn."""
+"""Timing of steps, variants in turn, for the protocol's runs on random images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Spread = dict[str, float]
 
 
 def times(steps: Mapping[str, Step], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds that each of `steps` takes, round by round; one round before them warms up."""
+    """Seconds of each of `steps` in every round, after a warm-up round."""
     found: dict[str, list[float]] = {name: [] for name in steps}
     for index in range(rounds + 1):
         for name, step in steps.items():
@@ -37,24 +37,24 @@ def times(steps: Mapping[str, Step], rounds: int, device: torch.device) -> dict[
 
 
 def wait(device: torch.device) -> None:
-    """Until `device` has done all it was given."""
+    """Wait until `device` has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles."""
+    """Median and quartiles of measurements."""
     low, _, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
     return {"median": median(values), "low": low, "high": high}
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Spread:
-    """Of two variants, round by round."""
+    """The ratio of two variants, from the ratios of each round."""
     return spread([a / b for a, b in zip(above, below, strict=True)])
 
 
 class Subject:
-    """A run whose every step begins at step 0, a batch `x`, `y` for it and `images` for an epoch of so many
+    """A run in which every timed step is step 0, with a batch `x`, `y`, and `images` for an epoch of
     `steps`."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Subject:
         self._draw()
 
     def _draw(self) -> None:
-        """Let dropout draw as it does in a run, also where a step is not part of an epoch."""
+        """Use the engine's generator for dropout, also outside epochs."""
         draw_from(self.run.model, self.engine.noise)
 
     def step(self) -> Tensor:
@@ -92,7 +92,7 @@ class Subject:
 
     @property
     def whole(self) -> bool:
-        """Whether only an epoch shows what a step takes: captured steps are replayed in one."""
+        """Whether steps are timed as an epoch: captured steps are only replayed in one."""
         return self.engine.name == "captured"
 
     @property
@@ -100,7 +100,7 @@ class Subject:
         return self.epoch if self.whole else self.step
 
     def per_step(self, seconds: Sequence[float]) -> list[float]:
-        """Seconds of `timed` as seconds a step."""
+        """Convert seconds of `timed` to seconds per step."""
         return [each / (self.steps if self.whole else 1) for each in seconds]
 
 
@@ -114,7 +114,7 @@ def config(
 
 
 def noise(config: RunConfig, count: int, device: torch.device) -> Images:
-    """Random images like those of a run."""
+    """Random images of the size that a run is trained on."""
     channels, height, width = config.input_shape
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (count, height, width, channels), dtype=torch.uint8, generator=generator)
@@ -123,7 +123,7 @@ def noise(config: RunConfig, count: int, device: torch.device) -> Images:
 
 
 def start_of(config: RunConfig, device: torch.device) -> Start:
-    """What a run begins with: random masks where it takes over another's."""
+    """The start of a run: random masks if it needs those of another run."""
     if not METHODS[config.method].source:
         return Start()
     other = RunConfig(**{**config.model_dump(), "method": "static", "distribution": "erk"})
@@ -131,18 +131,18 @@ def start_of(config: RunConfig, device: torch.device) -> Start:
 
 
 def prepared(config: RunConfig, device: torch.device) -> Run:
-    """A run whose optimiser has its state."""
+    """A run after one step, so that its optimiser has state."""
     run = build_run(config, device, start_of(config, device))
     optimise(run)()
     return run
 
 
 def optimise(run: Run, *, update: bool = False) -> Step:
-    """The optimiser's step and what masking adds to it, at an update or between two."""
-    # An update takes the gradients away: keep them for the next.
+    """The optimiser's step including masking, at an update or between updates."""
+    # Updates reset the gradients: keep them for the next.
     generator = torch.Generator(run.device).manual_seed(0)
     kept = [(p, torch.empty_like(p.detach()).normal_(generator=generator)) for p in run.model.parameters()]
-    # Pruning's first update is the first one due after it begins.
+    # Pruning's first update is not at step 0.
     due = next((s for s in range(run.config.total_steps) if _is_due(run, s)), 0) if update else 0
 
     def one() -> None:

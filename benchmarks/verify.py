@@ -1,9 +1,9 @@
-"""``python -m benchmarks --verify``: captured steps against eager ones, before anybody relies on them.
+"""``python -m benchmarks --verify``: compare captured steps with eager ones.
 
-For every method, so many steps from the same start. In float32 both must end with equal masks and with losses
-that differ by no more than rounding does in so many steps. In bf16 rounding decides which weights are close
-calls: captured and eager must differ in the loss by no more than two eager seeds do. Two runs at once must
-end as each alone.
+Every method takes the same number of steps from the same start. In float32, both must end with equal masks
+and with losses that differ by rounding only. In bf16, rounding may change which weights are dropped: the
+losses of captured and eager steps must not differ by more than those of two eager seeds. Two concurrent runs
+must end like each of them alone.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from rigl.training.data import Images
 from rigl.training.engine import Engine, choose
 from rigl.training.run import build_run
 
-# Of a mean loss over an epoch, in float32; kernels are the same, so that it should be 0.
+# Of the mean loss of an epoch in float32. The kernels are the same, so the difference should be 0.
 TOLERANCE = 1e-4
 
 
 def verify(
     device: torch.device, *, steps: int = 200, batch: int = 128, model: str = "wrn-10-1"
 ) -> dict[str, Any]:
-    """What came out, method by method, and whether all `passed`."""
+    """The comparison of each method, and whether all `passed`."""
     rows = []
     for method in METHODS:
         for precision in ("float32", "bf16") if device.type == "cuda" else ("float32",):
             knobs = {"method": method, "precision": precision, "batch_size": batch, "model": model}
             config = RunConfig(protocol="paper", dataset="cifar10", delta_t=20, **knobs)
-            # Two epochs: the second replays what the first recorded, and takes a smaller last batch.
+            # Two epochs: the second replays the graphs of the first, and ends with a smaller batch.
             images = noise(config, (steps // 2) * batch - batch // 2, device)
             rows.append(_compare(config, images, device))
     rows.append(_lanes(device, batch, model, steps))
@@ -41,19 +41,19 @@ def verify(
 
 
 def verdicts(found: dict[str, Any]) -> str:
-    """What `verify` found, a line a method and precision."""
+    """The result of `verify`, one line per method and precision."""
     lines = [
         f"{row['method']:12} {row['precision']:8} {'agrees' if row['passed'] else 'DIFFERS'}: loss apart by "
         f"{row['loss_gap']:.2g} (allowed {row['allowed_gap']:.2g}), {row['mask_positions_that_differ']} mask "
         f"positions, {row['updates']} updates"
         for row in found["rows"]
     ]
-    verdict = "captured steps agree with eager ones" if found["passed"] else "captured steps stay off"
+    verdict = "captured steps agree with eager ones" if found["passed"] else "captured steps will not be used"
     return "\n".join([*lines, f"{found['steps']} steps each on {found['device']}: {verdict}"])
 
 
 def _lanes(device: torch.device, batch: int, model: str, steps: int) -> dict[str, Any]:
-    """Two captured runs at once must each end as it does alone, to the last bit."""
+    """Two concurrent captured runs must end like each of them alone, bit for bit."""
     knobs = {"method": "rigl", "precision": "float32", "batch_size": batch, "model": model, "delta_t": 20}
     configs = [RunConfig(protocol="paper", dataset="cifar10", seed=seed, **knobs) for seed in (0, 1)]
     images = noise(configs[0], (steps // 2) * batch - batch // 2, device)
@@ -99,13 +99,13 @@ def _compare(config: RunConfig, images: Images, device: torch.device) -> dict[st
 
 
 def _moved(one: dict[str, Any], two: dict[str, Any]) -> int:
-    """Mask positions in which two runs differ."""
+    """The number of mask positions in which two runs differ."""
     return sum(int((mask != two["masks"][name]).sum()) for name, mask in one["masks"].items())
 
 
 def _train(config: RunConfig, images: Images, device: torch.device, name: str) -> dict[str, Any]:
     engine: Engine = choose(build_run(config, device, start_of(config, device)), name=name)
-    if engine.run.sparsifier.method.prunes:  # the paper's run begins to prune only after 700 steps
+    if engine.run.sparsifier.method.prunes:  # under the protocol, pruning begins after 700 steps
         engine.run.sparsifier.prune_from = 0
     with engine:
         loss = [engine.epoch(images, number)[0] for number in range(2)][-1]

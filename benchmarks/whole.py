@@ -1,4 +1,4 @@
-"""What only processes of their own can tell: whole runs, alone, side by side, compiled; loading; memory."""
+"""Measurements in separate processes: whole runs, alone, concurrent and compiled; loading; memory."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ with choose(build_run(knobs, device), name=sys.argv[3]) as engine:
 print(seconds, provenance.peak_memory(device))
 """
 
-# One thread, as in a campaign, and in a process of its own: what ran before in one is not fair to either.
+# One thread, as in a campaign, and in a process of its own, so that earlier measurements have no influence.
 COMPILED = """
 import json, sys, torch
 torch.set_num_threads(1)
@@ -61,7 +61,7 @@ LAPTOP: dict[str, Any] = {"protocol": "laptop", "model": "wrn-10-2", "batch": 12
 
 
 def measure(device: torch.device, engine: str) -> dict[str, Any]:
-    """A smoke run's seconds; loading CIFAR and the peak memory of training on it, where it is there."""
+    """Seconds of a smoke run; time to load CIFAR and peak memory of training on it, if it is available."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         _python(SMOKE, str(device), folder)
@@ -78,7 +78,7 @@ def measure(device: torch.device, engine: str) -> dict[str, Any]:
 
 
 def side_by_side(rounds: int, epochs: int = 20) -> dict[str, Any]:
-    """Two runs on the CPU at once, with half the threads each, against one after the other with all."""
+    """Two concurrent runs on the CPU with half the threads each, against one after the other with all."""
     all_threads = torch.get_num_threads()
     times: dict[str, list[float]] = {"two runs, one after the other": [], "two runs, side by side": []}
     for _ in range(rounds):
@@ -99,8 +99,8 @@ def side_by_side(rounds: int, epochs: int = 20) -> dict[str, Any]:
 
 
 def compiled(device: torch.device, *, model: str, rounds: int, batch: int) -> dict[str, Any]:
-    """Dense steps through torch.compile against eager ones: of `model`, and on one thread of the ``laptop``
-    protocol's network, also over its whole run with the compilation."""
+    """Dense steps with torch.compile against eager ones: of `model`, and, on one thread, of the ``laptop``
+    protocol's network, also for a whole run including compilation."""
     found = compare(device, rounds, model=model, batch=batch)
     small = json.loads(_python(COMPILED, str(device), str(rounds)).splitlines()[-1])
     eager, fast = small["eager"], small["compiled"]
@@ -118,7 +118,7 @@ def compiled(device: torch.device, *, model: str, rounds: int, batch: int) -> di
 
 
 def compare(device: torch.device, rounds: int, **size: Any) -> dict[str, Any]:
-    """Seconds a step by each engine, and those of the first compiled one."""
+    """Seconds per step of each engine, and of the first compiled step."""
     eager, fast = (Subject(device, engine=engine, **size) for engine in ("eager", "compiled"))
     begin = time.perf_counter()
     with inductor.patch(force_disable_caches=True):
@@ -128,7 +128,7 @@ def compare(device: torch.device, rounds: int, **size: Any) -> dict[str, Any]:
 
 
 def _together(parts: list[list[str]], threads: int, folder: str, epochs: int) -> float:
-    """Seconds until processes that are ready have trained their seeds."""
+    """Seconds until all processes have trained their seeds, without their start-up."""
     command = [sys.executable, "-c", SHORT, str(threads), folder, str(epochs)]
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     started: list[Any] = [subprocess.Popen([*command, *seeds], text=True, **pipes) for seeds in parts]

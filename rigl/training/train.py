@@ -220,6 +220,7 @@ def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> 
             unit="step",
         ) as bar,
     ):
+        run.sparsifier.on_update = watched.update
         while done["epoch"] < config.total_epochs and not diverged:
             if stop is not None and stop(done["epoch"], config.total_epochs):
                 raise Interrupted(f"{config.name} was stopped after {done['epoch']} epochs")
