@@ -148,9 +148,12 @@ def _table(name: str, setup: Setup) -> Markup:
     told = results.caption(
         setup.protocol, setup.dataset, setup.model, *{row.config.validation for row in found}
     )
+    what = f"{names.table(name)}, “{experiments.table(name).title}”"
+    if setup.protocol != tables.OWN:
+        what = f"The settings of the report's {names.table(name)}"
     text = (
-        f"{names.table(name)}, “{experiments.table(name).title}”: {len(done)} of {len(found)} rows "
-        f"have runs, {whole} those of {len(experiments.SEEDS)} seeds or more. {told}"
+        f"{what}: {len(done)} of {len(found)} rows have runs, {whole} those of {len(experiments.SEEDS)} "
+        f"seeds or more. {told}"
     )
     place = f"{setup.protocol}-{setup.dataset}-{setup.model}"
     made = Markup("")

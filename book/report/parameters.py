@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from book.report import names
 from rigl.training.config import DATASETS, ConfigError, Protocol, RunConfig, protocol
 from rigl.training.project import root
 
@@ -71,7 +72,7 @@ def by_protocol() -> pd.DataFrame:
                 continue  # a protocol is made for some data sets only
             steps = RunConfig(protocol=name, dataset=dataset).total_steps
             knobs = [_short(getattr(plan, knob)) for knob in Protocol.model_fields]
-            columns[f"{name}, {dataset}"] = [*knobs, f"{steps:,}"]
+            columns[f"{name}, {names.dataset(dataset)}"] = [*knobs, f"{steps:,}"]
     return pd.DataFrame({"Knob": [*Protocol.model_fields, "optimiser steps"], **columns})
 
 

@@ -32,10 +32,10 @@ def test_every_knob_of_a_run_is_told_once_and_has_a_meaning():
 def test_defaults_follow_the_protocols():
     table = parameters.by_protocol().set_index("Knob")
     assert list(table.columns) == [
-        *("smoke, digits", "laptop, fashion-mnist", "laptop, cifar10", "laptop, cifar100"),
-        *("tenth, cifar10", "tenth, cifar100", "paper, cifar10", "paper, cifar100"),
+        *("smoke, digits", "laptop, Fashion-MNIST", "laptop, CIFAR-10", "laptop, CIFAR-100"),
+        *("tenth, CIFAR-10", "tenth, CIFAR-100", "paper, CIFAR-10", "paper, CIFAR-100"),
     ]
     assert set(table.index) == {*Protocol.model_fields, "optimiser steps"}
-    assert table.loc["optimiser steps", "paper, cifar10"] == "88,000"
-    assert table.loc["optimiser steps", "paper, cifar100"] == "78,250"
-    assert float(table.loc["dropout", "paper, cifar10"]) == protocol("paper", "cifar10").dropout == 0.3
+    assert table.loc["optimiser steps", "paper, CIFAR-10"] == "88,000"
+    assert table.loc["optimiser steps", "paper, CIFAR-100"] == "78,250"
+    assert float(table.loc["dropout", "paper, CIFAR-10"]) == protocol("paper", "cifar10").dropout == 0.3
