@@ -15,10 +15,10 @@ import plotly.graph_objects as go
 from markupsafe import Markup, escape
 
 from book.report import display, figures, names
+from book.report.redistribution_player import METHODS_THAT_MOVE
 from book.report.runs import usual
 from rigl.sparsity.distributions import DISTRIBUTIONS, active_counts, layer_densities
 from rigl.sparsity.flops import forward_flops
-from rigl.sparsity.methods import METHODS
 from rigl.sparsity.shapes import Layer
 
 GRID = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -133,9 +133,7 @@ def ended(frame: pd.DataFrame) -> dict[str, dict[str, End]]:
     of each setting whose method moves weights between layers."""
     found: dict[str, dict[str, End]] = {}
     mine = usual(frame)
-    mine = mine[
-        mine["method"].map(lambda name: bool(METHODS[name].share or METHODS[name].prunes)).astype(bool)
-    ]
+    mine = mine[mine["method"].isin(METHODS_THAT_MOVE)]
     setting = ["protocol", "model", "dataset", "density", "method", "distribution", "multiplier"]
     for _, run in mine.sort_values([*setting, "seed"]).drop_duplicates(setting).iterrows():
         words = names.setting(run["method"], run["distribution"], run["multiplier"])

@@ -35,6 +35,9 @@ METHODS = {  # the same colour and marker for a method everywhere
     "rigl-sm": (BLUE, "hexagon"),
     "rigl-reinit": (GREEN, "hourglass"),
     "rigl-struct": (SKY, "bowtie"),
+    "rigl-global": (GREEN, "octagon"),
+    "granet": (BLUE, "star-diamond"),
+    "mest": (VERMILION, "hexagram"),
     "pruning": (BLUE, "star"),
     "lottery": (PURPLE, "cross"),
 }
@@ -51,6 +54,9 @@ PATHS = {  # the markers as SVG paths around 0, for what is drawn without plotly
     "cross": "M-1.8-5.5h3.6v3.7h3.7v3.6h-3.7v3.7h-3.6v-3.7h-3.7v-3.6h3.7Z",
     "hourglass": "M-4.5-5h9L-4.5 5h9Z",
     "bowtie": "M-5-4.5v9L5-4.5v9Z",
+    "octagon": "M4.8 2L2 4.8L-2 4.8L-4.8 2L-4.8 -2L-2 -4.8L2 -4.8L4.8 -2Z",
+    "star-diamond": "M0 -7L1.8 -1.8L7 0L1.8 1.8L0 7L-1.8 1.8L-7 0L-1.8 -1.8Z",
+    "hexagram": "M0-6.5L1.8-3.1H5.6L3.6 0L5.6 3.2H1.8L0 6.5L-1.8 3.2H-5.6L-3.6 0L-5.6-3.1H-1.8Z",
     "x": "M-5-2.5L-2.5-5L0-2.5L2.5-5L5-2.5L2.5 0L5 2.5L2.5 5L0 2.5L-2.5 5L-5 2.5L-2.5 0Z",
 }
 DASHES = {"uniform": "dot", "er": "dash", "erk": "solid", "erk-flops": "dashdot"}

@@ -16,7 +16,7 @@ from rigl.sparsity.flops import forward_flops
 from rigl.training.project import model_layers
 from rigl.training.records import Record
 
-METHODS_THAT_MOVE = ("rigl-sm", "rigl-sg", "snfs", "pruning")
+METHODS_THAT_MOVE = ("rigl-sm", "rigl-sg", "snfs", "rigl-global", "granet", "pruning")
 REPORTED = (0.1, 0.2)  # densities of the report's runs, shown before any run of ours
 NEAR = 0.1  # of its last density: from when on a layer counts as settled
 

@@ -31,7 +31,7 @@ def test_each_run_is_a_row_that_leads_to_its_record(project) -> None:
     assert all((project / "results" / name).exists() for name in rows)
     assert sorted(row["Accuracy, %"] for row in rows.values()) == ["60.00", "80.00", "diverged"]
     changed = next(row for row in rows.values() if row["Method"] == "SET")
-    assert (changed["Changed"], changed["Masks"], changed["Network"]) == ("alpha=0.5", "ERK", "LeNet-300-100")
+    assert (changed["Changed"], changed["Masks"], changed["Network"]) == ("alpha 0.5", "ERK", "LeNet-300-100")
 
 
 def test_names_are_escaped(project) -> None:
