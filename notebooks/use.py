@@ -45,7 +45,7 @@ from book.report import story, verdicts
 story.show_advice(verdicts.load())
 
 # %% [markdown]
-# A mask by itself saves no time on today's hardware; {doc}`cost` says what does.
+# Unless told otherwise, a masked weight takes as long as any other: {doc}`cost` says what saves time today.
 #
 # ## More
 #

