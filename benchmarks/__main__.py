@@ -16,6 +16,7 @@ from rigl.training.config import ConfigError
 from rigl.training.devices import device_name, isolated, resolve_device, resolve_precision, slug
 from rigl.training.engine import verdict_path, verified
 from rigl.training.project import root
+from rigl.training.train import train
 
 LAYER = 10**7  # weights of the layer whose update is measured
 UNITS = {"seconds": "s", "bytes": "bytes"}
@@ -43,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--sparse", metavar="PART", help=f"only sparse execution on a CPU: {', '.join(SPARSE)}, or all"
     )
+    parser.add_argument(
+        "--race", type=int, metavar="N", help="train the next N of the runs compared by accuracy and seconds"
+    )
     options = parser.parse_args(arguments)
     try:
         device = resolve_device(options.device)
@@ -55,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
+    if options.race is not None:
+        return _race(options.race)
     if options.sparse:
         return _sparse(list(SPARSE) if options.sparse == "all" else [options.sparse], options.quick)
     found = _described(device)
@@ -102,6 +108,16 @@ def table(found: dict[str, Any]) -> str:
         [head + f"{found['threads']} threads, {found['engine']} steps, bound by {found['limit']}"]
         + [f"{name:{widths[0]}}  {value:>{widths[1]}}  {spread}".rstrip() for name, value, spread in rows]
     )
+
+
+def _race(count: int) -> int:
+    folder = root() / "results" / "bench" / "seconds"
+    left = [config for config in sparse.race() if not records.path_of(config, folder).exists()]
+    for config in left[:count]:
+        record = train(config, results=folder, device="cpu")
+        print(record.name, record.test_accuracy, f"{record.provenance.wall_seconds} s")
+    print(f"{max(0, len(left) - count)} left")
+    return 0
 
 
 def _sparse(parts: list[str], quick: bool) -> int:

@@ -20,6 +20,7 @@ from rigl.sparsity.compaction import compact
 from rigl.sparsity.execution import worthwhile
 from rigl.sparsity.sparse_models import save_sparse, sparse_inference
 from rigl.sparsity.sparsifier import Sparsifier
+from rigl.training.config import RunConfig
 
 DELTA_T = 100
 DENSITIES = (0.1, 0.05, 0.02)
@@ -328,6 +329,18 @@ def measure(parts: list[str], rounds: int, quick: bool = False) -> dict[str, Any
             found["memory"] += [] if quick else memory(part)
         found["models"] += models(part, rounds)
     return found
+
+
+def race() -> list[RunConfig]:
+    """The runs that are compared by accuracy and seconds: LeNet-300-100 on Fashion-MNIST, three seeds."""
+    plan: list[dict[str, Any]] = [{"method": "dense"}]
+    plan += [{"method": "small-dense", "density": density} for density in DENSITIES]
+    plan += [{"method": "rigl", "density": density, "execution": "auto"} for density in DENSITIES]
+    return [
+        RunConfig(protocol="laptop", dataset="fashion-mnist", seed=seed, **knobs)
+        for seed in range(3)
+        for knobs in plan
+    ]
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any], parts: list[str]) -> dict[str, Any]:

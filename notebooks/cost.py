@@ -24,7 +24,7 @@
 # If whole channels are dropped, `rigl.compact` cuts them out, and a smaller dense network remains. At density 0.1 that
 
 # %% tags=["hide-input"]
-from book.report import cost, cost_calculator, display, figures, runs
+from book.report import cost, cost_calculator, cost_sparse, display, figures, runs
 from rigl.training.project import model_layers
 
 first = cost.first()
@@ -38,6 +38,40 @@ display.show_table(
     cost.smaller(),
     "WRN-22-2 at density 0.1, wall time of a training step and of inference in multiples of dense.",
 )
+
+# %% [markdown]
+# ## Sparse layers on a CPU
+#
+# PyTorch's CSR kernels multiply with the active weights alone. With `execution="auto"` a `Sparsifier` uses them for linear
+# layers on a CPU wherever they are faster; `rigl.save_sparse` and `rigl.sparse_inference` do the same for files and for
+# inference. A whole training step (data, forward, backward, optimiser, mask updates) in multiples of dense speed, by
+# execution and density:
+
+# %% tags=["hide-input"]
+sparse = cost_sparse.benchmark()
+display.show_table(
+    cost_sparse.training(sparse),
+    "How many times faster than a dense step RigL's is, with quartiles over rounds; variants take turns.",
+    cost_sparse.origin(sparse),
+)
+display.show_text(cost_sparse.memory(sparse))
+
+# %% tags=["hide-input"]
+display.show_table(
+    cost_sparse.models(sparse),
+    "At density 0.05: file, memory of parameters and buffers, latency at batch 1 and 256, and a training step.",
+    cost_sparse.origin(sparse),
+)
+display.show_text(cost_sparse.meaning(sparse))
+
+# %% tags=["hide-input"]
+raced = cost_sparse.race()
+if len(raced):
+    figures.show(
+        cost_sparse.race_plot(raced),
+        "Accuracy against seconds: LeNet-300-100 on Fashion-MNIST, one thread. "
+        + cost_sparse.race_text(raced),
+    )
 
 # %% [markdown]
 # ## What a method adds

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import plain, steps, timing, updates, verify, whole
+from benchmarks import plain, sparse, steps, timing, updates, verify, whole
 from benchmarks.__main__ import main
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
@@ -189,3 +189,29 @@ def test_records_name_their_commit_and_device(root):
         assert found["commit"]
         assert found["clean"] is True
         assert found["device"]
+
+
+def test_sparse_execution(monkeypatch):
+    """Times of all networks' steps would take minutes: of the smallest alone, with the clock replaced."""
+    monkeypatch.setattr(sparse, "times", clock(lambda name, among: 0.5 if "auto" in name else 1.0))
+    found = sparse.measure(["LeNet-300-100", "crossovers"], 2, quick=True)
+    rows = {(row["execution"], row["density"]): row for row in found["training"] if row["threads"] == 1}
+    # 98 of 100 steps take half a second and the other two, with the update, half a second together.
+    repeat = 2**22 // 266_610
+    step = (98 * 0.5 / repeat + 0.5) / 100
+    assert rows["auto", 0.05]["seconds"]["median"] == pytest.approx(step)
+    assert rows["auto", 0.05]["faster"]["median"] == pytest.approx((1 / repeat) / step)
+    forms = {row["form"]: row for row in found["models"]}
+    assert set(forms) == {"dense", "small-dense", "masked", "sparse", "compacted"}
+    assert forms["sparse"]["file"] < 0.16 * forms["dense"]["file"]
+    assert forms["sparse"]["memory"] < 0.2 * forms["dense"]["memory"]
+    assert {row["auto"] for row in found["crossovers"]} == {"masked"}
+    kept = sparse.merged(found, {kind: [] for kind in found}, ["crossovers"])
+    assert kept["training"] == found["training"]
+    assert not kept["crossovers"]
+
+
+def test_race_is_of_three_seeds():
+    plan = sparse.race()
+    assert len({config.name for config in plan}) == len(plan) == 21
+    assert {config.execution for config in plan if config.method == "rigl"} == {"auto"}

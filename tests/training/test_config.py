@@ -311,3 +311,14 @@ def test_valid_depths(depth, widen):
 def test_a_protocol_that_is_not_defined():
     with pytest.raises(ConfigError, match="'laptop' is not defined for dataset='digits'"):
         protocol("laptop", "digits")
+
+
+def test_execution_is_a_knob_of_sparse_runs_alone():
+    """Runs from before the knob keep their names; where nothing is masked it decides nothing."""
+    plain = RunConfig(method="rigl")
+    assert RunConfig(method="rigl", execution="masked").name == plain.name
+    assert RunConfig(method="rigl", execution="sparse").name != plain.name
+    assert RunConfig(method="rigl", execution="sparse").changes() == "execution=sparse"
+    assert RunConfig(method="dense", execution="sparse") == RunConfig(method="dense")
+    with pytest.raises(ConfigError, match="execution='fast'"):
+        RunConfig(execution="fast")

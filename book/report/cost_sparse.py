@@ -1,0 +1,163 @@
+"""What sparse execution gains on a CPU: its benchmark's tables, and accuracy against seconds."""
+
+from __future__ import annotations
+
+import json
+from statistics import mean
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+from book.report import display, figures, names
+from rigl.training import records
+
+Benchmark = dict[str, Any]
+FORMS = ("dense", "small-dense", "masked", "sparse", "compacted")
+# Form of a model, and the method and execution by which it trains.
+TRAINED = {
+    "dense": ("dense", "masked"),
+    "small-dense": ("small-dense", "masked"),
+    "masked": ("rigl", "masked"),
+    "sparse": ("rigl", "sparse"),
+}
+RACE = "bench/seconds"
+
+
+def benchmark() -> Benchmark | None:
+    """The record of ``python -m benchmarks --sparse``; None where nothing was measured."""
+    found = sorted((display.folder() / "bench" / "sparse").glob("*.json"))
+    return {**json.loads(found[0].read_text()), "file": f"sparse/{found[0].name}"} if found else None
+
+
+def origin(benchmark: Benchmark | None) -> Markup | None:
+    """A link to the record, for a caption."""
+    return display.link(f"bench/{benchmark['file']}", "The record") if benchmark else None
+
+
+def training(benchmark: Benchmark | None) -> pd.DataFrame:
+    """How many times faster than dense a whole training step is, a row a network and number of threads."""
+    rows: dict[tuple[str, int], dict[str, str]] = {}
+    for each in benchmark["training"] if benchmark else []:
+        row = rows.setdefault(
+            (each["network"], each["threads"]),
+            {"Network": each["network"], "Threads": str(each["threads"])},
+        )
+        if each["method"] == "rigl" and each["execution"] != "masked":
+            times = each["faster"]
+            row[f"{each['execution']}, {each['density']:g}"] = (
+                f"{times['median']:.2f} ({times['low']:.2f} to {times['high']:.2f})"
+            )
+    return pd.DataFrame([*rows.values()])
+
+
+def models(benchmark: Benchmark | None) -> pd.DataFrame:
+    """File, memory, latency and a training step of each form of a network."""
+    rows = []
+    for each in benchmark["models"] if benchmark else []:
+        form = TRAINED.get(each["form"])
+        steps = [
+            row["seconds"]["median"]
+            for row in (benchmark or {})["training"]
+            if (row["network"], row["threads"]) == (each["network"], each["threads"])
+            and (row["method"], row["execution"]) == form
+            and row["density"] == each["density"]
+        ]
+        rows.append(
+            {
+                "Network": each["network"],
+                "Form": each["form"],
+                "File, MB": f"{each['file'] / 1e6:.2f}",
+                "Memory, MB": f"{each['memory'] / 1e6:.2f}",
+                "Latency of 1, ms": f"{1000 * each['latency_1']['median']:.3f}",
+                "of 256, ms": f"{1000 * each['latency_256']['median']:.2f}",
+                "Training step, ms": f"{1000 * steps[0]:.2f}" if steps else "-",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def meaning(benchmark: Benchmark | None) -> str:
+    """What the table of models means for a reader."""
+    if benchmark is None or not benchmark["models"]:
+        return "Sparse models were not measured yet."
+    forms: dict[str, dict[str, Any]] = {}
+    for each in benchmark["models"]:
+        forms.setdefault(each["network"], {})[each["form"]] = each
+    least = min(form["sparse"]["file"] / form["dense"]["file"] for form in forms.values())
+    most = max(form["sparse"]["file"] / form["dense"]["file"] for form in forms.values())
+    ahead = [
+        name
+        for name, form in forms.items()
+        if form["sparse"]["latency_256"]["median"] < form["small-dense"]["latency_256"]["median"]
+    ]
+    gains = [
+        form["dense"]["latency_256"]["median"] / form["sparse"]["latency_256"]["median"]
+        for form in forms.values()
+    ]
+    text = f"A sparse model's file takes {least:.2f} to {most:.2f} of its dense one's. "
+    text += (
+        f"At batch 256 sparse kernels are {min(gains):.1f} to {max(gains):.1f} times as fast as dense ones. "
+    )
+    where = f"only for {', '.join(ahead)}" if ahead else "for none of these networks"
+    return text + f"They beat a small dense network with as many weights {where}."
+
+
+def memory(benchmark: Benchmark | None) -> str:
+    """What training takes of memory, in a sentence a network."""
+    found: dict[str, dict[str, int]] = {}
+    for each in benchmark["memory"] if benchmark else []:
+        key = "dense" if each["method"] == "dense" else each["execution"]
+        found.setdefault(each["network"], {})[key] = each["bytes"]
+    return " ".join(
+        f"{network}: {kinds['sparse'] / 1e6:.0f} MB sparse, {kinds['masked'] / 1e6:.0f} MB masked, "
+        f"{kinds['dense'] / 1e6:.0f} MB dense."
+        for network, kinds in found.items()
+    )
+
+
+def race() -> pd.DataFrame:
+    """The runs of ``python -m benchmarks --race``, a row each, with the columns of `records.tabulate` and
+    `execution`."""
+    found = [*records.records(display.folder() / RACE)]
+    table = records.tabulate(found)
+    return table.assign(execution=[record.config.execution for _, record in found])
+
+
+def race_plot(runs: pd.DataFrame) -> go.Figure:
+    """Test accuracy against seconds of training, a point a run."""
+    fig = go.Figure()
+    for (method, density), mine in runs.groupby(["method", "density"], sort=False):
+        colour, _ = figures.look(str(method))
+        label = names.method(str(method)) + (f", {density:g}" if method != "dense" else "")
+        fig.add_scatter(
+            x=mine["wall_seconds"],
+            y=mine["test_accuracy"],
+            name=label,
+            mode="markers",
+            marker={"color": colour, "size": 8 + 40 * (density if density < 1 else 0.1)},
+            customdata=[f"seed {seed}" for seed in mine["seed"]],
+            hovertemplate="%{x:.1f} s, %{y:.2f} %<extra>%{fullData.name}, %{customdata}</extra>",
+        )
+    return figures.styled(fig, xaxis_title="seconds of training", yaxis_title="test accuracy, %")
+
+
+def race_text(runs: pd.DataFrame) -> str:
+    """What one sees in `race_plot`, in figures: means over seeds."""
+    parts = []
+    for density in sorted(set(runs[runs["method"] == "rigl"]["density"])):
+        sides = {}
+        for method in ("rigl", "small-dense"):
+            mine = runs[(runs["method"] == method) & (runs["density"] == density)]
+            if len(mine):
+                sides[method] = mean(mine["test_accuracy"]), mean(mine["wall_seconds"])
+        if len(sides) == 2:
+            (ours, time), (small, small_time) = sides["rigl"], sides["small-dense"]
+            better = "RigL is more accurate" if ours > small else "small-dense is at least as accurate"
+            faster = "faster" if time < small_time else "slower"
+            parts.append(
+                f"At density {density:g} {better} ({ours:.2f} and {small:.2f} %) and RigL is {faster} "
+                f"({time:.0f} and {small_time:.0f} s)."
+            )
+    return " ".join(parts)

@@ -1,0 +1,115 @@
+"""The cost page's part on sparse execution follows from its benchmark's record and from records of runs."""
+
+import pandas as pd
+import pytest
+
+from book.report import cost_sparse, display
+
+
+def spread(value):
+    return {"median": value, "low": 0.9 * value, "high": 1.1 * value}
+
+
+@pytest.fixture
+def benchmark():
+    def trained(method, execution, density, seconds):
+        kind = {"method": method, "execution": execution, "density": density}
+        place = {"network": "MLP", "threads": 2, "rounds": 9}
+        return {**place, **kind, "seconds": spread(seconds), "faster": spread(0.01 / seconds)}
+
+    def model(form, scale):
+        sizes = {"file": int(4e6 * scale), "memory": int(4e6 * scale)}
+        times = {"latency_1": spread(1e-4 * scale), "latency_256": spread(1e-2 * scale)}
+        return {"network": "MLP", "form": form, "density": 0.05, "threads": 2, **sizes, **times}
+
+    return {
+        "training": [
+            trained("dense", "masked", 1.0, 0.01),
+            trained("rigl", "masked", 0.05, 0.011),
+            trained("rigl", "sparse", 0.05, 0.004),
+            trained("rigl", "auto", 0.05, 0.002),
+        ],
+        "memory": [
+            {
+                "network": "MLP",
+                "method": "dense",
+                "execution": "masked",
+                "density": 1.0,
+                "bytes": 200_000_000,
+            },
+            {
+                "network": "MLP",
+                "method": "rigl",
+                "execution": "masked",
+                "density": 0.05,
+                "bytes": 230_000_000,
+            },
+            {
+                "network": "MLP",
+                "method": "rigl",
+                "execution": "sparse",
+                "density": 0.05,
+                "bytes": 210_000_000,
+            },
+        ],
+        "models": [model("dense", 1), model("small-dense", 0.05), model("masked", 1), model("sparse", 0.1)],
+    }
+
+
+def test_tables(benchmark):
+    (row,) = cost_sparse.training(benchmark).to_dict("records")
+    assert row["sparse, 0.05"] == "2.50 (2.25 to 2.75)"
+    assert row["auto, 0.05"].startswith("5.00")
+    table = cost_sparse.models(benchmark).set_index("Form")
+    assert table["File, MB"].to_dict() == {
+        "dense": "4.00",
+        "small-dense": "0.20",
+        "masked": "4.00",
+        "sparse": "0.40",
+    }
+    assert table["Training step, ms"].to_dict() == {
+        "dense": "-",  # at density 0.05 it is another network
+        "small-dense": "-",
+        "masked": "11.00",
+        "sparse": "4.00",
+    }
+    assert cost_sparse.memory(benchmark) == "MLP: 210 MB sparse, 230 MB masked, 200 MB dense."
+    text = cost_sparse.meaning(benchmark)
+    assert "10.0 to 10.0 times as fast" in text
+    assert "for none of these networks" in text
+    benchmark["models"][3]["latency_256"] = spread(1e-5)
+    assert "only for MLP" in cost_sparse.meaning(benchmark)
+
+
+def test_nothing_measured():
+    assert cost_sparse.training(None).empty
+    assert cost_sparse.models(None).empty
+    assert cost_sparse.memory(None) == ""
+    assert "not measured" in cost_sparse.meaning(None)
+
+
+def test_race(tmp_path, monkeypatch):
+    monkeypatch.setattr(display, "folder", lambda name="results": tmp_path)
+    assert cost_sparse.race().empty
+    rows = [
+        {
+            "method": method,
+            "density": density,
+            "seed": seed,
+            "wall_seconds": seconds,
+            "test_accuracy": accuracy,
+        }
+        for seed in (0, 1)
+        for method, density, seconds, accuracy in (
+            ("dense", 1.0, 60.0, 89.0),
+            ("rigl", 0.05, 30.0 + seed, 88.0),
+            ("small-dense", 0.05, 20.0, 87.0 + seed / 2),
+        )
+    ]
+    runs = pd.DataFrame(rows)
+    assert cost_sparse.race_text(runs) == (
+        "At density 0.05 RigL is more accurate (88.00 and 87.25 %) and RigL is slower (30 and 20 s)."
+    )
+    drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in cost_sparse.race_plot(runs).data}
+    assert drawn["RigL, 0.05"] == ([30.0, 31.0], [88.0, 88.0])
+    assert len(drawn) == 3
