@@ -97,9 +97,7 @@ def meaning(benchmark: Benchmark | None) -> str:
         for form in forms.values()
     ]
     text = f"A sparse model's file takes {least:.2f} to {most:.2f} of its dense one's. "
-    text += (
-        f"At batch 256 sparse kernels are {min(gains):.1f} to {max(gains):.1f} times as fast as dense ones. "
-    )
+    text += f"At batch 256 it is {min(gains):.1f} to {max(gains):.1f} times as fast as its dense one. "
     where = f"only for {', '.join(ahead)}" if ahead else "for none of these networks"
     return text + f"They beat a small dense network with as many weights {where}."
 
@@ -128,7 +126,8 @@ def race() -> pd.DataFrame:
 def race_plot(runs: pd.DataFrame) -> go.Figure:
     """Test accuracy against seconds of training, a point a run."""
     fig = go.Figure()
-    for (method, density), mine in runs.groupby(["method", "density"], sort=False):
+    groups: Any = runs.groupby(["method", "density"], sort=False)
+    for (method, density), mine in groups:
         colour, _ = figures.look(str(method))
         label = names.method(str(method)) + (f", {density:g}" if method != "dense" else "")
         fig.add_scatter(

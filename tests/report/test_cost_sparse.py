@@ -30,27 +30,12 @@ def benchmark():
             trained("rigl", "auto", 0.05, 0.002),
         ],
         "memory": [
-            {
-                "network": "MLP",
-                "method": "dense",
-                "execution": "masked",
-                "density": 1.0,
-                "bytes": 200_000_000,
-            },
-            {
-                "network": "MLP",
-                "method": "rigl",
-                "execution": "masked",
-                "density": 0.05,
-                "bytes": 230_000_000,
-            },
-            {
-                "network": "MLP",
-                "method": "rigl",
-                "execution": "sparse",
-                "density": 0.05,
-                "bytes": 210_000_000,
-            },
+            {"network": "MLP", "method": method, "execution": execution, "density": 0.05, "bytes": size}
+            for method, execution, size in (
+                ("dense", "masked", 200_000_000),
+                ("rigl", "masked", 230_000_000),
+                ("rigl", "sparse", 210_000_000),
+            )
         ],
         "models": [model("dense", 1), model("small-dense", 0.05), model("masked", 1), model("sparse", 0.1)],
     }
@@ -61,12 +46,7 @@ def test_tables(benchmark):
     assert row["sparse, 0.05"] == "2.50 (2.25 to 2.75)"
     assert row["auto, 0.05"].startswith("5.00")
     table = cost_sparse.models(benchmark).set_index("Form")
-    assert table["File, MB"].to_dict() == {
-        "dense": "4.00",
-        "small-dense": "0.20",
-        "masked": "4.00",
-        "sparse": "0.40",
-    }
+    assert [*table["File, MB"]] == ["4.00", "0.20", "4.00", "0.40"]
     assert table["Training step, ms"].to_dict() == {
         "dense": "-",  # at density 0.05 it is another network
         "small-dense": "-",
@@ -75,7 +55,7 @@ def test_tables(benchmark):
     }
     assert cost_sparse.memory(benchmark) == "MLP: 210 MB sparse, 230 MB masked, 200 MB dense."
     text = cost_sparse.meaning(benchmark)
-    assert "10.0 to 10.0 times as fast" in text
+    assert "it is 10.0 to 10.0 times as fast" in text
     assert "for none of these networks" in text
     benchmark["models"][3]["latency_256"] = spread(1e-5)
     assert "only for MLP" in cost_sparse.meaning(benchmark)
@@ -100,7 +80,7 @@ def test_race(tmp_path, monkeypatch):
             "test_accuracy": accuracy,
         }
         for seed in (0, 1)
-        for method, density, seconds, accuracy in (
+        for method, density, time, accuracy in (
             ("dense", 1.0, 60.0, 89.0),
             ("rigl", 0.05, 30.0 + seed, 88.0),
             ("small-dense", 0.05, 20.0, 87.0 + seed / 2),
