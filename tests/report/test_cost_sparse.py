@@ -76,7 +76,7 @@ def test_race(tmp_path, monkeypatch):
             "method": method,
             "density": density,
             "seed": seed,
-            "wall_seconds": seconds,
+            "wall_seconds": time,
             "test_accuracy": accuracy,
         }
         for seed in (0, 1)
