@@ -28,7 +28,7 @@ from rigl.sparsity.optimizers import keeps_zeros
 EXECUTIONS = ("masked", "sparse", "auto")
 # Weights of a layer, at least, and the largest density at which its training step was found faster sparse:
 # `python -m benchmarks` measures it ("crossovers").
-CROSSOVERS = ((20_000, 0.05), (200_000, 0.1))
+CROSSOVERS = ((100_000, 0.05), (200_000, 0.1))
 # Weights of a layer from which on the optimiser's step at active places alone gains more than it costs.
 COMPACT_FROM = 2**19
 _DTYPES = (torch.float32, torch.float64)
@@ -273,7 +273,7 @@ def _holders(tensor: Tensor) -> int:
 
 def worthwhile(active: int, size: int) -> bool:
     """Whether a layer of so many weights was found to train faster sparse."""
-    return any(size >= least and active <= density * size for least, density in CROSSOVERS)
+    return any(size >= least and active < density * size + 1 for least, density in CROSSOVERS)
 
 
 def _own_forward(module: nn.Module) -> Any:
