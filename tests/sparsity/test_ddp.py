@@ -17,7 +17,7 @@ STEPS = 50
 MOVING = [name for name, method in METHODS.items() if method.grow or method.prunes]
 
 
-def train(rank, world, method):
+def train(rank, world, method, execution="masked"):
     """Masks, step by step, of `STEPS` steps of `method`, an update every other one, in float64."""
     torch.manual_seed(0)
     model = nn.Sequential(
@@ -35,6 +35,7 @@ def train(rank, world, method):
         total_steps=STEPS,
         delta_t=2,
         t_end=1.0,
+        execution=execution,
     )
     generator = torch.Generator().manual_seed(1)
     history = []
@@ -59,6 +60,7 @@ def worker(rank, world, port, folder):
     try:
         for method in MOVING:
             torch.save(train(rank, world, method), folder / f"{method}-{rank}.pt")
+        torch.save(train(rank, world, "rigl", "sparse"), folder / f"sparse-{rank}.pt")
     finally:
         dist.destroy_process_group()
         torch.set_num_threads(threads)
@@ -86,3 +88,9 @@ def test_two_ranks_equal_one_process(ranks, method):
     assert moves >= 20, "a mask that stays would prove nothing"
     for rank in (0, 1):
         assert torch.equal(torch.load(ranks / f"{method}-{rank}.pt", weights_only=True), alone)
+
+
+def test_so_they_do_under_sparse_execution(ranks):
+    alone = train(0, 1, "rigl")
+    for rank in (0, 1):
+        assert torch.equal(torch.load(ranks / f"sparse-{rank}.pt", weights_only=True), alone)
