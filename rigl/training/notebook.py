@@ -19,7 +19,7 @@ from rigl.training.records import Record
 KNOBS = (
     *("method", "density", "distribution", "dataset", "model", "protocol", "multiplier", "epochs"),
     *("flops", "validation", "t_end", "augmentation"),
-    *("learning_rate", "alpha", "delta_t", "seed", "preset", "precision", "execution"),
+    *("learning_rate", "alpha", "delta_t", "decay", "seed", "preset", "precision", "execution"),
 )
 PARAMETERS = (*KNOBS, "device", "results", "tracker")
 
