@@ -115,7 +115,7 @@ def _beginning(document: nodes.document, anchor: str) -> str:
     for node in document.findall(lambda each: isinstance(each, nodes.section | nodes.math_block)):
         if not anchor or anchor in node["ids"]:
             if isinstance(node, nodes.math_block):
-                return f"\\[{node.astext()}\\]" if anchor else ""
+                return f"$${node.astext()}$$" if anchor else ""
             text = " ".join(next(iter(node.findall(nodes.paragraph)), node).astext().split())
             short = text if len(text) <= LONGEST else f"{text[:LONGEST].rpartition(' ')[0]} ..."
             return f"{node[0].astext()}: {short}"

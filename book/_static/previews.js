@@ -15,7 +15,7 @@ document.addEventListener("DOMContentLoaded", () => {
     link.setAttribute("aria-describedby", box.id);
     box.textContent = link.dataset.preview;
     box.hidden = false;
-    if (box.textContent.startsWith("\\[")) window.MathJax?.typesetPromise?.([box]);
+    if (box.textContent.startsWith("$$")) window.MathJax?.typesetPromise?.([box]);
     const at = link.getBoundingClientRect();
     const left = Math.max(8, Math.min(at.left, window.innerWidth - box.offsetWidth - 8));
     const below = at.bottom + box.offsetHeight + 8 < window.innerHeight;
