@@ -89,7 +89,7 @@ def check(text: str | None) -> Slurm | None:
         reason = reason if ours else f"{brief(name)}{given}: {reason}"
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = f"cannot be read: {error}"
-    raise ConfigError(f"cluster {shown(text)}: {brief(reason, 200)}")
+    raise ConfigError(f"cluster {text!r}: {brief(reason, 200)}")
 
 
 def need(module: str) -> None:
