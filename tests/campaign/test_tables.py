@@ -69,7 +69,7 @@ def test_a_command_that_is_done_and_one_with_more_seeds(results, capsys):
     assert run(results, "tiny", "--seeds", "0,1", "--time-limit", "0.001s") == 3
     out = capsys.readouterr().out
     assert "6 runs: 3 finished, 3 left" in out
-    assert "done: 3 of 6 runs\nleft: 3 (the time is up); rerun the same command to resume" in out
+    assert "done: 3 of 6 runs\nleft: 3 (the time is up); no epoch fits into the time limit of 0.001 s" in out
 
 
 def test_plan_says_what_is_done_and_what_is_left(results, capsys):
@@ -348,7 +348,7 @@ def test_the_notebooks_parameters(made, monkeypatch):
     def configure(**given):
         return notebook.configure({**given, "_hidden": 1, "known": 2}, {"known"})
 
-    monkeypatch.setattr(notebook, "root", lambda: made.parent)
+    monkeypatch.setattr("rigl.training.project.root", lambda: made.parent)
     found = configure(
         tables="tiny", protocol="smoke", model="lenet-300-100", seeds=0, densities=0.2, device="cpu",
         results=made.name, time_limit="9m", workers=2, dataset=None,

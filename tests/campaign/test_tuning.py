@@ -261,7 +261,7 @@ def test_a_study_belongs_to_one_folder_of_results(tmp_path):
     asked = small()
     begin(asked, tmp_path / "one", url)
     begin(asked, tmp_path / "one", url)
-    with pytest.raises(StoreError, match="begun with another folder of results"):
+    with pytest.raises(StoreError, match="was started with another results folder"):
         begin(asked, tmp_path / "two", url)
 
 

@@ -11,7 +11,8 @@ from rigl.training import records
 def test_it_trains_what_is_missing_and_shows_it(root, tmp_path, papermill, monkeypatch):
     monkeypatch.setenv("RIGL_ROOT", str(tmp_path))
     (tmp_path / "results").mkdir()
-    shutil.copy(root / "results" / "published.json", tmp_path / "results")
+    for name in ("published.json", "layers.json"):
+        shutil.copy(root / "results" / name, tmp_path / "results")
     *known, missing = rows("figure4", protocol="smoke", model="lenet-300-100", seed=3)
     for config in known:
         records.save(record(11.11, **config.model_dump()), tmp_path / "results")

@@ -43,7 +43,7 @@ def test_the_plots_are_stored_for_jupyter_and_for_the_book(success):
     _, executed = success
     data = [out["data"] for cell in executed["cells"] for out in cell.get("outputs", []) if "data" in out]
     plots = [each for each in data if "application/vnd.plotly.v1+json" in each]
-    assert len(plots) == 4
+    assert len(plots) == 3
     assert all("text/html" in each for each in plots)
     titles = json.dumps([each["application/vnd.plotly.v1+json"]["data"] for each in plots])
     assert "fc1" in titles
