@@ -2,7 +2,7 @@
 
 import json
 
-from report.sample import record
+from report.sample import record as sample
 
 from rigl.campaign import notebook
 from rigl.campaign.experiments import rows
@@ -21,7 +21,7 @@ def test_it_trains_what_is_asked_and_shows_plan_and_status(root, papermill, tmp_
     configs = rows("figure5", **options)
     # All but one run are there, so that only that one is trained.
     for config in configs[:-1]:
-        records.save(record(11.11, **config.model_dump()), tmp_path / "results")
+        records.save(sample(11.11, **config.model_dump()), tmp_path / "results")
     done = papermill(
         tmp_path, root / "notebooks" / "campaign.ipynb", "out.ipynb", "-p", "tables", "figure5",
         "-p", "protocol", "smoke", "-p", "model", "lenet-300-100", "-p", "densities", "0.2",
