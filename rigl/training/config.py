@@ -270,11 +270,12 @@ class RunConfig(BaseModel):
             return knobs
         knobs = {key: value for key, value in knobs.items() if value is not None}
         name = knobs.setdefault("protocol", "smoke")
-        if not isinstance(name, str) or not isinstance(knobs.get("model", ""), str):
+        if not isinstance(name, str):
             return knobs
         dataset = knobs.setdefault("dataset", choose_protocol(name, None, cuda=False)[1])
         if isinstance(dataset, str) and dataset in DATASETS:
-            plan = protocol(name, dataset, knobs.get("model")).model_dump()
+            model = knobs.get("model")
+            plan = protocol(name, dataset, model if isinstance(model, str) else None).model_dump()
             if _pruned(knobs.get("method")) and not plan["warmup_share"]:
                 plan["warmup_share"] = PRUNING_WARMUP
             knobs = {**plan, **knobs}

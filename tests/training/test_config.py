@@ -268,9 +268,9 @@ def test_a_run_starts_from_one_that_is_the_same_in_all_but_the_method(knobs):
         ({"augmentation": "crop-flip", "pool": 2}, ["crop-flip", "5 pixels"]),
         ({"flops": 0}, ["flops=0", "greater than 0"]),
         ({"flops": 1.2}, ["flops=1.2", "less than or equal to 1"]),
-        ({"flops": 0.2, "method": "pruning"}, ["flops=0.2", "pruning has no distribution"]),
-        ({"flops": 0.2, "method": "lottery"}, ["flops=0.2", "lottery has no distribution"]),
-        ({"flops": 0.2, "method": "small-dense"}, ["flops=0.2", "small-dense has no distribution"]),
+        ({"flops": 0.2, "method": "pruning"}, ["flops=0.2", "pruning takes a density"]),
+        ({"flops": 0.2, "method": "lottery"}, ["flops=0.2", "lottery takes a density"]),
+        ({"flops": 0.2, "method": "small-dense"}, ["flops=0.2", "small-dense takes a density"]),
         ({"flops": 0.2, "distribution": {"a": 0.5}}, ["flops=0.2", "by name: uniform, er, erk, erk-flops"]),
         ({"flops": 0.2, "distribution": "x_0123abcd"}, ["flops=0.2", "by name"]),
         (
