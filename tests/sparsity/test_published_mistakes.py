@@ -4,6 +4,7 @@ Where it says so, a test first makes the mistake itself, to show that it would s
 """
 
 import copy
+from math import isfinite
 
 import numpy as np
 import pytest
@@ -170,7 +171,8 @@ def test_ties_in_growing_lose_no_weight(method, value, preset):
         optimizer.step()
         assert sum(counts(sparsifier)) == sum(first)
         assert METHODS[method].share or counts(sparsifier) == first
-    assert sparsifier.update_count >= 4
+    # An update whose gradients are not finite is left out.
+    assert sparsifier.update_count >= (4 if isfinite(value) or method == "set" else 0)
 
 
 def test_sets_count_does_not_drift():
