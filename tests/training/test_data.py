@@ -144,7 +144,7 @@ def test_a_download_from_a_server_on_this_machine(tmp_path, monkeypatch):
         monkeypatch.setattr(
             CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]}
         )
-        with pytest.raises(DataError, match="not the official data; nothing was kept"):
+        with pytest.raises(DataError, match="not the official data; nothing was stored"):
             load("cifar10", root)
         assert {path.name for path in root.iterdir()} <= {".cifar10.lock"}
         rows = {name: pickle.loads(content) for name, content in contents.items() if "batch_" in name}
