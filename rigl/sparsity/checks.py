@@ -73,17 +73,17 @@ def check_layout(found: Iterable[Maskable], model: nn.Module) -> None:
 
 
 def gradients_finite(weights: Iterable[Tensor]) -> bool:
-    """Whether all gradients that are there are numbers, and finite. Reads the device."""
+    """Whether all gradients that are there are numbers, and finite. Reads the device once."""
     found = []
     for weight in weights:
         if weight.grad is not None:
             values = torch.view_as_real(weight.grad) if weight.grad.is_complex() else weight.grad
             found.append(torch.stack(values.aminmax()).isfinite().all())
-    return all(found)
+    return not found or bool(torch.stack([each.to(found[0].device) for each in found]).all())
 
 
 def strays(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, int]:
-    """How many inactive weights are not 0, layer by layer, where there are some. Reads the device.
+    """How many inactive weights are not 0, layer by layer, where there are some. Reads the device once.
 
     What is no number is no stray: a run that diverged has it everywhere.
     """
@@ -92,7 +92,13 @@ def strays(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[s
         for name, weight in weights.items()
         if weight.device == masks[name].device and weight.device.type != "meta"
     }
-    return {name: found for name, count in counts.items() if (found := int(count))}
+    if not counts:
+        return {}
+    device = next(iter(counts.values())).device
+    found = torch.stack([count.to(device) for count in counts.values()])
+    if not bool(found.any()):
+        return {}
+    return {name: count for name, count in zip(counts, found.tolist(), strict=True) if count}
 
 
 def checked_state(
