@@ -219,7 +219,9 @@ def test_a_study_that_was_stopped_goes_on_as_it_would_have(tmp_path):
     assert tried(run(asked, tmp_path).study) == tried(stopped)
 
 
-@pytest.mark.xfail(reason="the worker that replaces a killed one may draw a point again: not yet understood")
+@pytest.mark.xfail(
+    strict=False, reason="the worker that replaces a killed one may draw a point again: not yet understood"
+)
 def test_two_workers_share_a_study_and_one_is_killed(tmp_path):
     asked = small(trials=4, epochs=6)
 
