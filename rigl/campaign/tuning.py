@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -44,6 +45,7 @@ MULTIVARIATE = False
 HEARTBEAT, GRACE = 3, 12
 PATIENCE = 60  # seconds to wait for a lock of SQLite
 POLL = 0.5
+INDEX = "rigl:index"  # of a trial: which of the study's draws it takes
 
 
 class StoreError(ConfigError):
@@ -63,10 +65,25 @@ class Sampler(TPESampler):
         self._own = seed
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        index = sum(each.number < trial.number for each in _counted(study, running=True))
-        mixed = np.random.SeedSequence([self._own, index]).generate_state(1)
-        super().__init__(seed=int(mixed[0]), multivariate=MULTIVARIATE)
+        if "fixed_params" not in trial.system_attrs:  # else it repeats another trial's parameters
+            index = self._index(study, trial)
+            study._storage.set_trial_system_attr(trial._trial_id, INDEX, index)
+            mixed = np.random.SeedSequence([self._own, index]).generate_state(1)
+            super().__init__(seed=int(mixed[0]), multivariate=MULTIVARIATE)
         super().before_trial(study, trial)
+
+    @staticmethod
+    def _index(study: optuna.Study, trial: FrozenTrial) -> int:
+        """The first number that no earlier trial draws by, but one that ended before it had drawn: whoever
+        comes next takes its place, and a trial to be repeated keeps its own."""
+        earlier = [each for each in study.get_trials(deepcopy=False) if each.number < trial.number]
+        drawn = [each for each in earlier if each.state == TrialState.RUNNING or len(each.params) == 2]
+        taken = {each.system_attrs[INDEX] for each in drawn if INDEX in each.system_attrs}
+        free = (number for number in count() if number not in taken)
+        for each in drawn:  # others may be just about to take theirs
+            if INDEX not in each.system_attrs and "fixed_params" not in each.system_attrs:
+                next(free)
+        return next(free)
 
 
 @dataclass(frozen=True)

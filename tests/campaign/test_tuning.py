@@ -91,6 +91,30 @@ def test_knobs_are_drawn_one_by_one_as_in_the_report(done):
     assert study.sampler.infer_relative_search_space(study, frozen) == {}
 
 
+@pytest.mark.parametrize("drawn", [True, False])
+def test_no_point_is_drawn_twice_where_a_process_dies(drawn):
+    """A trial that began while another's process was dead, and one between its failure and its repetition."""
+    alone = optuna.create_study(sampler=Sampler(0))
+    expected = [point(alone.ask()) for _ in range(4)]
+    study = optuna.create_study(sampler=Sampler(0))
+    points, dies = [point(study.ask())], study.ask()
+    if drawn:
+        points.append(point(dies))
+    points.append(point(study.ask()))
+    study.tell(dies, state=optuna.trial.TrialState.FAIL)
+    points.append(point(study.ask()))
+    if drawn:
+        study.enqueue_trial(dies.params)
+        assert point(study.ask()) == points[1]
+    else:
+        points.append(point(study.ask()))
+    assert sorted(points) == sorted(expected)
+
+
+def point(trial):
+    return trial.suggest_float("alpha", 0.1, 0.6), trial.suggest_int("delta_t", 50, 1000, step=50)
+
+
 def test_the_same_command_trains_nothing_again_and_more_trials_go_on(done, tmp_path):
     folder, study = done
     again = shutil.copytree(folder, tmp_path / "again")
@@ -219,9 +243,6 @@ def test_a_study_that_was_stopped_goes_on_as_it_would_have(tmp_path):
     assert tried(run(asked, tmp_path).study) == tried(stopped)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="the worker that replaces a killed one may draw a point again: not yet understood"
-)
 def test_two_workers_share_a_study_and_one_is_killed(tmp_path):
     asked = small(trials=4, epochs=6)
 
