@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from rigl.sparsity.methods import Method
-from rigl.sparsity.optimizers import keeps_zeros
+from rigl.sparsity.optimizers import keeps_zeros, like
 
 EXECUTIONS = ("masked", "sparse", "auto")
 # Weights of a layer, at least, and the largest density at which its training step was found faster sparse:
@@ -31,7 +31,7 @@ EXECUTIONS = ("masked", "sparse", "auto")
 CROSSOVERS = ((100_000, 0.05), (200_000, 0.1))
 # Weights of a layer from which on the optimiser's step at active places alone gains more than it costs.
 COMPACT_FROM = 2**19
-_DTYPES = (torch.float32, torch.float64)
+DTYPES = (torch.float32, torch.float64)
 # Scores to grow by that need neither gradients nor the optimiser's state.
 _LOCAL = (None, "magnitude", "random")
 
@@ -116,11 +116,12 @@ class Pattern:
 
     def product(self, values: Tensor, x: Tensor) -> Tensor:
         """(out, batch) of the matrix with these `values` and a dense (in, batch)."""
-        return _matmul(self.rows, self.columns, values, self.shape, x)
+        return csr_product(self.rows, self.columns, values, self.shape, x)
 
     def transposed_product(self, values: Tensor, x: Tensor) -> Tensor:
         """(in, batch) of the transposed matrix and a dense (out, batch)."""
-        return _matmul(self.rows_t, self.columns_t, values.index_select(0, self.order), self.shape[::-1], x)
+        values = values.index_select(0, self.order)
+        return csr_product(self.rows_t, self.columns_t, values, self.shape[::-1], x)
 
     def weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
         """(n,) the active weights' gradient, of (out, batch) and (in, batch)."""
@@ -134,7 +135,8 @@ def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) 
     return torch.sparse_csr_tensor(rows, columns, values, shape, check_invariants=False)
 
 
-def _matmul(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...], x: Tensor) -> Tensor:
+def csr_product(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...], x: Tensor) -> Tensor:
+    """(out, batch) of a CSR matrix of `shape` (out, in) and a dense (in, batch)."""
     product: Tensor = torch.sparse.mm(_csr(rows, columns, values, shape), x, "sum")
     return product
 
@@ -216,7 +218,7 @@ class SparseLayer:
             return x.device.type
         if torch.is_autocast_enabled("cpu"):
             return "autocast"
-        if weight.dtype not in _DTYPES or x.dtype != weight.dtype:
+        if weight.dtype not in DTYPES or x.dtype != weight.dtype:
             return str(x.dtype).removeprefix("torch.")
         if not x.numel() or not weight.is_contiguous():
             return "layout"
@@ -290,7 +292,7 @@ def _obstacle(module: nn.Module) -> str | None:
         return "fused projection" if fused else "own forward"
     if module.weight.device.type != "cpu":
         return module.weight.device.type
-    if module.weight.dtype not in _DTYPES:
+    if module.weight.dtype not in DTYPES:
         return str(module.weight.dtype).removeprefix("torch.")
     return unavailable()
 
@@ -302,7 +304,6 @@ class Execution:
         self.layers: dict[str, SparseLayer] = {}
         self.why: dict[str, str] = {}
         self.masks = masks
-        self._hidden: list[tuple[Tensor, Tensor]] = []
         for name, module in modules.items() if kind != "masked" else ():
             if why := _obstacle(module):
                 self.why[name] = why
@@ -327,16 +328,16 @@ class Execution:
         return "sparse" if layer and layer.pattern else "masked"
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Take the optimiser's step for large sparse layers at active places alone, and hide their gradients
-        from the step proper until `finish`."""
+    def step(self) -> list[Tensor]:
+        """Take the optimiser's step for large sparse layers at active places alone; returns their weights,
+        which the step proper has to leave alone."""
         optimizer, grow = self.masks.optimizer, self.masks.method.grow
         # What grows by the optimiser's state needs it at inactive places too, and a gradient scaler may
         # decide during the step; a later hook wants to see gradients before it.
         scaled = any(getattr(optimizer, key, None) is not None for key in ("grad_scale", "found_inf"))
         last = next(reversed(optimizer._optimizer_step_pre_hooks.values()), None)
         if scaled or grow not in (*_LOCAL, "gradient") or getattr(last, "__self__", None) is not self.masks:
-            return
+            return []
         layers = {id(layer.weight): layer for layer in self.layers.values() if layer.compact}
         groups, moved = [], []
         states: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
@@ -352,7 +353,7 @@ class Execution:
                 active = pattern.values(weight)
                 active.grad = pattern.values(weight.grad)
                 states[active] = {
-                    key: pattern.values(value) if _like(value, weight) else value
+                    key: pattern.values(value) if like(value, weight) else value
                     for key, value in state.items()
                 }
                 values.append(active)
@@ -360,7 +361,7 @@ class Execution:
             if values:
                 groups.append({**group, "params": values})
         if not moved:
-            return
+            return []
         twin = copy.copy(optimizer)  # without its hooks
         twin.state, twin.param_groups = states, groups
         twin.step()
@@ -368,28 +369,17 @@ class Execution:
             pattern.scatter(active, weight)
             state = optimizer.state[weight]
             for key, value in states[active].items():
-                if not _like(value, active):
+                if not like(value, active):
                     state[key] = value
-                elif _like(state.get(key), weight):
+                elif like(state.get(key), weight):
                     pattern.scatter(value, state[key])
                 else:
                     state[key] = pattern.scatter(value, torch.zeros_like(weight))
-            self._hidden.append((weight, weight.grad))
-            weight.grad = None
-
-    def finish(self) -> None:
-        """After the step proper and the masks: show the gradients again."""
-        for weight, gradient in self._hidden:
-            weight.grad = gradient
-        self._hidden = []
+        return [weight for weight, _, _ in moved]
 
 
 def _plain(weight: Tensor, gradient: Tensor | None, *state: Any) -> bool:
     """Whether there is a dense gradient, and all that has the weight's shape can be written to by places."""
     if gradient is None or gradient.layout != torch.strided or gradient.dtype != weight.dtype:
         return False
-    return all(tensor.is_contiguous() for tensor in (weight, *state) if _like(tensor, weight))
-
-
-def _like(value: Any, weight: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.shape == weight.shape and value.is_floating_point()
+    return all(tensor.is_contiguous() for tensor in (weight, *state) if like(tensor, weight))

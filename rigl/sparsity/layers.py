@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import partial
@@ -55,7 +55,8 @@ def maskable(model: nn.Module, *, tied: bool = False) -> list[Maskable]:
 
     Raises ValueError for a lazy module that has no shape yet.
     """
-    embedded = set() if tied else {id(module.weight) for module in _embeddings(model)}
+    embeddings = [module for module in model.modules() if isinstance(module, EMBEDDINGS)]
+    embedded = set() if tied else {id(module.weight) for module in embeddings}
     found: dict[int, Maskable] = {}
     for prefix, module in model.named_modules():
         for attribute, kind, channels in _weights(module):
@@ -84,8 +85,8 @@ def chosen(
     """
     found = maskable(model, tied=include is not None)
     names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(_plain(name))
+    for name, parameter in parameters(model).items():
+        names.setdefault(id(parameter), []).append(name)
 
     def meets(selector: Selector, row: Maskable) -> bool:
         if isinstance(selector, str):
@@ -136,17 +137,28 @@ def describe(
     model without a maskable layer, one that is lazy and has no shapes yet, and an input_shape that does not
     go through it.
     """
-    rows = chosen(model, include, exclude)
+    return described(model, chosen(model, include, exclude), input_shape)
+
+
+def described(
+    model: nn.Module, rows: Sequence[Maskable], input_shape: tuple[int, ...] | None = None
+) -> list[Layer]:
+    """`describe` for weights that are chosen already."""
     if not rows:
         raise ValueError(f"{type(model).__name__} has no convolution or linear layer to mask")
     positions = _positions(model, input_shape) if input_shape is not None else {}
     return [Layer(row.name, row.kind, tuple(row.weight.shape), positions.get(row.name, 0)) for row in rows]
 
 
+def parameters(model: nn.Module, *, aliases: bool = True) -> dict[str, nn.Parameter]:
+    """Every parameter by each of its names, or only its first, without the prefix that torch.compile adds."""
+    return {_plain(name): p for name, p in model.named_parameters(remove_duplicate=not aliases)}
+
+
 def tied(model: nn.Module) -> list[tuple[str, str]]:
     """The names of maskable weights that are an embedding's too, each beside the embedding's."""
     embedded = {
-        id(module.weight): name for name, module in model.named_modules() if module in _embeddings(model)
+        id(module.weight): name for name, module in model.named_modules() if isinstance(module, EMBEDDINGS)
     }
     rows = maskable(model, tied=True)
     return [(row.name, _plain(embedded[id(row.weight)])) for row in rows if id(row.weight) in embedded]
@@ -277,10 +289,6 @@ def _rows(x: Tensor) -> int:
 def _on_meta(tensor: Tensor) -> Tensor:
     empty = torch.empty_like(tensor, device="meta", requires_grad=False)
     return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-
-
-def _embeddings(model: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:
-    return [module for module in model.modules() if isinstance(module, EMBEDDINGS)]
 
 
 def _plain(name: str) -> str:

@@ -111,8 +111,7 @@ def redistribute(shares: Sequence[float], total: int, room: Sequence[int]) -> li
     room    each layer's inactive positions after the drop; at least `total` in all
 
     A layer gets round(share * total), but at most 0.99 of its room. What the caps leave over is handed out
-    one
-    at a time, in turn, to the layers below their cap and, once all have reached it, to those with any room
+    one at a time, in turn, to the layers below their cap and, once all have reached it, to those with room
     left. An excess from rounding is taken back from the layers that rounding favoured most. Raises ValueError
     if `total` exceeds the room.
     """

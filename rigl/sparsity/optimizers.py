@@ -97,13 +97,14 @@ def state_of(optimizer: Optimizer, weight: Tensor) -> Mapping[str, Any]:
 
 def tensors_of(optimizer: Optimizer, weight: Tensor) -> dict[str, Tensor]:
     """The optimiser's tensors of the weight's shape: momentum, Adam's moments, ..."""
-    return {
-        key: value
-        for key, value in state_of(optimizer, weight).items()
-        if isinstance(value, Tensor)
-        and value.shape == weight.shape
-        and (value.is_floating_point() or value.is_complex())
-    }
+    return {key: value for key, value in state_of(optimizer, weight).items() if like(value, weight)}
+
+
+def like(value: Any, weight: Tensor) -> bool:
+    """Whether a value of an optimiser's state has a number for each weight."""
+    if not isinstance(value, Tensor) or value.shape != weight.shape:
+        return False
+    return value.is_floating_point() or value.is_complex()
 
 
 def initial_values(optimizer: Optimizer, weight: Tensor) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rigl.sparsity.execution import Pattern, unavailable
+from rigl.sparsity.execution import DTYPES, Pattern, csr_product, unavailable
 from rigl.sparsity.layers import maskable
 
 FORMAT = "rigl-sparse-1"
@@ -111,7 +111,7 @@ def sparse_inference(model: nn.Module, density: float = 0.1) -> nn.Module:
     places = [
         (name, module)
         for name, module in plain.named_modules()
-        if type(module) is nn.Linear and module.weight.dtype in (torch.float32, torch.float64)
+        if type(module) is nn.Linear and module.weight.dtype in DTYPES
     ]
     found = False
     for name, module in places:
@@ -147,9 +147,8 @@ class SparseLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
         shape = self.out_features, self.in_features
-        matrix = torch.sparse_csr_tensor(self.rows, self.columns, self.values, shape, check_invariants=False)
         columns = x.reshape(-1, self.in_features).t().contiguous()
-        result: Tensor = torch.sparse.mm(matrix, columns, "sum").t()
+        result = csr_product(self.rows, self.columns, self.values, shape, columns).t()
         if self.bias is not None:
             result = result + self.bias
         return result.contiguous().view(*x.shape[:-1], -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,15 @@ from torch.optim import Optimizer
 from rigl.sparsity import checks
 from rigl.sparsity.distributions import active_counts, layer_densities
 from rigl.sparsity.execution import Execution, check_execution
-from rigl.sparsity.layers import Selectors, chosen, describe, ignores_zeros, parametrised, tied
+from rigl.sparsity.layers import (
+    Selectors,
+    chosen,
+    described,
+    ignores_zeros,
+    parameters,
+    parametrised,
+    tied,
+)
 from rigl.sparsity.masks import drop, multiply, random_mask
 from rigl.sparsity.methods import Method, method_named, preset_named
 from rigl.sparsity.optimizers import (
@@ -206,11 +214,12 @@ class Sparsifier:
                 f"total_steps={total_steps}: its masks stay as they are, so it should be smaller",
                 stacklevel=2,
             )
-        if isinstance(masks, str):
-            masks = self._masks_from(masks, weights, layers, density, distribution, flops)
-        elif masks is None:
+        if masks is None:
             masks = self._first_masks(layers, density, distribution, flops)
-        self._check_masks(masks, weights)
+        else:
+            if isinstance(masks, str):
+                masks = self._masks_from(masks, weights, layers, density, distribution, flops)
+            self._check_masks(masks, weights)
 
         # Attaching
         self._weights = weights if self.method.masked else {}
@@ -225,7 +234,7 @@ class Sparsifier:
             self._remember(name, int(mask.sum()))
         self._seen: dict[str, int] = {}
         self._state_seen: dict[str, list[tuple[int, int]]] = {}
-        self._hidden: list[tuple[Tensor, Tensor]] = []
+        self._hidden: list[tuple[Tensor, Tensor | None]] = []
         self._warned: set[str] = set()
         self._state_checked = False
         self._clear()
@@ -246,10 +255,10 @@ class Sparsifier:
         if self.method.masked:
             check_optimizer(optimizer, self.method)
         trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        every = describe(model, input_shape, include=include, exclude=exclude)
-        found = [row for row in chosen(model, include, exclude) if id(row.weight) in trained]
+        every = chosen(model, include, exclude)
+        found = [row for row in every if id(row.weight) in trained]
         weights = {row.name: row.weight for row in found}
-        layers = [layer for layer in every if layer.name in weights]
+        layers = [layer for layer in described(model, every, input_shape) if layer.name in weights]
         if not layers:
             raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
         self._channels = {row.name: row.channels for row in found}
@@ -505,10 +514,10 @@ class Sparsifier:
         `model` may be wrapped (AveragedModel, DistributedDataParallel, torch.compile). Raises ValueError, and
         changes nothing, where it has no such weights.
         """
-        found = _parameters(model)
+        found = parameters(model)
         while not self.masks.keys() <= found.keys() and "module" in model._modules:
             model = model.get_submodule("module")
-            found = _parameters(model)
+            found = parameters(model)
         for name, mask in self.masks.items():
             if name not in found or found[name].shape != mask.shape:
                 raise ValueError(f"{type(model).__name__} has no weight {name} of shape {tuple(mask.shape)}")
@@ -552,10 +561,7 @@ class Sparsifier:
                 self._last_update = self.step_count
             else:
                 self._update()
-            trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            self._hidden = [(parameter, parameter.grad) for parameter in trained]
-            for parameter in trained:
-                parameter.grad = None
+            self._hide([p for group in optimizer.param_groups for p in group["params"] if p.grad is not None])
         self._state_keeps_zeros = not self._updating and all(
             keeps_zeros(optimizer, weight) and _stamps(self._state(weight)) == self._state_seen.get(name)
             for name, weight in self._weights.items()
@@ -566,10 +572,16 @@ class Sparsifier:
         self._weights_keep_zeros = keeps and self.execution != "masked"
         if not self._updating:
             if not self._skip:
-                self._execution.step()
+                self._hide(self._execution.step())
             if not self.method.dense_state:
                 self._mask((name, weight.grad) for name, weight in self._weights.items())
         return (args, kwargs) if replaced else None
+
+    def _hide(self, parameters: Sequence[Tensor]) -> None:
+        """Make the optimiser's step leave `parameters` alone; after it their gradients are back."""
+        self._hidden = [(parameter, parameter.grad) for parameter in parameters]
+        for parameter in parameters:
+            parameter.grad = None
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for parameter, gradient in self._hidden:
@@ -578,7 +590,6 @@ class Sparsifier:
         if not self._weights_keep_zeros:
             self._mask(self._weights.items())
         self._mask_state()
-        self._execution.finish()
         self._note_changes()
         if not self._skip and not (self._updating and self.preset.updates_from_0):
             self.step_count += 1
@@ -796,10 +807,6 @@ class Sparsifier:
                 self._remember(name, count)
 
 
-def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {name.replace("_orig_mod.", ""): p for name, p in model.named_parameters(remove_duplicate=False)}
-
-
 def _first_mask(
     shape: tuple[int, ...], count: int, weight: Tensor | None, generator: torch.Generator
 ) -> Tensor:
@@ -816,8 +823,8 @@ def _left_dense(
     total = sum(parameter.numel() for parameter in model.parameters())
     masked = {id(weight) for weight in weights.values()}
     return {
-        name.replace("_orig_mod.", ""): (tuple(parameter.shape), parameter.numel() / total)
-        for name, parameter in model.named_parameters()
+        name: (tuple(parameter.shape), parameter.numel() / total)
+        for name, parameter in parameters(model, aliases=False).items()
         if parameter.ndim > 1 and id(parameter) in trained and id(parameter) not in masked
     }
 

@@ -1,12 +1,9 @@
 """Two processes with half the batch each move their masks like one with all of it."""
 
-import socket
-from datetime import timedelta
-
 import pytest
 import torch
-import torch.distributed as dist
-from torch import multiprocessing, nn
+from gloo import two_processes
+from torch import nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -51,33 +48,17 @@ def train(rank, world, method, execution="masked"):
     return torch.stack(history)
 
 
-def worker(rank, world, port, folder):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world, timeout=timedelta(seconds=60)
-    )
-    try:
-        for method in MOVING:
-            torch.save(train(rank, world, method), folder / f"{method}-{rank}.pt")
-        torch.save(train(rank, world, "rigl", "sparse"), folder / f"sparse-{rank}.pt")
-    finally:
-        dist.destroy_process_group()
-        torch.set_num_threads(threads)
+def work(rank, folder):
+    for method in MOVING:
+        torch.save(train(rank, 2, method), folder / f"{method}-{rank}.pt")
+    torch.save(train(rank, 2, "rigl", "sparse"), folder / f"sparse-{rank}.pt")
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """The folder of what two processes, this one and another, came to, one method after the other."""
+    """The folder of what each of two processes came to, one method after the other."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    other = multiprocessing.get_context("spawn").Process(target=worker, args=(1, 2, port, folder))
-    other.start()
-    worker(0, 2, port, folder)
-    other.join()
-    assert other.exitcode == 0
+    two_processes(work, folder)
     return folder
 
 

@@ -1,12 +1,10 @@
 """Weights and optimiser state spread over two processes: sharded state works, sharded weights are refused."""
 
-import socket
-from datetime import timedelta
-
 import pytest
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
+from gloo import two_processes
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
@@ -111,32 +109,16 @@ def test_flat_shards_are_refused(original, inside):
         attach(sharded.module if inside else sharded)
 
 
-def worker(rank, port, folder):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2, timeout=timedelta(seconds=120)
-    )
-    try:
-        found = {method: train(method, shard=True) for method in ZERO}
-        torch.save({**found, "refused": refusals()}, folder / f"{rank}.pt")
-    finally:
-        dist.destroy_process_group()
-        torch.set_num_threads(threads)
+def work(rank, folder):
+    found = {method: train(method, shard=True) for method in ZERO}
+    torch.save({**found, "refused": refusals()}, folder / f"{rank}.pt")
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """What two processes, this one and another, came to."""
+    """What each of two processes came to."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    other = multiprocessing.get_context("spawn").Process(target=worker, args=(1, port, folder))
-    other.start()
-    worker(0, port, folder)
-    other.join()
-    assert other.exitcode == 0
+    two_processes(work, folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
