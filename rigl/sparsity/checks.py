@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from collections.abc import Iterable, Mapping
+from math import prod
 from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rigl.sparsity.layers import Maskable
+from rigl.sparsity.layers import Maskable, parameters, parametrised, tied
 
 NEEDED = ("method", "seed", "step_count", "update_count", "last_update", "masks")
 # What decides which masks there are, and what only decides when they move.
@@ -70,6 +72,45 @@ def check_layout(found: Iterable[Maskable], model: nn.Module) -> None:
                 "FullyShardedDataParallel keeps weights as flat shards, which cannot be masked: "
                 "use DistributedDataParallel or ZeroRedundancyOptimizer"
             )
+
+
+def left_dense(
+    model: nn.Module, weights: Mapping[str, Tensor], trained: set[int]
+) -> dict[str, tuple[tuple[int, ...], float]]:
+    """Shape, and share of all the model's weights, of each trained matrix that is not masked."""
+    total = sum(parameter.numel() for parameter in model.parameters())
+    masked = {id(weight) for weight in weights.values()}
+    return {
+        name: (tuple(parameter.shape), parameter.numel() / total)
+        for name, parameter in parameters(model, aliases=False).items()
+        if parameter.ndim > 1 and id(parameter) in trained and id(parameter) not in masked
+    }
+
+
+def warn_of_what_stays_dense(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    left: Mapping[str, tuple[tuple[int, ...], float]],
+    by_default: bool,
+) -> None:
+    """Warn of what a user may believe to be masked; `by_default` where they chose no layers."""
+    for name, embedding in tied(model) if by_default else ():
+        warnings.warn(
+            f"{name} stays dense, for it is the embedding {embedding} too: name it in include= to mask both, "
+            "or in exclude= to leave it",
+            stacklevel=4,
+        )
+    for name in parametrised(model):
+        warnings.warn(f"{name} stays dense: its weight is computed from other parameters", stacklevel=4)
+    size = sum(weight.numel() for weight in weights.values())
+    dense = sum(prod(shape) for shape, _ in left.values())
+    if by_default and dense > size:
+        most = max(left, key=lambda name: left[name][1])
+        warnings.warn(
+            f"only {size / (size + dense):.0%} of the weights in matrices are masked; the largest left dense "
+            f"is {most}. summary() lists all; name layers in include= or exclude= where this is meant",
+            stacklevel=4,
+        )
 
 
 def gradients_finite(weights: Iterable[Tensor]) -> bool:

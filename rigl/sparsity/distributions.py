@@ -49,8 +49,7 @@ def layer_densities(
 
     Raises ValueError for a density outside (0, 1], both a density and flops, an unknown distribution, no
     layers, a map that leaves a layer out or names none, a budget or dense layers that leave nothing for the
-    rest,
-    and, where FLOPs matter, layers described without an input shape.
+    rest, and, where FLOPs matter, layers described without an input shape.
     """
     if not layers:
         raise ValueError("layers is empty: the model has no convolution or linear layer to mask")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,18 +12,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rigl.sparsity import checks
-from rigl.sparsity.distributions import active_counts, layer_densities
 from rigl.sparsity.execution import Execution, check_execution
+from rigl.sparsity.first_masks import FirstMasks
 from rigl.sparsity.layers import (
     Selectors,
     chosen,
     described,
     ignores_zeros,
     parameters,
-    parametrised,
-    tied,
 )
-from rigl.sparsity.masks import drop, multiply, random_mask
+from rigl.sparsity.masks import multiply
 from rigl.sparsity.methods import Method, method_named, preset_named
 from rigl.sparsity.optimizers import (
     WEIGHT_COPIES,
@@ -37,14 +34,12 @@ from rigl.sparsity.optimizers import (
     unwrapped,
 )
 from rigl.sparsity.schedules import DECAYS, drop_fraction, pruning_density
-from rigl.sparsity.shapes import Layer, first_conv
 from rigl.sparsity.updates import (
     MaskedWeight,
     MaskUpdate,
     drop_and_grow,
     prune_and_regrow,
     prune_to,
-    whole_channels,
 )
 
 
@@ -204,9 +199,9 @@ class Sparsifier:
         self._last_update = -1
 
         # First masks
-        weights, layers = self._find(model, optimizer, input_shape, distribution, include, exclude)
+        weights, first = self._find(model, optimizer, input_shape, distribution, include, exclude)
         if self.method.prunes:
-            self._final = self._pruning_target(layers, density)
+            self._final = first.check_pruned(density)
             self._last_prune = self._last_pruning(total_steps)
         if self.method.grow is not None and self._first_update >= self.last_update_before:
             warnings.warn(
@@ -214,12 +209,8 @@ class Sparsifier:
                 f"total_steps={total_steps}: its masks stay as they are, so it should be smaller",
                 stacklevel=2,
             )
-        if masks is None:
-            masks = self._first_masks(layers, density, distribution, flops)
-        else:
-            if isinstance(masks, str):
-                masks = self._masks_from(masks, weights, layers, density, distribution, flops)
-            self._check_masks(masks, weights)
+        begins = self._starts_at if self.method.prunes else density
+        first_masks = first.made(masks, weights, begins, flops, seed)
 
         # Attaching
         self._weights = weights if self.method.masked else {}
@@ -228,7 +219,7 @@ class Sparsifier:
         self._counted: dict[str, tuple[tuple[int, int], int]] = {}
         for name, weight in self._weights.items():
             mask = torch.empty_like(weight, dtype=torch.bool, requires_grad=False)
-            self.masks[name] = mask.copy_(masks[name])
+            self.masks[name] = mask.copy_(first_masks[name])
             if mask.numel() <= FLOAT_MASKS_TO:
                 self._float_masks[name] = mask.to(weight.dtype)
             self._remember(name, int(mask.sum()))
@@ -249,9 +240,12 @@ class Sparsifier:
         distribution: str | Mapping[str, float | str],
         include: Selectors | None,
         exclude: Selectors | None,
-    ) -> tuple[dict[str, nn.Parameter], list[Layer]]:
-        """The weights to mask and their layers. Raises ValueError where there are none, for an optimiser that
-        the method cannot go by, and for another sparsifier over the same weights."""
+    ) -> tuple[dict[str, nn.Parameter], FirstMasks]:
+        """The weights to mask, and what draws their first masks.
+
+        Raises ValueError where there are none, for an optimiser that the method cannot go by, and for another
+        sparsifier over the same weights.
+        """
         if self.method.masked:
             check_optimizer(optimizer, self.method)
         trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -262,8 +256,9 @@ class Sparsifier:
         if not layers:
             raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
         self._channels = {row.name: row.channels for row in found}
-        self._always_dense = self._dense_layers(layers, distribution)
-        self._left_dense = _left_dense(model, weights, trained)
+        first = FirstMasks(self.method, self.preset, layers, self._channels, distribution)
+        self._always_dense = first.always_dense()
+        self._left_dense = checks.left_dense(model, weights, trained)
         if self.method.masked:
             checks.check_layout(found, model)
             check_state(optimizer, () if self.method.dense_state else weights.values())
@@ -278,23 +273,15 @@ class Sparsifier:
                         f"{row.name} cannot be masked: {type(row.module).__name__} makes something else of "
                         f"weights that are 0; exclude={row.name!r} leaves it dense"
                     )
-            _warn_of_what_stays_dense(model, weights, self._left_dense, include is None and exclude is None)
+            checks.warn_of_what_stays_dense(
+                model, weights, self._left_dense, include is None and exclude is None
+            )
         self._places = {
             row.name: row.module
             for row in found
             if row.module._parameters.get(row.name.rpartition(".")[2]) is row.weight
         }
-        return weights, layers
-
-    def _check_masks(self, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-        """Raise ValueError for masks that do not fit the model, or the method's channels."""
-        if {name: mask.shape for name, mask in masks.items()} != {n: w.shape for n, w in weights.items()}:
-            raise ValueError("the masks given do not have this model's names and shapes")
-        if self.method.channels:
-            for name in masks.keys() - self._always_dense:
-                channels = masks[name].movedim(self._channels[name] or 0, 0).flatten(1)
-                if not torch.equal(channels.any(1), channels.all(1)):
-                    raise ValueError(f"the mask given for {name} is not of whole output channels")
+        return weights, first
 
     def _attach(self) -> None:
         self._hooks = [
@@ -314,99 +301,10 @@ class Sparsifier:
         if state["_hooks"]:
             self._attach()
 
-    def _dense_layers(self, layers: list[Layer], distribution: str | Mapping[str, float | str]) -> set[str]:
-        """Layers whose masks stay full: the first convolution under pruning, uniform masks and the google
-        preset; the output layers, and what has no output channels of its own, under structured sparsity."""
-        dense: set[str] = set()
-        stem = first_conv(layers)
-        exempt = self.method.only_prunes or distribution == "uniform" or not self.preset.masks_first_conv
-        if stem and exempt:
-            dense.add(stem)
-        if self.method.channels:
-            linear = [layer.name for layer in layers if layer.kind == "linear"]
-            dense |= {name for name, channels in self._channels.items() if channels is None}
-            dense |= set(linear if stem else linear[-1:])
-        if (self.method.prunes or self.method.channels) and len(dense) == len(layers):
-            raise ValueError(f"{self.method.name} has no layer to mask here: all of them stay dense")
-        return dense
-
-    def _first_masks(
-        self,
-        layers: list[Layer],
-        density: float | None,
-        distribution: str | Mapping[str, float | str],
-        flops: float | None,
-        weights: Mapping[str, Tensor] | None = None,
-    ) -> dict[str, Tensor]:
-        """The masks to start from: full ones for pruning, else random ones of exact counts, or of the largest
-        of `weights`."""
-        if self.method.only_prunes:
-            return {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in layers}
-        if self.method.prunes:
-            density = self._starts_at
-        densities = layer_densities(
-            layers,
-            density,
-            distribution,
-            flops=flops,
-            mask_first_conv=self.preset.masks_first_conv,
-            dense=self._always_dense if self.method.channels else (),
-        )
-        counts = active_counts(layers, densities)
-        empty = [layer.name for layer in layers if not counts[layer.name]]
-        if empty and not isinstance(distribution, Mapping):
-            asked = f"density={density}" if flops is None else f"flops={flops}"
-            raise ValueError(f"{asked} leaves {empty[0]} without a weight: it should be larger")
-        generator = torch.Generator().manual_seed(self.seed)
-        masks = {}
-        for layer in layers:
-            name, channels = layer.name, self._channels[layer.name]
-            weight = None if weights is None else weights[name].detach()
-            if self.method.channels and name not in self._always_dense and channels is not None:
-                size = layer.shape[channels]
-                if weight is not None:
-                    weight = weight.abs().movedim(channels, 0).flatten(1).mean(1)
-                units = _first_mask((size,), max(1, round(densities[name] * size)), weight, generator)
-                masks[name] = whole_channels(units, layer.shape, channels)
-            else:
-                masks[name] = _first_mask(layer.shape, counts[name], weight, generator)
-        return masks
-
-    def _masks_from(
-        self,
-        what: str,
-        weights: Mapping[str, Tensor],
-        layers: list[Layer],
-        density: float | None,
-        distribution: str | Mapping[str, float | str],
-        flops: float | None,
-    ) -> dict[str, Tensor]:
-        """Masks by the weights that are there."""
-        if what == "magnitude":
-            return self._first_masks(layers, density, distribution, flops, weights)
-        if what != "nonzero":
-            raise ValueError(f"masks={what!r} is unknown: choose nonzero or magnitude, or give tensors")
-        if not self.method.prunes and (density is not None or flops is not None):
-            raise ValueError(
-                f"masks='nonzero' decides the density: density={density}, flops={flops} do not apply"
-            )
-        return {name: weight.detach() != 0 for name, weight in weights.items()}
-
     @property
     def _starts_at(self) -> float:
         """The density that falls from here, where the method prunes."""
         return max(self.method.start, self._final)
-
-    def _pruning_target(self, layers: list[Layer], density: float | None) -> float:
-        if density is None or not 0 < density <= 1:
-            raise ValueError(f"density={density} must lie in (0, 1]")
-        moving = [layer for layer in layers if layer.name not in self._always_dense]
-        size = sum(layer.numel for layer in moving)
-        if round(density * size) < len(moving):
-            raise ValueError(
-                f"density={density} leaves less than a weight a layer: at least {len(moving) / size:.3g}"
-            )
-        return density
 
     def _last_pruning(self, total_steps: int) -> int:
         """The step of pruning's last update: the first one due at or after t_end, else the last there is."""
@@ -805,54 +703,6 @@ class Sparsifier:
                 if name in self._float_masks:
                     self._float_masks[name] = self._float_masks[name].to(weight.device)
                 self._remember(name, count)
-
-
-def _first_mask(
-    shape: tuple[int, ...], count: int, weight: Tensor | None, generator: torch.Generator
-) -> Tensor:
-    """A mask of `count` places: those of the largest weights where these are given, else drawn at random."""
-    if weight is None:
-        return random_mask(shape, count, generator)
-    return drop(weight, torch.ones_like(weight, dtype=torch.bool), weight.numel() - count)
-
-
-def _left_dense(
-    model: nn.Module, weights: Mapping[str, Tensor], trained: set[int]
-) -> dict[str, tuple[tuple[int, ...], float]]:
-    """Shape, and share of all the model's weights, of each trained matrix that is not masked."""
-    total = sum(parameter.numel() for parameter in model.parameters())
-    masked = {id(weight) for weight in weights.values()}
-    return {
-        name: (tuple(parameter.shape), parameter.numel() / total)
-        for name, parameter in parameters(model, aliases=False).items()
-        if parameter.ndim > 1 and id(parameter) in trained and id(parameter) not in masked
-    }
-
-
-def _warn_of_what_stays_dense(
-    model: nn.Module,
-    weights: Mapping[str, Tensor],
-    left: Mapping[str, tuple[tuple[int, ...], float]],
-    by_default: bool,
-) -> None:
-    """Warn of what a user may believe to be masked; `by_default` where they chose no layers."""
-    for name, embedding in tied(model) if by_default else ():
-        warnings.warn(
-            f"{name} stays dense, for it is the embedding {embedding} too: name it in include= to mask both, "
-            "or in exclude= to leave it",
-            stacklevel=4,
-        )
-    for name in parametrised(model):
-        warnings.warn(f"{name} stays dense: its weight is computed from other parameters", stacklevel=4)
-    size = sum(weight.numel() for weight in weights.values())
-    dense = sum(math.prod(shape) for shape, _ in left.values())
-    if by_default and dense > size:
-        most = max(left, key=lambda name: left[name][1])
-        warnings.warn(
-            f"only {size / (size + dense):.0%} of the weights in matrices are masked; the largest left dense "
-            f"is {most}. summary() lists all; name layers in include= or exclude= where this is meant",
-            stacklevel=4,
-        )
 
 
 def _in_words(strays: Mapping[str, int]) -> str:
