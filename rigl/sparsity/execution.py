@@ -11,7 +11,7 @@ import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from types import MethodType
 from typing import Any, Protocol
@@ -87,6 +87,7 @@ class Pattern:
     order: Tensor
     rows_t: Tensor
     columns_t: Tensor
+    _sampled: dict[torch.dtype, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, mask: Tensor) -> Pattern:
@@ -107,7 +108,7 @@ class Pattern:
 
     def values(self, weight: Tensor) -> Tensor:
         """(n,) active weights of (out, in)."""
-        return weight.detach().reshape(-1).index_select(0, self.places)
+        return weight.detach().view(-1).index_select(0, self.places)
 
     def scatter(self, values: Tensor, dense: Tensor) -> Tensor:
         """Write (n,) `values` to the active places of `dense`, contiguous and of the mask's shape."""
@@ -124,11 +125,14 @@ class Pattern:
         return csr_product(self.rows_t, self.columns_t, values, self.shape[::-1], x)
 
     def weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """(n,) the active weights' gradient, of (out, batch) and (in, batch)."""
-        nothing = torch.zeros(len(self.places), dtype=x.dtype)
-        matrix = _csr(self.rows, self.columns, nothing, self.shape)
-        product: Tensor = torch.sparse.sampled_addmm(matrix, gradient, x.t(), beta=0.0)
-        return product.values()
+        """(n,) the active weights' gradient, of (out, batch) and (in, batch), good until the next call."""
+        matrix = self._sampled.get(x.dtype)
+        if matrix is None:
+            nothing = torch.zeros(len(self.places), dtype=x.dtype)
+            matrix = self._sampled[x.dtype] = _csr(self.rows, self.columns, nothing, self.shape)
+        values: Tensor = matrix.values().zero_()  # or what is no number would stay, times a beta of 0
+        torch.sparse.sampled_addmm(matrix, gradient, x.t(), beta=0.0, out=matrix)  # copies no indices
+        return values
 
 
 def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -250,6 +254,16 @@ class SparseLayer:
         """Whether the optimiser had better step at active places alone."""
         return self.pattern is not None and self.weight.numel() >= COMPACT_FROM
 
+    @property
+    def gradient_is_masked(self) -> bool:
+        """Whether the weight's gradient is as `gradient` wrote it last, under the mask as it is."""
+        if self.pattern is None or self._buffer is None:  # the pattern first: a new one has no buffer yet
+            return False
+        gradient = self.weight.grad
+        if gradient is None or gradient.data_ptr() != self._buffer.data_ptr():
+            return False
+        return gradient._version == self._written
+
     def gradient(self, pattern: Pattern, values: Tensor) -> Tensor:
         """The dense gradient that has these values at active places and 0 elsewhere.
 
@@ -312,6 +326,11 @@ class Execution:
                 layer = self.layers[name] = SparseLayer(name, module, masks, always=kind == "sparse")
                 module.forward = layer  # type: ignore[assignment, method-assign]
 
+    def gradient_is_masked(self, name: str) -> bool:
+        """Whether the gradient of this weight is known to be 0 at inactive places."""
+        layer = self.layers.get(name)
+        return layer is not None and layer.gradient_is_masked
+
     def detach(self) -> None:
         """Give the modules their own forward back."""
         for layer in self.layers.values():
@@ -342,6 +361,8 @@ class Execution:
         groups, moved = [], []
         states: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         for group in optimizer.param_groups if layers else ():
+            if group.get("fused"):
+                continue  # passes over dense weights once, in no more time than gathering and scattering
             values = []
             for weight in group["params"]:
                 layer, state = layers.get(id(weight)), optimizer.state.get(weight, {})

@@ -223,6 +223,7 @@ class Sparsifier:
             if mask.numel() <= FLOAT_MASKS_TO:
                 self._float_masks[name] = mask.to(weight.dtype)
             self._remember(name, int(mask.sum()))
+        self._masks_seen: dict[str, tuple[int, int]] = {}
         self._seen: dict[str, int] = {}
         self._state_seen: dict[str, list[tuple[int, int]]] = {}
         self._hidden: list[tuple[Tensor, Tensor | None]] = []
@@ -403,6 +404,7 @@ class Sparsifier:
         # Multiplied as after a step: a run that diverged goes on with the very weights it had.
         self._mask(self._weights.items())
         self._note_changes()
+        self._state_seen = {}  # which may still be that of other masks
 
     @torch.no_grad()
     def apply_masks(self, model: nn.Module) -> None:
@@ -460,19 +462,23 @@ class Sparsifier:
             else:
                 self._update()
             self._hide([p for group in optimizer.param_groups for p in group["params"] if p.grad is not None])
-        self._state_keeps_zeros = not self._updating and all(
-            keeps_zeros(optimizer, weight) and _stamps(self._state(weight)) == self._state_seen.get(name)
-            for name, weight in self._weights.items()
+        same = {name: _stamp(mask) for name, mask in self.masks.items()} == self._masks_seen
+        self._state_keeps_zeros = (
+            not self._updating
+            and same
+            and all(
+                keeps_zeros(optimizer, weight) and _stamps(self._state(weight)) == self._state_seen.get(name)
+                for name, weight in self._weights.items()
+            )
         )
-        # Then so do the weights, which are large where sparse execution gains most.
         masked = self.preset.masks_momentum and not self.method.dense_state
-        keeps = masked and self._state_keeps_zeros and not self._changed
-        self._weights_keep_zeros = keeps and self.execution != "masked"
+        self._weights_keep_zeros = masked and self._state_keeps_zeros and not self._changed
         if not self._updating:
             if not self._skip:
                 self._hide(self._execution.step())
             if not self.method.dense_state:
-                self._mask((name, weight.grad) for name, weight in self._weights.items())
+                known = self._execution.gradient_is_masked
+                self._mask((name, weight.grad) for name, weight in self._weights.items() if not known(name))
         return (args, kwargs) if replaced else None
 
     def _hide(self, parameters: Sequence[Tensor]) -> None:
@@ -500,7 +506,7 @@ class Sparsifier:
 
     def _check_weights(self) -> None:
         """Raise RuntimeError for weights that are no longer the model's, and mask anew, with a warning, what
-        somebody else wrote to. Fused steps of another optimiser show at the next update only."""
+        somebody else wrote to. Fused steps of another optimiser show every `delta_t` steps only."""
         for name, module in self._places.items():
             now = module._parameters.get(name.rpartition(".")[2])
             if name in self._weights and now is not self._weights[name]:
@@ -508,7 +514,7 @@ class Sparsifier:
                     f"{name} was replaced in the model since the sparsifier was attached: detach() it and "
                     "attach another to the optimizer that trains the new one, with masks=sparsifier.masks"
                 )
-        if self._updating or self._changed:
+        if self._updating or self._changed or (self.step_count + 1) % self.delta_t == 0:
             if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
                 return  # which cannot wait for the device
             if found := checks.strays(self._weights, self.masks):
@@ -541,7 +547,8 @@ class Sparsifier:
             warnings.warn(message, stacklevel=3)
 
     def _note_changes(self) -> None:
-        """Take note of weights and state as they are when masked."""
+        """Take note of masks, weights and state as they are when masked."""
+        self._masks_seen = {name: _stamp(mask) for name, mask in self.masks.items()}
         self._seen = {name: weight._version for name, weight in self._weights.items()}
         self._state_seen = {name: _stamps(self._state(weight)) for name, weight in self._weights.items()}
 

@@ -733,6 +733,39 @@ def test_masks_may_be_replaced():
     assert sparsifier.densities["0.weight"] == 0.5
 
 
+@pytest.mark.parametrize("loaded", (False, True))
+def test_state_follows_a_mask_that_is_narrowed(loaded):
+    model = network()
+    optimizer = sgd(model)
+    sparsifier = attach(model, optimizer, method="static")
+    advance(model, optimizer, 3)
+    mine = sparsifier.masks["0.weight"].clone()
+    mine[0] = False
+    if loaded:
+        state = sparsifier.state_dict()
+        state["masks"]["0.weight"] = mine
+        state["active"]["0.weight"] = int(mine.sum())
+        sparsifier.load_state_dict(state)
+    else:
+        sparsifier.masks["0.weight"].copy_(mine)
+    advance(model, optimizer, 1, 3)
+    momentum = optimizer.state[model[0].weight]["momentum_buffer"]
+    assert momentum[mine].any()
+    assert not momentum[~mine].any()
+    assert not model[0].weight[~mine].any()
+
+
+def test_what_tensors_do_not_tell_shows_every_delta_t_steps():
+    model = network()
+    optimizer = sgd(model)
+    attach(model, optimizer, method="static", delta_t=5)
+    advance(model, optimizer, 2)
+    model[0].weight.data.fill_(1.0)
+    advance(model, optimizer, 2, 2)
+    with pytest.warns(UserWarning, match="inactive weights, first of 0.weight, were not 0 before step 4"):
+        advance(model, optimizer, 1, 4)
+
+
 def test_optimisers_that_take_many_gradients_a_step():
     model, twin = network().double(), network().double()
     with pytest.raises(ValueError, match="LBFGS takes several gradients a step"):
