@@ -28,7 +28,7 @@ from rigl.sparsity.optimizers import keeps_zeros, like
 EXECUTIONS = ("masked", "sparse", "auto")
 # Weights of a layer, at least, and the largest density at which its training step was found faster sparse:
 # `python -m benchmarks` measures it ("crossovers").
-CROSSOVERS = ((100_000, 0.05), (200_000, 0.1))
+CROSSOVERS = ((200_000, 0.05), (1_000_000, 0.1))
 # Weights of a layer from which on the optimiser's step at active places alone gains more than it costs.
 COMPACT_FROM = 2**19
 DTYPES = (torch.float32, torch.float64)
