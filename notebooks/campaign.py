@@ -14,18 +14,18 @@
 # %% [markdown]
 # # A campaign
 #
-# This notebook gets through whole tables and figures of the report: it says which runs they take, what of that is
-# done, and what the rest takes on this machine, and trains it where asked to. Change the cell below, or give the
-# values to papermill,
+# This notebook trains whole tables and figures of the report. It lists the runs that they need, those that are done,
+# and how long the rest takes on this machine; with `run = True` it trains them. Change the cell below, or pass the
+# values to papermill:
 #
 # ```
 # papermill notebooks/campaign.ipynb OUT.ipynb -p tables table2 -p protocol laptop -p run True -p time_limit 9m
 # ```
 #
-# The tables and figures are `table1` to `table5`, `supplement-table2` and `figure1` to `figure5`. A run that
-# several of them share is trained once, and what another run starts from is trained before it. A finished run is
-# never repeated. Whatever stopped the runs, the same command goes on, and two campaigns on one folder share the
-# work. In a shell, `python -m rigl.campaign` does the same.
+# The tables and figures are `table1` to `table5`, `supplement-table2` and `figure1` to `figure5`. A run that several
+# of them share is trained once, and a run that another starts from is trained before it. Finished runs are never
+# repeated. Rerun the same command to resume. Two campaigns on one folder share the work. In a shell,
+# `python -m rigl.campaign` does the same.
 
 # %% tags=["remove-cell"]
 from book.report.display import show_table
@@ -53,8 +53,8 @@ print(campaign.summary())
 # %% [markdown]
 # ## The plan
 #
-# A row for each row of the tables. FLOPs and time are what this machine takes: its masks save none, so that a
-# sparse step takes as long as a dense one.
+# One row for each row of the tables. FLOPs and time are those of this machine, where masks save none: a sparse step
+# takes as long as a dense one.
 
 # %% tags=["remove-input"]
 show_table(campaign.plan(), f"Protocol “{protocol}”, seeds {seeds}.")
@@ -63,7 +63,7 @@ show_table(campaign.plan(), f"Protocol “{protocol}”, seeds {seeds}.")
 outcome = campaign.train()
 
 # %% [markdown]
-# ## How far it is
+# ## Progress
 
 # %% tags=["remove-input"]
 if outcome:

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # On a cluster
 #
-# `python -m rigl.campaign` gets through the report's runs, each of which is a task of
-# [Dask](https://distributed.dask.org): on one machine with `--workers`, on many with `--cluster`.
+# `python -m rigl.campaign` trains the report's runs, each as a task of [Dask](https://distributed.dask.org): on one machine
+# with `--workers`, on many with `--cluster`.
 #
 # ```bash
 # pip install -e ".[campaign]"
@@ -55,7 +55,7 @@
 # `slurm.yaml` holds the arguments of
 # [dask_jobqueue.SLURMCluster](https://jobqueue.dask.org/en/latest/generated/dask_jobqueue.SLURMCluster.html), and how
 # many jobs there are to be: `jobs: 8`, or `adapt: {minimum_jobs: 0, maximum_jobs: 64}` for as many as there are runs
-# to do. One process a job, with one GPU, is simplest:
+# to do. One process per job, with one GPU, is simplest:
 #
 # ```yaml
 # adapt: {minimum_jobs: 0, maximum_jobs: 64}
@@ -73,11 +73,12 @@
 # python -m rigl.campaign run all --protocol paper --device cuda --cluster slurm.yaml
 # ```
 #
-# on a machine that may send jobs. A job at the end of its `walltime` is a lost worker like any other: another job is
-# sent, and its run resumes. The campaign itself has to stay up, in `tmux`, say; if it does not, rerun the command.
+# Run this on a machine that may submit jobs. A job that reaches its `walltime` is a lost worker like any other: another
+# job is submitted, and its run resumes. The campaign itself has to stay up, for example in `tmux`; if it stops, rerun the
+# command.
 #
 # ## What the report takes
 #
-# {doc}`cost` has the hours of the whole report on one device, by its measured speed. Runs do not wait for one another,
-# but for lottery tickets and re-initialised networks, which start from another run's masks: $n$ devices take about an
-# $n$th of that time.
+# {doc}`cost` estimates the hours that the whole report takes on one device, from its measured speed. Runs are independent,
+# except for lottery tickets and re-initialised networks, which start from another run's masks: $n$ devices take about
+# an $n$th of that time.

@@ -14,10 +14,10 @@
 # %% [markdown]
 # # Cost
 #
-# A sparse network promises fewer FLOPs. What that saves in time is another matter: hardware multiplies a masked weight
-# like any other, unless the weights are really gone. This page says what sparsity saves in wall time today, then what
-# masking adds to a step, and last how FLOPs are counted. Times come from the records of `python -m benchmarks`: every
-# ratio is measured within one run, variants taking turns, and given with its quartiles.
+# A sparse network promises fewer FLOPs. Whether that saves time is another matter: hardware multiplies a masked weight
+# like any other, unless the weight is really gone. This page shows what sparsity saves in wall time today, then what
+# masking adds to a step, and finally how FLOPs are counted. Times come from records of `python -m benchmarks`. Every
+# ratio is measured within one run, in which the variants take turns, and is given with its quartiles.
 #
 # ## What sparsity saves today
 #
@@ -42,10 +42,10 @@ display.show_table(
 # %% [markdown]
 # ## Sparse layers on a CPU
 #
-# PyTorch's CSR kernels multiply with the active weights alone. With `execution="auto"` a `Sparsifier` uses them for linear
-# layers on a CPU wherever they are faster; `rigl.save_sparse` and `rigl.sparse_inference` do the same for files and for
-# inference. A whole training step (data, forward, backward, optimiser, mask updates) in multiples of dense speed, by
-# execution and density:
+# PyTorch's CSR kernels multiply by the active weights alone. With `execution="auto"`, a `Sparsifier` uses them for linear
+# layers on a CPU where they were measured to be faster. `rigl.save_sparse` and `rigl.sparse_inference` do the same for
+# files and for inference. The table gives the speed of a whole training step (data, forward, backward, optimiser, mask
+# updates) in multiples of a dense one's, by execution and density:
 
 # %% tags=["hide-input"]
 sparse = cost_sparse.benchmark()
@@ -169,15 +169,14 @@ display.show_text(cost.ceiling(first))
 # $$ (eq-cost-moving)
 #
 # A lottery ticket costs $3 f_s$ after its pruning run's $c_\text{pruning}$. Training $k$ times longer costs $k$ times as
-# much, and inference costs $f_s$ of the last mask. Figures “relative to dense” are training over $3 f_d$ and inference
+# much, and inference costs $f_s$ of the last mask. Numbers “relative to dense” are training over $3 f_d$ and inference
 # over $f_d$.
 
 # %% [markdown]
 # ## Calculator
 #
-# $\mathrm{E}[f]$ follows from a run, not from these rules, and so do the densities that re-initialised and structured
-# networks have: there the numbers come from the records of such runs, where there are any. Nothing is taken from
-# another network.
+# $\mathrm{E}[f]$ depends on a run, and so do the densities of re-initialised and structured networks. Those numbers come
+# from records of such runs, where there are any, and never from another network.
 
 # %% tags=["hide-input"]
 display.show(cost_calculator.html(cost_calculator.table(model_layers(), runs.load())))
@@ -185,13 +184,14 @@ display.show(cost_calculator.html(cost_calculator.table(model_layers(), runs.loa
 # %% [markdown]
 # ## The whole report
 #
-# A mask saves no wall time, so a run costs what dense training costs: $3 f_d$ for each of the $N$ images of each of its
-# $E$ epochs. A device that trains the benchmark's model, of $f_b$ FLOPs a forward pass, at $r$ images a second takes
+# The report's networks are convolutional, and their masks save no wall time: a run costs what dense training costs,
+# $3 f_d$ for each of the $N$ images of each of its $E$ epochs. A device that trains the benchmark's model, of $f_b$ FLOPs
+# a forward pass, at $r$ images a second takes
 #
 # $$t = \frac{3 f_d N E}{3 f_b r}.$$ (eq-cost-time)
 #
-# Other models than the benchmark's may be faster or slower for their FLOPs. Runs do not wait for one another, but for
-# lottery tickets and re-initialised networks, which start from another run's masks: $n$ devices take about an $n$th.
+# Models other than the benchmark's may be faster or slower for their FLOPs. Runs are independent, except for lottery
+# tickets and re-initialised networks, which start from another run's masks: $n$ devices take about an $n$th of the time.
 
 # %% tags=["hide-input"]
 display.show_table(

@@ -62,8 +62,8 @@ page.show(figures.learning_rates)
 # ## Our searches
 #
 # Every study in `results/studies`, whatever its protocol; `python -m rigl.campaign tune` and `notebooks/tune.ipynb` make more.
-# The best of several trials owes part of its validation accuracy to luck, since that is what it was picked by. It is compared
-# with the recommended setting by test accuracy, which played no part in the search.
+# The best of several trials was picked by its validation accuracy, and owes part of it to luck. It is compared with the
+# recommended setting by test accuracy, which played no part in the search.
 
 # %% tags=["hide-input"]
 studies.show()

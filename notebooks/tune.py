@@ -17,16 +17,16 @@
 # RigL has two knobs of its own: the share of active weights that the first update drops, $\alpha$, and the steps
 # from one update to the next, $\Delta T$. The report searches both for each density and distribution: 15 trials of
 # a tree-structured Parzen estimator, $\alpha$ in [0.1, 0.6] and $\Delta T$ in 50, 100, ..., 1000, each judged by the
-# validation accuracy averaged over three seeds. This notebook does one such study, with Optuna. Change the cell
-# below, or give the values to papermill,
+# validation accuracy averaged over three seeds. This notebook runs one such study, with Optuna. Change the cell
+# below, or pass the values to papermill:
 #
 # ```
 # papermill notebooks/tune.ipynb OUT.ipynb -p protocol laptop -p density 0.05 -p trials 15 -p seeds 0,1,2
 # ```
 #
-# A trial's runs are records like any other. A finished trial is never repeated, and whatever stopped a study, the
-# same command goes on. In a shell, `python -m rigl.campaign tune` does the same, for several studies. As it stands, the
-# notebook does a few trials on digits, to be tried out in seconds: they tell nothing about RigL.
+# A trial's runs are records like any other. Finished trials are never repeated; rerun the same command to resume. In a
+# shell, `python -m rigl.campaign tune` does the same, for several studies. By default this notebook runs a few trials on
+# digits, which take seconds and say nothing about RigL.
 
 # %% tags=["remove-cell"]
 from book.report import display, figures, studies
@@ -66,8 +66,8 @@ study, frame = outcome.study, tuning.frame()
 # %% [markdown]
 # ## Trials
 #
-# In the order in which they began. The first ten are drawn at random, the others by what came before them. One
-# of which a run diverged has failed, and another takes its place.
+# In the order in which they began. The first ten are drawn at random, the others from what came before them. If a run
+# diverges, its trial has failed, and another takes its place.
 
 # %% tags=["remove-input"]
 display.show_table(studies.trials(study), studies.caption(study))
@@ -75,8 +75,7 @@ display.show_table(studies.trials(study), studies.caption(study))
 # %% [markdown]
 # ## The space
 #
-# Each trial where it lies, numbered, with the reference that Evci et al. recommend, $\alpha = 0.3$ and
-# $\Delta T = 100$.
+# All trials, numbered, and the setting that Evci et al. recommend, $\alpha = 0.3$ and $\Delta T = 100$.
 
 # %% tags=["remove-input"]
 figures.show(studies.space(study), studies.seen(study))
@@ -84,8 +83,8 @@ figures.show(studies.space(study), studies.seen(study))
 # %% [markdown]
 # ## The best against the reference
 #
-# The best of several trials owes part of its validation accuracy to luck, since that is what it was picked by. The
-# test images played no part in the search.
+# The best of several trials was picked by its validation accuracy, and owes part of it to luck. The test images played
+# no part in the search.
 
 # %% tags=["remove-input"]
 display.show_table(

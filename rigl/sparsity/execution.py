@@ -366,7 +366,7 @@ class Execution:
             values = []
             for weight in group["params"]:
                 layer, state = layers.get(id(weight)), optimizer.state.get(weight, {})
-                if layer is None or layer.pattern is None or not keeps_zeros(optimizer, weight):
+                if layer is None or layer.pattern is None or not keeps_zeros(optimizer, [weight]):
                     continue
                 if not _plain(weight, weight.grad, *state.values()):
                     continue

@@ -87,7 +87,7 @@ def multiply(tensor: Tensor, mask: Tensor) -> None:
     """Multiply by a bool mask of the same shape, in place: what is inactive becomes 0, or -0 if it was
     negative, and what is no number stays so.
 
-    torch first makes a float of the whole mask, which on a CPU takes eight times as long as multiplying.
+    On a CPU torch first makes a float of the whole mask, which takes longer than to multiply by it.
     NumPy converts as it goes; of the types that it does not know, a block is converted at a time.
     """
     if tensor.device.type != "cpu" or tensor.is_complex():
@@ -168,8 +168,8 @@ def _at_threshold_on_cpu(
 ) -> tuple[Tensor, Tensor]:
     """Which candidates' keys are below the count-th smallest of them, and which equal it.
 
-    By NumPy's partition, which is several times faster than torch's kthvalue and topk. Keys are made block by
-    block, and kept for the candidates alone: touching new memory is most of what an update costs.
+    By NumPy's partition, faster than torch's kthvalue and topk, as the benchmark's update of one layer shows.
+    Keys are made block by block, and kept for the candidates alone: touching new memory costs most.
     """
     # torch's memory, so that its profiler sees it
     keys = torch.empty(int(among.count_nonzero()), dtype=_single(key(flat[:1])).dtype).numpy()

@@ -121,6 +121,6 @@ def initial_values(optimizer: Optimizer, weight: Tensor) -> dict[str, float]:
     return {}
 
 
-def keeps_zeros(optimizer: Optimizer, weight: Tensor) -> bool:
-    """Whether a step leaves 0 what is 0 in a weight, its gradient and its state."""
-    return type(optimizer) in KEEP_ZEROS and not weight.is_complex()
+def keeps_zeros(optimizer: Optimizer, weights: Iterable[Tensor]) -> bool:
+    """Whether a step leaves 0 what is 0 in weights, their gradients and their state."""
+    return type(optimizer) in KEEP_ZEROS and not any(weight.is_complex() for weight in weights)

@@ -223,9 +223,9 @@ class Sparsifier:
             if mask.numel() <= FLOAT_MASKS_TO:
                 self._float_masks[name] = mask.to(weight.dtype)
             self._remember(name, int(mask.sum()))
-        self._masks_seen: dict[str, tuple[int, int]] = {}
-        self._seen: dict[str, int] = {}
-        self._state_seen: dict[str, list[tuple[int, int]]] = {}
+        self._masks_seen: list[tuple[int, int]] = []
+        self._seen: list[int] = []
+        self._state_seen: list[tuple[int, int]] = []
         self._hidden: list[tuple[Tensor, Tensor | None]] = []
         self._warned: set[str] = set()
         self._state_checked = False
@@ -277,10 +277,11 @@ class Sparsifier:
             checks.warn_of_what_stays_dense(
                 model, weights, self._left_dense, include is None and exclude is None
             )
-        self._places = {
-            row.name: row.module
+        leaves = {row.name: row.name.rpartition(".")[2] for row in found}
+        self._places: dict[str, tuple[nn.Module, str]] = {
+            row.name: (row.module, leaves[row.name])
             for row in found
-            if row.module._parameters.get(row.name.rpartition(".")[2]) is row.weight
+            if row.module._parameters.get(leaves[row.name]) is row.weight
         }
         return weights, first
 
@@ -289,7 +290,8 @@ class Sparsifier:
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
         ]
-        modules = self._places if self.method.masked else {}
+        places = self._places.items() if self.method.masked else ()
+        modules = {name: module for name, (module, _) in places}
         self._execution = Execution(self.execution, self, modules)
         checks.claim(self)
 
@@ -404,7 +406,7 @@ class Sparsifier:
         # Multiplied as after a step: a run that diverged goes on with the very weights it had.
         self._mask(self._weights.items())
         self._note_changes()
-        self._state_seen = {}  # which may still be that of other masks
+        self._state_seen = []  # which may still be that of other masks
 
     @torch.no_grad()
     def apply_masks(self, model: nn.Module) -> None:
@@ -462,14 +464,11 @@ class Sparsifier:
             else:
                 self._update()
             self._hide([p for group in optimizer.param_groups for p in group["params"] if p.grad is not None])
-        same = {name: _stamp(mask) for name, mask in self.masks.items()} == self._masks_seen
         self._state_keeps_zeros = (
             not self._updating
-            and same
-            and all(
-                keeps_zeros(optimizer, weight) and _stamps(self._state(weight)) == self._state_seen.get(name)
-                for name, weight in self._weights.items()
-            )
+            and keeps_zeros(optimizer, self._weights.values())
+            and _stamps(self.masks.values()) == self._masks_seen
+            and self._state_stamps() == self._state_seen
         )
         masked = self.preset.masks_momentum and not self.method.dense_state
         self._weights_keep_zeros = masked and self._state_keeps_zeros and not self._changed
@@ -507,9 +506,9 @@ class Sparsifier:
     def _check_weights(self) -> None:
         """Raise RuntimeError for weights that are no longer the model's, and mask anew, with a warning, what
         somebody else wrote to. Fused steps of another optimiser show every `delta_t` steps only."""
-        for name, module in self._places.items():
-            now = module._parameters.get(name.rpartition(".")[2])
-            if name in self._weights and now is not self._weights[name]:
+        for name, weight in self._weights.items():
+            place = self._places.get(name)
+            if place is not None and place[0]._parameters.get(place[1]) is not weight:
                 raise RuntimeError(
                     f"{name} was replaced in the model since the sparsifier was attached: detach() it and "
                     "attach another to the optimizer that trains the new one, with masks=sparsifier.masks"
@@ -528,7 +527,7 @@ class Sparsifier:
     @property
     def _changed(self) -> bool:
         """Whether somebody wrote to a weight since the last step, as far as tensors tell."""
-        return any(weight._version != self._seen.get(name) for name, weight in self._weights.items())
+        return [weight._version for weight in self._weights.values()] != self._seen
 
     def _warn_of_strays(self, only_changed: bool = False) -> None:
         """Warn where the model is not as sparse as the masks say, as it is when the hooks do not run."""
@@ -548,9 +547,13 @@ class Sparsifier:
 
     def _note_changes(self) -> None:
         """Take note of masks, weights and state as they are when masked."""
-        self._masks_seen = {name: _stamp(mask) for name, mask in self.masks.items()}
-        self._seen = {name: weight._version for name, weight in self._weights.items()}
-        self._state_seen = {name: _stamps(self._state(weight)) for name, weight in self._weights.items()}
+        self._masks_seen = _stamps(self.masks.values())
+        self._seen = [weight._version for weight in self._weights.values()]
+        self._state_seen = self._state_stamps()
+
+    def _state_stamps(self) -> list[tuple[int, int]]:
+        states = (state_of(self.optimizer, weight).values() for weight in self._weights.values())
+        return _stamps(value for state in states for value in state if isinstance(value, Tensor))
 
     def _mask_state(self) -> None:
         """Mask the optimiser's state; of a dense one only the copies of weights."""
@@ -678,9 +681,6 @@ class Sparsifier:
                 multiply(tensor, self.masks[name])
         if pairs:
             torch._foreach_mul_([tensor for tensor, _ in pairs], [factor for _, factor in pairs])
-
-    def _state(self, weight: Tensor) -> list[Tensor]:
-        return list(tensors_of(self.optimizer, weight).values())
 
     def _generator(self, device: torch.device, index: int) -> torch.Generator:
         # Derived from the step, not carried along: nothing to save, alike on every rank.
