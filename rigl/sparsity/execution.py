@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MethodType
@@ -31,6 +31,8 @@ EXECUTIONS = ("masked", "sparse", "auto")
 CROSSOVERS = ((200_000, 0.05), (1_000_000, 0.1))
 # Weights of a layer from which on the optimiser's step at active places alone gains more than it costs.
 COMPACT_FROM = 2**19
+# Rows of a batch that are multiplied at a time.
+TILE = 512
 DTYPES = (torch.float32, torch.float64)
 # Scores to grow by that need neither gradients nor the optimiser's state.
 _LOCAL = (None, "magnitude", "random")
@@ -50,13 +52,14 @@ class Masks(Protocol):
 @cache
 def unavailable() -> str | None:
     """Why this torch cannot execute sparse layers; None where it can."""
-    pattern = Pattern.of(torch.ones((1, 1), dtype=torch.bool))
     one = torch.ones(1, 1)
+    pattern = Pattern.of(one > 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that CSR tensors are in beta, which torch says once
         try:
-            pattern.product(one.view(1), one)
-            pattern.weight_gradient(one, one)
+            product(csr(pattern.rows, pattern.columns, one.view(1), (1, 1)), [one])
+            pattern.no_gradient(one.dtype)
+            pattern.add_to_gradient(one, one)
         except RuntimeError as error:
             return str(error).partition("\n")[0]
     return None
@@ -115,34 +118,41 @@ class Pattern:
         dense.view(-1).scatter_(0, self.places, values)
         return dense
 
-    def product(self, values: Tensor, x: Tensor) -> Tensor:
-        """(out, batch) of the matrix with these `values` and a dense (in, batch)."""
-        return csr_product(self.rows, self.columns, values, self.shape, x)
-
-    def transposed_product(self, values: Tensor, x: Tensor) -> Tensor:
-        """(in, batch) of the transposed matrix and a dense (out, batch)."""
-        values = values.index_select(0, self.order)
-        return csr_product(self.rows_t, self.columns_t, values, self.shape[::-1], x)
-
-    def weight_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """(n,) the active weights' gradient, of (out, batch) and (in, batch), good until the next call."""
-        matrix = self._sampled.get(x.dtype)
-        if matrix is None:
-            nothing = torch.zeros(len(self.places), dtype=x.dtype)
-            matrix = self._sampled[x.dtype] = _csr(self.rows, self.columns, nothing, self.shape)
-        values: Tensor = matrix.values().zero_()  # or what is no number would stay, times a beta of 0
-        torch.sparse.sampled_addmm(matrix, gradient, x.t(), beta=0.0, out=matrix)  # copies no indices
+    def add_to_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """Add the active weights' gradient, of (out, batch) and (in, batch), to what `no_gradient` gave."""
+        matrix = self._sampled[x.dtype]
+        torch.sparse.sampled_addmm(matrix, gradient, x.t(), out=matrix)  # copies no indices
+        values: Tensor = matrix.values()
         return values
 
+    def no_gradient(self, dtype: torch.dtype) -> Tensor:
+        """(n,) zeros, in memory that is used again every time."""
+        if dtype not in self._sampled:
+            nothing = torch.zeros(len(self.places), dtype=dtype)
+            self._sampled[dtype] = csr(self.rows, self.columns, nothing, self.shape)
+        values: Tensor = self._sampled[dtype].values()
+        return values.zero_()
 
-def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+
+def csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.sparse_csr_tensor(rows, columns, values, shape, check_invariants=False)
 
 
-def csr_product(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...], x: Tensor) -> Tensor:
-    """(out, batch) of a CSR matrix of `shape` (out, in) and a dense (in, batch)."""
-    product: Tensor = torch.sparse.mm(_csr(rows, columns, values, shape), x, "sum")
-    return product
+def tiles(x: Tensor) -> list[Tensor]:
+    """Parts of (batch, features) as (features, batch), contiguous: more than fits a cache would be read from
+    memory once for each active weight."""
+    return [part.t().contiguous() for part in torch.split(x, TILE)]
+
+
+def product(matrix: Tensor, parts: Sequence[Tensor], bias: Tensor | None = None) -> Tensor:
+    """(batch, out) of a CSR matrix (out, in) and the `tiles` of (batch, in)."""
+    out = parts[0].new_empty(sum(part.shape[1] for part in parts), matrix.shape[0])
+    for part, into in zip(parts, torch.split(out, TILE), strict=True):
+        result = torch.sparse.mm(matrix, part, "sum")
+        if bias is not None:
+            result += bias[:, None]
+        into.copy_(result.t())
+    return out
 
 
 class _SparseLinear(torch.autograd.Function):
@@ -152,32 +162,37 @@ class _SparseLinear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: SparseLayer, pattern: Pattern
     ) -> Tensor:
-        columns = x.reshape(-1, x.shape[-1]).t().contiguous()
+        parts = tiles(x.reshape(-1, x.shape[-1]))
         values = pattern.values(weight)
-        result = pattern.product(values, columns)
-        if bias is not None:
-            result += bias[:, None]
-        ctx.save_for_backward(columns, values)
+        result = product(csr(pattern.rows, pattern.columns, values, pattern.shape), parts, bias)
+        ctx.save_for_backward(values, *parts)
         ctx.layer, ctx.pattern, ctx.shape = layer, pattern, x.shape
-        return result.t().contiguous().view(*x.shape[:-1], -1)
+        return result.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        columns, values = ctx.saved_tensors
+        values, *parts = ctx.saved_tensors
         pattern: Pattern = ctx.pattern
         rows = gradients[0].reshape(-1, pattern.shape[0])
-        down = rows.t().contiguous()
+        down = tiles(rows)
         for_x = for_weight = for_bias = None
         if ctx.needs_input_grad[0]:
-            for_x = pattern.transposed_product(values, down).t().contiguous().view(ctx.shape)
+            values = values.index_select(0, pattern.order)
+            matrix = csr(pattern.rows_t, pattern.columns_t, values, pattern.shape[::-1])
+            for_x = product(matrix, down).view(ctx.shape)
         if ctx.needs_input_grad[1]:
             if ctx.layer.wants_dense:
-                for_weight = down @ columns.t()
+                for_weight = down[0] @ parts[0].t()
+                for some, part in zip(down[1:], parts[1:], strict=True):
+                    for_weight.addmm_(some, part.t())
             else:
-                for_weight = ctx.layer.gradient(pattern, pattern.weight_gradient(down, columns))
+                active = pattern.no_gradient(rows.dtype)
+                for some, part in zip(down, parts, strict=True):
+                    active = pattern.add_to_gradient(some, part)
+                for_weight = ctx.layer.gradient(pattern, active)
         if ctx.needs_input_grad[2]:
-            for_bias = down.sum(1)
+            for_bias = rows.sum(0)
         return for_x, for_weight, for_bias, None, None
 
 

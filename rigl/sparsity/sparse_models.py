@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rigl.sparsity.execution import DTYPES, Pattern, csr_product, unavailable
+from rigl.sparsity.execution import DTYPES, Pattern, csr, product, tiles, unavailable
 from rigl.sparsity.layers import maskable
 
 FORMAT = "rigl-sparse-1"
@@ -147,11 +147,8 @@ class SparseLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
         shape = self.out_features, self.in_features
-        columns = x.reshape(-1, self.in_features).t().contiguous()
-        result = csr_product(self.rows, self.columns, self.values, shape, columns).t()
-        if self.bias is not None:
-            result = result + self.bias
-        return result.contiguous().view(*x.shape[:-1], -1)
+        matrix = csr(self.rows, self.columns, self.values, shape)
+        return product(matrix, tiles(x.reshape(-1, self.in_features)), self.bias).view(*x.shape[:-1], -1)
 
     def extra_repr(self) -> str:
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"

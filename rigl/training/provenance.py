@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,11 @@ def peak_memory(device: torch.device) -> int | None:
         return int(torch.cuda.max_memory_allocated(device))
     if sys.platform == "win32":
         return None
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts what the process was before it became this program, too
+        peak = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if peak:
+            return 1024 * int(peak[1])
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

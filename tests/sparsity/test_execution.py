@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from unittest import mock
 
 import pytest
 import torch
@@ -106,9 +107,11 @@ def test_equals_it_in_any_loop(optimizer, loop, compact):
     lead=st.lists(st.integers(1, 3), max_size=2),
     density=st.floats(0.05, 1),
     bias=st.booleans(),
+    dense=st.booleans(),
+    tile=st.sampled_from((2, 512)),
     seed=st.integers(0, 99),
 )
-def test_gradients(shape, lead, density, bias, seed):
+def test_gradients(shape, lead, density, bias, dense, tile, seed):
     generator = torch.Generator().manual_seed(seed)
     mask = torch.rand(shape, generator=generator) < density
     if not mask.any():
@@ -117,17 +120,24 @@ def test_gradients(shape, lead, density, bias, seed):
     nn.init.normal_(layer.weight, generator=generator)
     x = torch.randn(*lead, shape[1], generator=generator, dtype=torch.float64, requires_grad=True)
     # Of the kernels alone: a Sparsifier would want an optimizer.
-    wanted = type("Layer", (), {"wants_dense": False, "gradient": lambda s, p, v: p.scatter(v, mask * 0.0)})()
+    scattered = {"gradient": lambda s, p, v: p.scatter(v, mask * 0.0)}
+    wanted = type("Layer", (), {"wants_dense": dense, **scattered})()
     pattern = Pattern.of(mask)
     mask = mask.double()
 
     def product(x, weight, bias):
         return _SparseLinear.apply(x, weight, bias, wanted, pattern)
 
-    torch.testing.assert_close(
-        product(x, layer.weight, layer.bias), F.linear(x, layer.weight * mask, layer.bias)
-    )
-    assert torch.autograd.gradcheck(product, (x, layer.weight, layer.bias))
+    with mock.patch.object(execution, "TILE", tile):
+        result = product(x, layer.weight, layer.bias)
+        torch.testing.assert_close(result, F.linear(x, layer.weight * mask, layer.bias))
+        if not dense:
+            assert torch.autograd.gradcheck(product, (x, layer.weight, layer.bias))
+        else:
+            upstream = torch.randn(result.shape, generator=generator, dtype=torch.float64)
+            (found,) = torch.autograd.grad(result, layer.weight, upstream)
+            expected = upstream.reshape(-1, shape[0]).t() @ x.detach().reshape(-1, shape[1])
+            torch.testing.assert_close(found, expected)
 
 
 def test_gradients_are_dense_when_the_method_wants_them():

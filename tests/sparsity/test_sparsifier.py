@@ -733,7 +733,7 @@ def test_masks_may_be_replaced():
     assert sparsifier.densities["0.weight"] == 0.5
 
 
-@pytest.mark.parametrize("loaded", (False, True))
+@pytest.mark.parametrize("loaded", [False, True])
 def test_state_follows_a_mask_that_is_narrowed(loaded):
     model = network()
     optimizer = sgd(model)
