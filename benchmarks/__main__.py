@@ -14,7 +14,7 @@ from benchmarks import plain, sparse, steps, updates, verify, whole
 from rigl.training import provenance, records
 from rigl.training.config import ConfigError
 from rigl.training.devices import device_name, isolated, resolve_device, resolve_precision, slug
-from rigl.training.engine import verdict_path, verified
+from rigl.training.engine import verification_path, verified
 from rigl.training.project import root
 from rigl.training.train import train
 
@@ -201,7 +201,7 @@ def _verify(device: torch.device, found: dict[str, Any], quick: bool) -> int:
     )
     print(verify.verdicts(found))
     if device.type == "cuda" and not quick:
-        _keep(found, verdict_path(device))
+        _keep(found, verification_path(device))
     return 0 if found["passed"] else 1
 
 

@@ -25,9 +25,9 @@
 # with a record in `results/` is not trained again, and an interrupted run resumes from its last epoch.
 #
 # The methods are `dense`, `small-dense`, `static`, `set`, `snfs`, `rigl`, `rigl-sg`, `rigl-sm`, `rigl-struct`,
-# `pruning`, `lottery` and `rigl-reinit`. The last two start from the final masks of a `pruning` and a
-# `rigl-sm` run with the same settings, which is trained first if necessary. If `distribution` is the name of a
-# record, its final layer densities are used.
+# `rigl-global`, `granet`, `mest`, `pruning`, `lottery` and `rigl-reinit`. The last two start from the final masks of
+# a `pruning` and a `rigl-sm` run with the same settings, which is trained first if necessary. If `distribution` is the
+# name of a record, its final layer densities are used.
 
 # %% tags=["remove-cell"]
 from book.report import figures

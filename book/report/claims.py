@@ -321,10 +321,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "Uniform beats ERK at equal FLOPs",
             "Uniform masks reach a higher accuracy than ERK at equal FLOPs.",
             "RigL with uniform masks less RigL with ERK, in runs with the same budget of forward FLOPs; "
-            "where "
-            "there are none, ERK against a line between the two nearest uniform settings, in the logarithm "
-            "of "
-            "training FLOPs",
+            "where there are none, ERK against a line between the two nearest uniform settings, in the "
+            "logarithm of training FLOPs",
             BETTER,
             ("Uniform, %", "ERK, %"),
             comparisons.equal_flops,

@@ -76,10 +76,9 @@ def show_table(table: pd.DataFrame, caption: str, origin: Markup | None = None, 
 def html(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: str = "") -> Markup:
     """A table above its caption, in a frame that scrolls; cells are escaped unless they are `Markup`.
 
-    origin  a link to what all its numbers come from
-    kind    a class of ``book.css``: ``"labels-N"`` where the first N columns are words, which is found out
-    unless
-            said, or ``"words"`` where all are
+    origin  a link to the source of all its numbers
+    kind    a class of ``book.css``: ``"words"`` if all columns are words, ``"labels-N"`` if the first N are;
+            by default this is determined from the cells
     """
     words = [not table[name].astype(str).str.match(r"[-+]?\d|-$").all() for name in table.columns[:3]]
     labels = words.index(False) if False in words else len(words)

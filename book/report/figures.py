@@ -123,8 +123,8 @@ def saved(fig: go.Figure) -> Markup:
 
 
 def csv(fig: go.Figure) -> str:
-    """What a figure draws, a line a point: the series, x, y, and z where it has one, and what its hover text
-    says shows beyond these; a series that says nothing when pointed at only joins others and is left out."""
+    """The points of a figure, one per line: series, x, y, z if there is one, and the hover text. A series
+    without hover text only connects points and is left out."""
     rows = []
     for trace in fig.data:
         if trace.hoverinfo == "skip":

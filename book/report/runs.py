@@ -29,14 +29,14 @@ def load(folder: Path | None = None, *, searched: bool = False) -> pd.DataFrame:
     """The records in `folder`, or in the project's, a row each: the columns of `records.tabulate`, and
 
     alpha, delta_t, ...  every other knob of the run's config; `budget` is its budget of forward FLOPs
-    variant              what the run changed of its protocol, as ``"alpha=0.5"``, and its precision where
-    that
+    variant              what the run changed of its protocol, as ``"alpha=0.5"``, and its precision if that
                          is not `usual_precision`, so that no mean mixes two settings
-    searched             whether only a hyperparameter study has the run; such runs are left out unless asked
-    for record               the whole record
+    searched             whether the run belongs to a hyperparameter study alone; such runs are left out
+                         unless asked for
+    record               the whole record
 
-    Runs whose layer densities another run found have ``"as LABEL"`` for a distribution, so that seeds share a
-    setting. Raises RecordError for a damaged file.
+    A run that takes its layer densities from another run has the distribution ``"as LABEL"``, so that seeds
+    share a setting. Damaged files are left out, with a warning.
     """
     place = folder or display.folder()
     trials = {run for study in studies(place) for trial in study.trials for run in trial.runs}

@@ -86,8 +86,7 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> Campaign:
     run, workers = given.get("run", False), given.get("workers", 1)
     if not isinstance(run, bool):
         raise ConfigError(f"run={shown(run)} is not right: it should be True or False")
-    if not isinstance(workers, int) or workers < 1:
-        raise ConfigError(f"workers={shown(workers)} is not right: it should be a whole number from 1 on")
+    _check_workers(workers)
     results, device = results_folder(given.get("results", "results")), str(given.get("device", "auto"))
     limit = given.get("time_limit")
     return Campaign(
@@ -154,8 +153,7 @@ def configure_tuning(namespace: Mapping[str, object], before: set[str]) -> Tunin
     if len(asked) != 1:
         raise ConfigError(f"these are {len(asked)} studies: give one density and one distribution")
     workers, limit = given.get("workers", 1), given.get("time_limit")
-    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-        raise ConfigError(f"workers={shown(workers)} is not right: it should be a whole number from 1 on")
+    _check_workers(workers)
     tracker, device = given.get("tracker"), str(given.get("device", "auto"))
     tracking.check(None if tracker is None else str(tracker))
     for each in device.split(","):
@@ -169,3 +167,8 @@ def configure_tuning(namespace: Mapping[str, object], before: set[str]) -> Tunin
         workers=workers,
     )
     return Tuning(asked[0], options)
+
+
+def _check_workers(workers: Any) -> None:
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise ConfigError(f"workers={shown(workers)} is not right: it should be a whole number from 1 on")

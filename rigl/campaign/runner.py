@@ -197,7 +197,7 @@ class Campaign:
     def late(self) -> bool:
         return self.end is not None and time.time() >= self.end
 
-    def ask(self) -> None:
+    def request_stop(self) -> None:
         """Stop after the current epochs."""
         self.closing = self.closing or "interrupted"
         self.bars.say("stopping after the current epochs; interrupt again to stop at once")
@@ -374,7 +374,7 @@ def _alone(campaign: Campaign) -> None:
     options = replace(campaign.options, device=campaign.options.device.split(",")[0])
     after = None if campaign.end is None else campaign.end - time.time()
     try:
-        with _warnings_to(campaign.bars.say), heard(campaign.ask, after):
+        with _warnings_to(campaign.bars.say), heard(campaign.request_stop, after):
             while not (campaign.closing or campaign.over):
                 job = next(campaign.ready(), None)
                 if job is None:
@@ -430,7 +430,10 @@ def _together(campaign: Campaign, cluster: str | None, workers: int, lanes: int)
     if cluster is None and devices in (("auto",), ("cuda",)) and torch.cuda.device_count() > 1:
         devices = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     threads = max(1, torch.get_num_threads() // (workers * lanes)) if cluster is None else None
-    with heard(campaign.ask), connect(cluster, workers=workers, lanes=lanes, device=device) as client:
+    with (
+        heard(campaign.request_stop),
+        connect(cluster, workers=workers, lanes=lanes, device=device) as client,
+    ):
         sender = Sender(campaign, client, devices, threads, cluster, 1 / lanes)
         with suppress(KeyboardInterrupt):
             while sender.go_on():

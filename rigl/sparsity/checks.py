@@ -1,4 +1,4 @@
-"""What can go wrong around a sparsifier, found where it can still be said."""
+"""Checks of models, optimisers and saved states for `rigl.Sparsifier`."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def gradients_finite(weights: Iterable[Tensor]) -> bool:
 def strays(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, int]:
     """How many inactive weights are not 0, layer by layer, where there are some. Reads the device once.
 
-    What is no number is no stray: a run that diverged has it everywhere.
+    NaNs are ignored: a run that diverged has them everywhere.
     """
     counts = {
         name: ((weight != 0) & (weight == weight)).logical_and_(masks[name].logical_not()).count_nonzero()

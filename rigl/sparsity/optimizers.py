@@ -50,7 +50,7 @@ def unwrapped(optimizer: Any) -> Optimizer:
 
 
 def check_optimizer(optimizer: Optimizer, method: Method) -> None:
-    """Raise ValueError for an optimiser that `method` cannot go by, or whose state cannot be masked."""
+    """Raise ValueError for an optimiser that `method` does not support, or whose state cannot be masked."""
     by_momentum = momentum_score in map(score_of, method.scores)
     name = type(optimizer).__name__
     if isinstance(optimizer, torch.optim.LBFGS):

@@ -58,70 +58,69 @@ FLOAT_MASKS_TO = 2**20
 
 
 class Sparsifier:
-    """Trains `model` sparsely by `method`, through hooks on `optimizer`; the loop stays as it was.
+    """Trains `model` sparsely by `method`, through hooks on `optimizer`; the training loop does not change.
 
-    model         any torch model; the weights that `optimizer` trains and that
-                  `rigl.sparsity.layers.maskable` names are masked: those of convolutions, linear,
-                  recurrent and attention layers
-    optimizer     any torch optimiser that takes one gradient a step (LBFGS does not) over the model's
-                  parameters; its state tensors of a masked weight's shape are masked with it
+    model         any torch model. Masked are the weights that `optimizer` trains and that
+                  `rigl.sparsity.layers.maskable` lists: those of convolutions and of linear, recurrent,
+                  attention and bilinear layers
+    optimizer     any torch optimiser over the model's parameters that takes one gradient per step (LBFGS does
+                  not). State tensors of a masked weight's shape are masked with it
     method        one of `rigl.sparsity.methods.METHODS`: ``"dense"``, ``"small-dense"`` (both mask nothing),
                   ``"static"``, ``"set"``, ``"snfs"``, ``"rigl"``, ``"rigl-sg"``, ``"rigl-sm"``,
                   ``"rigl-struct"``, ``"rigl-global"``, ``"granet"``, ``"mest"``, ``"pruning"``,
                   ``"lottery"``, ``"rigl-reinit"``; or a `rigl.sparsity.methods.Method` of your own
-    density       active weights over all weights, in (0, 1]; pruning starts dense, GraNet at 0.5, and both
-                  end there; structured masks come as near as whole channels, rounded layer by layer, let
-                  them. Needed unless `distribution` is a map, or `flops` or `masks` are given
-    distribution  how the density is shared among layers, by name or as ``{name: density}``, which may
-                  leave the rest to a distribution, ``{"head.weight": 0.5, "*": "erk"}``: see
-                  `rigl.sparsity.distributions.layer_densities`; pruning needs none
-    include       the weights to mask, in place of all that can be: patterns of parameter or module names
+    density       active weights over all weights, in (0, 1]. Pruning starts dense, GraNet at 0.5, and both
+                  end at this density. Structured masks come as close as whole channels allow, rounded layer
+                  by layer. Required unless `distribution` is a map, or `flops` or `masks` are given
+    distribution  how layers share the density, by name or as ``{name: density}``, which may leave the rest
+                  to a distribution, ``{"head.weight": 0.5, "*": "erk"}``: see
+                  `rigl.sparsity.distributions.layer_densities`. Pruning needs none
+    include       weights to mask instead of all maskable ones: patterns of parameter or module names
                   (``"encoder.*"``), module types, or functions of (name, module); one or several
-    exclude       weights to leave dense, given likewise; what is left dense is no part of the density
+    exclude       weights to leave dense, given likewise. They do not count in the density
     flops         a budget in place of `density`: forward FLOPs over dense, in (0, 1]; needs `input_shape`
     input_shape   one sample's shape without the batch, such as (3, 32, 32), where FLOPs matter
-    masks         masks to start from, ``{name: bool tensor}``, in place of random ones: a finished run's
-                  for ``"lottery"`` and ``"rigl-reinit"``, which need them. ``"nonzero"`` keeps the weights
-                  that are not 0, of a network pruned before; ``"magnitude"`` keeps each layer's largest, as
+    masks         masks to start from, ``{name: bool tensor}``, instead of random ones. ``"lottery"`` and
+                  ``"rigl-reinit"`` need those of a finished run. ``"nonzero"`` keeps the weights that are
+                  not 0, as of a network pruned before; ``"magnitude"`` keeps the largest of each layer, as
                   many as density and distribution give it
     total_steps   optimiser steps of the whole training
     alpha         drop fraction at the start (report, equation 1)
     decay         how the drop fraction falls: ``"cosine"``, ``"linear"``, ``"constant"`` or
                   ``"inverse-power"``, see `rigl.sparsity.schedules.drop_fraction`
     delta_t       steps from one mask update to the next
-    t_start       share of `total_steps` before which pruning, or GraNet's, does not begin
-    t_end         share of `total_steps` after which masks stay; pruning's last update is the first at or
-                  after it
+    t_start       share of `total_steps` at which pruning begins, also GraNet's
+    t_end         share of `total_steps` after which masks stay fixed; pruning's last update is the first at
+                  or after it
     preset        ``"repro2021"`` or ``"google"``: see `rigl.sparsity.methods.Preset`
-    seed          decides the masks drawn, the first and SET's
+    seed          determines the random masks: the first ones, and what SET and MEST grow
     on_update     called after each mask update with the step and ``{name: Moved(dropped, grown)}``, the
-                  weights dropped and grown in each masked layer; what was both counts as both
-    execution     ``"masked"`` multiplies dense weights and masks; ``"sparse"`` computes linear layers on the
+                  weights dropped and grown in each masked layer; a weight that was both counts as both
+    execution     ``"masked"`` multiplies dense weights by masks. ``"sparse"`` computes linear layers on the
                   CPU, in float32 and float64, at the cost of their active weights; ``"auto"`` does so where
-                  a layer's size and density make it faster. Both train alike up to rounding, and what
-                  cannot be sparse stays masked: `summary` says which. Where the method does not need them,
-                  gradients of inactive weights are then 0 from the start, also in a norm that clips
+                  a layer's size and density make that faster. Results are equal up to rounding. Layers that
+                  cannot be sparse stay masked: see `summary`. Gradients of inactive weights that the method
+                  does not need are then 0 from the start, also for a clipped norm
 
-    An update takes the place of one optimiser step: weights are dropped and grown by the gradients that
-    are there, which the optimiser then does not see, so that it leaves every parameter alone; after the step
-    they are back, dense. Since the hooks sit on the optimiser, accumulated and averaged (DDP) gradients are
-    what counts, and a step that a gradient scaler skips postpones a due update. An update whose gradients are
-    not finite is left out, with a warning. Weights, masks and optimiser state keep their
-    storage. The global random state is not touched. A weight that is frozen later keeps its mask. A copy (or
-    pickle) of model and optimizer alone is plain; one of all three together trains sparsely like the first.
+    An update replaces one optimiser step. It uses the current dense gradients and hides them from the
+    optimiser, which therefore steps no parameter; afterwards the gradients are restored. Since the hooks sit
+    on the optimiser, accumulated and averaged (DDP) gradients count, and a step that a gradient scaler skips
+    postpones an update that is due. An update whose gradients are not finite is skipped, with a warning.
+    Weights, masks and optimiser state keep their storage, and the global random state is not touched. A
+    weight that is frozen later keeps its mask. A copy (or pickle) of model and optimizer alone is plain; a
+    copy of all three trains sparsely like the original.
 
-    Attach it to the weights that training starts from: what is loaded into the model later is masked from
-    the next step on, not before, with a warning if it was not masked. Averages of weights, as of EMA and SWA,
-    are masked by `apply_masks`.
+    Attach it to the weights that training starts from. Weights that are loaded into the model later are
+    masked at the next step, with a warning if they were not masked. `apply_masks` masks averages of weights,
+    as of EMA and SWA.
 
     Raises ValueError for an unknown method, distribution or preset, LBFGS, momentum-based methods on SGD
-    without momentum, a density outside (0, 1], both a density and flops, total_steps or delta_t that are no
-    whole number above 0, alpha, t_start or t_end outside [0, 1], masks that are missing or of another model,
-    a model in which there is nothing to mask, a pattern that meets nothing, a layer whose forward pass undoes
-    its mask, and weights that another sparsifier masks on this optimizer. Warns where a method that moves
-    weights has no update in so few steps, where an output layer stays dense because an embedding shares its
-    weight, of parametrised weights, and where less than half of the weights in matrices is masked without
-    `include` or `exclude`.
+    without momentum, a density outside (0, 1], both a density and flops, total_steps or delta_t that are not
+    whole numbers above 0, alpha, t_start or t_end outside [0, 1], masks that are missing or of another model,
+    a model with nothing to mask, a pattern that matches nothing, a layer whose forward pass undoes its mask,
+    and weights that another sparsifier masks already. Warns if total_steps leave a method no update, if an
+    output layer stays dense because it shares its weight with an embedding, of parametrised weights, and if
+    less than half of the weights in matrices are masked without `include` or `exclude`.
     """
 
     def __init__(

@@ -176,8 +176,8 @@ def protocol(name: str, dataset: str, model: str | None = None) -> Protocol:
 def choose_protocol(name: str, dataset: str | None, cuda: bool) -> tuple[str, str]:
     """Resolve ``"auto"`` and a missing data set to a (protocol, dataset).
 
-    "auto" is "paper" if CUDA is available and the data set is CIFAR or not given; else "laptop" if a data set
-    is given, else "smoke". A missing data set is the protocol's default.
+    "auto" is "smoke" for digits, "paper" if CUDA is available and the data set is CIFAR or not given, else
+    "laptop" if a data set is given, else "smoke". A missing data set is the protocol's default.
     """
     if name == "auto":
         if dataset == "digits":

@@ -1,4 +1,4 @@
-"""Training steps and evaluation, without synchronising with the device.
+"""Training steps and evaluation; between updates, nothing waits for the device.
 
 `Engine` takes eager steps, `Captured` replays steps recorded as CUDA graphs, `Compiled` uses torch.compile;
 `choose` selects one of them for a run.
@@ -354,7 +354,7 @@ def choose(run: Run, name: str = "auto") -> Engine:
     return Engine(run)
 
 
-def verdict_path(device: torch.device) -> Path:
+def verification_path(device: torch.device) -> Path:
     """The file in which ``python -m benchmarks --verify`` stores its result for `device`. Raises
     FileNotFoundError outside the project."""
     return root() / "results" / "bench" / "verified" / f"{slug(device)}.json"
@@ -363,7 +363,7 @@ def verdict_path(device: torch.device) -> Path:
 def verified(device: torch.device) -> bool:
     """Whether captured steps were verified on this kind of device with this minor version of torch."""
     try:
-        found = json.loads(verdict_path(device).read_text())
+        found = json.loads(verification_path(device).read_text())
     except (FileNotFoundError, ValueError):  # a damaged file counts as none
         return False
     return bool(found["passed"]) and _minor(found["versions"]["torch"]) == _minor(str(torch.__version__))

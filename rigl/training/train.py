@@ -46,7 +46,8 @@ class Interrupted(OneLineError, RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """Options of training, none of which affects the result.
+    """Options of a training run. They are not part of its identity: of them, only `device` may affect the
+    result, by the precision that ``precision="auto"`` selects there.
 
     device    ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ...
     results   folder of the records
@@ -251,7 +252,8 @@ def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> 
 
 
 def _sampled(config: RunConfig) -> set[int]:
-    """Epochs after which layer densities are recorded: a few at the start, then about twenty."""
+    """Epochs after which layer densities are recorded: where a method moves them, a few at the start and
+    about twenty later; otherwise the last."""
     method = METHODS[config.method]
     if method.share is None and not method.prunes:
         return {config.total_epochs}

@@ -43,7 +43,7 @@ def moved(**knobs: object) -> records.Record:
 
 
 def test_every_method_that_moves_weights_can_be_played() -> None:
-    moving = {name for name, rule in METHODS.items() if rule.share or rule.prunes or rule.drop_global}
+    moving = {name for name, rule in METHODS.items() if rule.share or rule.prunes}
     assert set(redistribution_player.METHODS_THAT_MOVE) == moving
 
 

@@ -194,7 +194,7 @@ def test_captured_only_where_it_was_found_right(tmp_path, monkeypatch):
     assert type(engines.choose(run, name="captured")) is Captured
     monkeypatch.setattr(engines, "root", lambda: tmp_path)
     assert not engines.verified(CPU)
-    path = engines.verdict_path(CPU)
+    path = engines.verification_path(CPU)
     path.parent.mkdir(parents=True)
     for passed, version, expected in ((True, torch.__version__, True), (False, torch.__version__, False)):
         path.write_text(json.dumps({"passed": passed, "versions": {"torch": str(version)}}))
