@@ -141,17 +141,24 @@ def csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -
 def tiles(x: Tensor) -> list[Tensor]:
     """Parts of (batch, features) as (features, batch), contiguous: more than fits a cache would be read from
     memory once for each active weight."""
-    return [part.t().contiguous() for part in torch.split(x, TILE)]
+    parts = torch.split(x, TILE) if len(x) > TILE else (x,)
+    return [part.t().contiguous() for part in parts]
 
 
 def product(matrix: Tensor, parts: Sequence[Tensor], bias: Tensor | None = None) -> Tensor:
     """(batch, out) of a CSR matrix (out, in) and the `tiles` of (batch, in)."""
-    out = parts[0].new_empty(sum(part.shape[1] for part in parts), matrix.shape[0])
-    for part, into in zip(parts, torch.split(out, TILE), strict=True):
-        result = torch.sparse.mm(matrix, part, "sum")
+
+    def rows(part: Tensor) -> Tensor:
+        result: Tensor = torch.sparse.mm(matrix, part, "sum")
         if bias is not None:
             result += bias[:, None]
-        into.copy_(result.t())
+        return result.t()
+
+    if len(parts) == 1:
+        return rows(parts[0]).contiguous()
+    out = parts[0].new_empty(sum(part.shape[1] for part in parts), matrix.shape[0])
+    for part, into in zip(parts, torch.split(out, TILE), strict=True):
+        into.copy_(rows(part))
     return out
 
 
@@ -221,9 +228,9 @@ class SparseLayer:
         module = self.module
         if torch.compiler.is_compiling() or torch._C._get_tracing_state():
             return F.linear(x, module.weight, module.bias)
-        self.why = self._excuse(x)
-        pattern = None if self.why else self.pattern
-        if pattern is None:
+        pattern = self.pattern
+        self.why = self._excuse(x) if pattern or self.weight.device.type != "cpu" else None
+        if pattern is None or self.why:
             return F.linear(x, module.weight, module.bias)
         result: Tensor = _SparseLinear.apply(x, module.weight, module.bias, self, pattern)
         return result
@@ -249,11 +256,13 @@ class SparseLayer:
         mask = self.masks.masks[self.name]
         seen = id(mask), mask._version
         if seen != self._seen:
-            active, size = int(mask.sum()), mask.numel()
-            chosen = 0 < active < size and (self.always or worthwhile(active, size))
-            self._pattern = Pattern.of(mask) if chosen and mask.device.type == "cpu" else None
+            self._pattern = Pattern.of(mask) if mask.device.type == "cpu" and self._chosen(mask) else None
             self._seen, self._buffer = seen, None
         return self._pattern
+
+    def _chosen(self, mask: Tensor) -> bool:
+        active, size = int(mask.sum()), mask.numel()
+        return 0 < active < size and (self.always or worthwhile(active, size))
 
     @property
     def wants_dense(self) -> bool:
