@@ -227,13 +227,13 @@ def memory(network: str) -> list[dict[str, Any]]:
 def models(network: str, rounds: int) -> list[dict[str, Any]]:
     """File size, memory of parameters and buffers, and latency of a network's forms, on all threads."""
     make, draw, _ = NETWORKS[network]
-    forms: dict[str, nn.Module] = {
-        "dense": make(1.0),
-        "small-dense": make(sqrt(SHOWN)),
-        "masked": Training(network, ("static", "masked", SHOWN)).model,
-    }
+    forms: dict[str, nn.Module] = {"dense": make(1.0)}
+    several = len(list(forms["dense"].parameters())) > 2  # else there is no width between layers to reduce
+    if several:
+        forms["small-dense"] = make(sqrt(SHOWN))
+    forms["masked"] = Training(network, ("static", "masked", SHOWN)).model
     forms["sparse"] = sparse_inference(forms["masked"], density=0.2)
-    if not isinstance(forms["dense"], Encoder) and len(list(forms["dense"].parameters())) > 2:
+    if several and not isinstance(forms["dense"], Encoder):
         struct = Training(network, ("rigl-struct", "masked", SHOWN))
         forms["compacted"] = compact(struct.model, tuple(draw(1)[0].shape[1:]))
     steps: dict[str, Callable[[], object]] = {}

@@ -37,7 +37,7 @@ laptop = frame[frame["protocol"] == "laptop"]
 # | a weight dropped and grown in one update | new weights start at 0 | starts at 0 | keeps value and momentum | whether what comes back at once has to learn again |
 # | momentum of inactive weights | mattered for SNFS | set to 0 at each step; dense for SNFS, pruning, lottery | left alone, set to 0 where a connection is new | what the optimiser remembers of weights that are gone |
 # | first convolution under ERK | takes part | takes part | never masked | the other layers' densities, and FLOPs; nothing without convolutions |
-# | when | every $\Delta T$ steps | in place of steps 99, 199, ... | first at step 0, and time stands still | one update, and how many steps train weights |
+# | when | every $\Delta T$ steps | in place of steps 99, 199, ... | first at step 0, and for RigL time stands still (under the preset `google`, for every method) | one update, and how many steps train weights |
 # | redistribution, a layer less than 20 % sparse | - | drops at most its sparsity, if its share is above average | no redistribution | SNFS, RigL-SG and RigL-SM alone, in small layers |
 #
 # The runs here follow the preset that their record names. What a preset as a whole changes, on runs alike in all else
@@ -198,8 +198,9 @@ display.show_text(discrepancies.steps_verdict(laptop, discrepancies.AGAIN))
 #   [core.py at commit 00043ba](https://github.com/varun19299/rigl-reproducibility/blob/00043baa3474a5ea291a6b33b0707815f665f8ef/sparselearning/core.py), call the attribute `masks`
 #   everywhere, so that runs made with those load their masks.
 # - **Resuming.** [sparselearning/utils/train_helper.py, line 90](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/utils/train_helper.py#L90) saves the optimiser's state;
-#   [the same file, lines 135-140](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/utils/train_helper.py#L135-L140) loads model and masks, never the optimiser. The learning
-#   rate's schedule is not saved. Commit 0fa58d4.
+#   [the same file, lines 135-140](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/utils/train_helper.py#L135-L140) loads the model and calls the masks' loader, never
+#   the optimiser's; and the loader fills `masks` again, which nothing uses, not `mask_dict`. The learning rate's schedule is
+#   not saved. Commit 0fa58d4.
 # - **Counting FLOPs moves the model.**
 #   [sparselearning/counting/helper.py, lines 25-34](https://github.com/varun19299/rigl-reproducibility/blob/ac7d6414dfe2d2ecc981eb2a4679c5f297df8650/sparselearning/counting/helper.py#L25-L34), at commit ac7d641: the count runs an input
 #   through the network without switching it to evaluation, so that batch normalisation's running statistics shift, and never
@@ -208,18 +209,21 @@ display.show_text(discrepancies.steps_verdict(laptop, discrepancies.AGAIN))
 #   the run's label only. The run reads
 #   [conf/specific/cifar10_wrn_22_2_static.yaml, line 12](https://github.com/varun19299/rigl-reproducibility/blob/b2b25613baf0166dbe4b30e7018a6ad061ca22d0/conf/specific/cifar10_wrn_22_2_static.yaml#L12), which says ERK.
 # - **Typed-in accuracies.** [visualization/main_results.py, lines 71-76](https://github.com/varun19299/rigl-reproducibility/blob/2bb1d60e5b3762fd1b0190192ce986988564d0b9/visualization/main_results.py#L71-L76), at commit 2bb1d60: the
-#   script that makes the table replaces two seeds of SET, uniform, density 0.05, by 90.10 and 90.00. A comment says that
-#   they collapsed.
+#   script that makes the table replaces two seeds of SET, uniform, density 0.05, on CIFAR-10 by 90.10 and 90.00. A comment
+#   says that they collapsed.
 #
 # The differences listed further up stand here:
 #
 # - the report's code, commit 0fa58d4: weights to drop rounded up, [sparselearning/funcs/prune.py, line 63](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/prune.py#L63); the search for pruning's
-#   threshold, [the same file, lines 88-99](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/prune.py#L88-L99); masks by coin tosses,
+#   threshold, [the same file, lines 88-109](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/prune.py#L88-L109); masks by coin tosses,
 #   [sparselearning/funcs/init_scheme.py, line 156](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L156) and [the same file, line 210](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L210); ERK's counts cut to
 #   integers, [the same file, lines 91-92](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L91-L92); kernels for channels,
-#   [the same file, line 250](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L250); SET's growth by coin tosses,
+#   [the same file, lines 250-251](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/init_scheme.py#L250-L251); SET's growth by coin tosses,
 #   [sparselearning/funcs/grow.py, lines 131-135](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/grow.py#L131-L135); RigL's growth where too few gradients differ from 0,
 #   [the same file, lines 110-112](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/sparselearning/funcs/grow.py#L110-L112);
 # - the original code, [google-research/rigl](https://github.com/google-research/rigl) at commit 112a9bf:
-#   [rigl/sparse_optimizers.py](https://github.com/google-research/rigl/blob/112a9bfb5417ddff62ed144308bf12fb67ec22ff/rigl/sparse_optimizers.py),
-#   `_get_update_op` for rounding, values and momentum of grown weights, and `cond_mask_update_op` for the first update.
+#   rounding down, [rigl/sparse_optimizers.py, lines 290-293](https://github.com/google-research/rigl/blob/112a9bfb5417ddff62ed144308bf12fb67ec22ff/rigl/sparse_optimizers.py#L290-L293); values of grown
+#   weights, and of those that are dropped and grown at once, [lines 330-338](https://github.com/google-research/rigl/blob/112a9bfb5417ddff62ed144308bf12fb67ec22ff/rigl/sparse_optimizers.py#L330-L338); their momentum, reset
+#   to the gradient times a factor that is 0 unless asked for, [lines 705-714](https://github.com/google-research/rigl/blob/112a9bfb5417ddff62ed144308bf12fb67ec22ff/rigl/sparse_optimizers.py#L705-L714);
+#   the first update, [lines 167-174](https://github.com/google-research/rigl/blob/112a9bfb5417ddff62ed144308bf12fb67ec22ff/rigl/sparse_optimizers.py#L167-L174); time that stands still at RigL's updates (at SET's it does not),
+#   [lines 638-672](https://github.com/google-research/rigl/blob/112a9bfb5417ddff62ed144308bf12fb67ec22ff/rigl/sparse_optimizers.py#L638-L672).

@@ -13,7 +13,6 @@ from math import inf, log, prod
 from book.report import names
 from book.report.evidence import (
     ALIKE,
-    DEARER,
     REDISTRIBUTED,
     REPORT,
     TUNED,
@@ -27,6 +26,7 @@ from book.report.evidence import (
     ratio,
     reported,
     shown,
+    unless_dearer,
     untested,
     versus,
 )
@@ -80,11 +80,7 @@ def narrow(source: Source, region: Region) -> Iterable[Cell]:
             times = ratio(left, right)
             if times:
                 cell = replace(cell, where=f"{cell.where}, at {times:.2g} times its cost")
-            if times and 1 / times > DEARER:
-                cell = replace(
-                    cell, verdict="not tested", note=f"Small-dense costs {1 / times:.2g} times as much"
-                )
-            yield cell
+            yield unless_dearer(cell, right, 1 / times if times else 0.0)
 
 
 def masks_over_method(source: Source, region: Region) -> Iterable[Cell]:

@@ -186,12 +186,15 @@ def versus(
         if right:
             cell = difference(left.where, region, left, right)
             dearer = {"one": ratio(left, right), "other": ratio(right, left)}.get(fair, 0.0)
-            if dearer > DEARER:
-                name = names.method((left if fair == "one" else right).method)
-                cell = replace(
-                    cell, verdict="not tested", note=f"{name} costs {dearer:.2g} times as much to train"
-                )
-            yield cell
+            yield unless_dearer(cell, left if fair == "one" else right, dearer)
+
+
+def unless_dearer(cell: Cell, setting: Setting, times: float) -> Cell:
+    """`cell`, not tested where `setting` costs more than `DEARER` times what its partner does."""
+    if times <= DEARER:
+        return cell
+    note = f"{names.method(setting.method)} costs {times:.2g} times as much to train"
+    return replace(cell, verdict="not tested", note=note)
 
 
 def difference(where: str, region: Region, left: Setting, right: Setting) -> Cell:
