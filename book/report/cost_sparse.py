@@ -90,16 +90,17 @@ def meaning(benchmark: Benchmark | None) -> str:
     ahead = [
         name
         for name, form in forms.items()
-        if form["sparse"]["latency_256"]["median"] < form["small-dense"]["latency_256"]["median"]
+        if "small-dense" in form
+        and form["sparse"]["latency_256"]["median"] < form["small-dense"]["latency_256"]["median"]
     ]
     gains = [
         form["dense"]["latency_256"]["median"] / form["sparse"]["latency_256"]["median"]
         for form in forms.values()
     ]
-    text = f"A sparse model's file takes {least:.2f} to {most:.2f} of its dense one's. "
-    text += f"At batch 256 it is {min(gains):.1f} to {max(gains):.1f} times as fast as its dense one. "
+    text = f"A sparse model's file takes {least:.2f} to {most:.2f} times the space of its dense one's. "
+    text += f"At batch 256 a sparse model is {min(gains):.1f} to {max(gains):.1f} times as fast as its dense one. "
     where = f"only for {', '.join(ahead)}" if ahead else "for none of these networks"
-    return text + f"They beat a small dense network with as many weights {where}."
+    return text + f"It is faster than a dense network of $\\sqrt{{0.05}}$ times its width {where}."
 
 
 def memory(benchmark: Benchmark | None) -> str:
