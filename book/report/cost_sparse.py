@@ -98,9 +98,11 @@ def meaning(benchmark: Benchmark | None) -> str:
         for form in forms.values()
     ]
     text = f"A sparse model's file takes {least:.2f} to {most:.2f} times the space of its dense one's. "
-    text += f"At batch 256 a sparse model is {min(gains):.1f} to {max(gains):.1f} times as fast as its dense one. "
+    speed = f"{min(gains):.1f} to {max(gains):.1f}"
+    text += f"At batch 256 a sparse model is {speed} times as fast as its dense one. "
     where = f"only for {', '.join(ahead)}" if ahead else "for none of these networks"
-    return text + f"It is faster than a dense network of $\\sqrt{{0.05}}$ times its width {where}."
+    density = min(each["density"] for each in benchmark["models"])
+    return text + f"It is faster than a dense network of $\\sqrt{{{density:g}}}$ times its width {where}."
 
 
 def memory(benchmark: Benchmark | None) -> str:
