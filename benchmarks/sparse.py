@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +130,7 @@ class Training:
         make, self.draw, self.size = NETWORKS[network]
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(0)
-            self.model = make(sqrt(density) if method == "small-dense" else 1.0)
+            self.model = make(narrowed(make, density) if method == "small-dense" else 1.0)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
         )
@@ -156,6 +155,20 @@ class Training:
         """A step that updates the masks, and the next, which computes by the new ones."""
         self.step(DELTA_T - 1)
         self.step()
+
+
+def narrowed(make: Callable[[float], nn.Module], density: float) -> float:
+    """The factor of all hidden widths at which a network has at most `density` of its weights."""
+
+    def weights(factor: float) -> int:
+        with torch.device("meta"):
+            return sum(p.numel() for p in make(factor).parameters() if p.dim() > 1)
+
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if weights(middle) <= density * weights(1.0) else (low, middle)
+    return low
 
 
 def training(network: str, rounds: int, threads: int) -> list[dict[str, Any]]:
@@ -230,7 +243,7 @@ def models(network: str, rounds: int) -> list[dict[str, Any]]:
     forms: dict[str, nn.Module] = {"dense": make(1.0)}
     several = len(list(forms["dense"].parameters())) > 2  # else there is no width between layers to reduce
     if several:
-        forms["small-dense"] = make(sqrt(SHOWN))
+        forms["small-dense"] = make(narrowed(make, SHOWN))
     forms["masked"] = Training(network, ("static", "masked", SHOWN)).model
     forms["sparse"] = sparse_inference(forms["masked"], density=0.2)
     if several and not isinstance(forms["dense"], Encoder):

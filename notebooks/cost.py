@@ -60,7 +60,7 @@ display.show_text(cost_sparse.memory(sparse))
 display.show_table(
     cost_sparse.models(sparse),
     "At density 0.05: file, memory of parameters and buffers, latency at batch 1 and 256, and a training step. "
-    "Small-dense has the square root of 0.05 times each hidden width.",
+    "Small-dense has about as many weights, in narrower layers.",
     cost_sparse.origin(sparse),
 )
 display.show_text(cost_sparse.meaning(sparse))

@@ -33,7 +33,8 @@
 # ```
 #
 # It uses the optimiser's step hooks, so it works with any model and any optimiser that takes one gradient per step.
-# {doc}`../book/own-loop` has complete examples for a plain loop, DDP and PyTorch Lightning.
+# {doc}`../book/own-loop` has complete examples for a plain loop, DDP, PyTorch Lightning, the Hugging Face Trainer and
+# accelerate, and lists what is refused. {doc}`libraries` compares it with six other libraries.
 #
 # ## Which method should I use?
 #
@@ -45,10 +46,11 @@ from book.report import story, verdicts
 story.show_advice(verdicts.load())
 
 # %% [markdown]
-# Unless told otherwise, a masked weight takes as long as any other: {doc}`cost` says what saves time today.
+# By default a masked weight takes as much time and memory as any other. {doc}`cost` shows what saves time today: whole
+# channels, and on a CPU `execution="auto"` for large linear layers.
 #
 # ## More
 #
-# - {doc}`../book/run`: repeat any run of this book, on a laptop, a GPU or in the browser of somebody else's computer.
+# - {doc}`../book/run`: repeat any run of this book, on a laptop, on a GPU, or in the cloud.
 # - {doc}`cluster`: hundreds of runs on several GPUs, under Dask or Slurm.
-# - {doc}`../book/api`: every function that other programs may rely on.
+# - {doc}`../book/api`: the public functions and classes.

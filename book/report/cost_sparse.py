@@ -101,8 +101,7 @@ def meaning(benchmark: Benchmark | None) -> str:
     speed = f"{min(gains):.1f} to {max(gains):.1f}"
     text += f"At batch 256 a sparse model is {speed} times as fast as its dense one. "
     where = f"only for {', '.join(ahead)}" if ahead else "for none of these networks"
-    density = min(each["density"] for each in benchmark["models"])
-    return text + f"It is faster than a dense network of $\\sqrt{{{density:g}}}$ times its width {where}."
+    return text + f"It is faster than a small dense network with as many weights {where}."
 
 
 def memory(benchmark: Benchmark | None) -> str:
