@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Accuracy against FLOPs
 #
-# At one number of weights ERK masks cost more FLOPs than uniform ones, since they keep the small early layers full, whose
-# weights are used at many positions (see {eq}`eq-flops`). Which distribution is better may therefore depend on what is scarce.
+# With equally many weights, ERK masks cost more FLOPs than uniform ones, because they keep the small early layers dense,
+# whose weights are used at many positions (see {eq}`eq-flops`). Which distribution is better may therefore depend on what is scarce.
 # The report {cite}`sundar2021rigging` finds ERK ahead at equal numbers of weights, and uniform masks ahead at equal cost.
 #
 # ## In short

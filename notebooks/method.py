@@ -14,13 +14,13 @@
 # %% [markdown]
 # # Method
 #
-# A sparse network keeps only part of its weights. Which ones is said by a *mask*, an array of ones and
-# zeros of the weight's own shape that the weight is multiplied by. The **density** of a layer is the share
+# A sparse network keeps only part of its weights. A *mask* selects them: an array of ones and zeros, of the
+# weight's own shape, by which the weight is multiplied. The **density** of a layer is the share
 # of ones in its mask; the sparsity that papers often quote is one minus that. This page goes through what a
 # method has to decide: how many weights each layer keeps, which ones an update drops and grows, and how
 # many that is as training goes on.
 #
-# Only weights of convolutions and of linear layers are masked. Biases and normalisation layers stay
+# In this book's networks, the weights of convolutions and linear layers are masked. Biases and normalisation layers stay
 # whole: they are few, and what they cost is hardly worth counting.
 
 # %% [markdown]

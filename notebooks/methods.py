@@ -14,9 +14,9 @@
 # %% [markdown]
 # # All methods
 #
-# Each method is one row of a table, and this page is that table: adding a method adds a line here, a choice to every notebook
-# and a name for `rigl.Sparsifier`. Most are in the report. GraNet {cite}`liu2021granet` and MEST {cite}`yuan2021mest` came
-# after it; global RigL is RigL with one drop over all layers in place of one a layer.
+# These methods come with the package; pass a name as `method=` to `rigl.Sparsifier`, to a notebook or to `rigl.train`. Most are
+# in the report. GraNet {cite}`liu2021granet` and MEST {cite}`yuan2021mest` came after it. Global RigL drops the smallest
+# weights of all layers together; each layer regrows as many as it lost.
 
 # %% tags=["hide-input"]
 from book.report import catalogue

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Every run
 #
-# One row a training run. Choose, search, or sort by a column's head; a record says which code, settings, seed and device
-# made the run. FLOPs are relative to training the dense network for the protocol's own length.
+# Each row is one training run. Filter, search, or click a header to sort. A record names the code, settings, seed and device
+# of its run. FLOPs are relative to training the dense network for the protocol's own length.
 
 # %% tags=["hide-input"]
 from book.report import results, runs

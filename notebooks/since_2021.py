@@ -16,7 +16,7 @@
 #
 # The report {cite}`sundar2021rigging` is from the spring of 2021. What has been found since that bears on its claims?
 # This page puts later work beside the verdicts of this book: what it prints, whether it agrees with the claim, and the
-# text that each figure was read in. A figure whose text could not be read is left out and named at the end.
+# text that each figure was read in. Numbers whose source could not be read are left out and listed at the end.
 #
 # Most of this work trains ResNet-50 on ImageNet, which is far larger than anything in this book, and little of it
 # prints intervals. So it says where a claim has been seen elsewhere, not how sure it is.

@@ -27,8 +27,9 @@ display.show(mask_movie.banner(film) + story.answers(found, frame))
 # %% [markdown]
 # ## Every claim at a glance
 #
-# A mark is what a source says of a claim, and its line the 95 % interval. A claim holds where the whole line lies in the
-# shaded region. {doc}`verdicts` explains the rule and has every number; {doc}`method` explains the words.
+# Each mark is the effect that one source gives, and its line the 95 % interval. A claim holds if the whole line lies in the
+# shaded region, both sides have at least two seeds, and no single setting contradicts it. {doc}`verdicts` explains the rule
+# and has every number; {doc}`method` explains the words.
 
 # %% tags=["hide-input"]
 forest.show(found)
@@ -44,7 +45,7 @@ story.show_surprises(found, frame[~frame["searched"]])
 #
 # A network with two hidden layers learns to tell ten kinds of clothing apart. Its last layer could join each of 100
 # hidden units to each of the ten kinds; one connection in ten is active. This is what RigL did to that layer in a real
-# run. Move the slider, or let it play.
+# run: connections leave the units that see little, and gather on the others. Move the slider, or let it play.
 
 # %% tags=["hide-input"]
 display.show(mask_movie.html(film))
@@ -59,4 +60,4 @@ display.show(mask_movie.html(film))
 #
 # The words: **the paper** is Evci et al. {cite}`evci2020rigging`, who proposed RigL; **the report** is its reproduction
 # study {cite}`sundar2021rigging`. A **protocol** says how long and on what a run trains: `paper` is the report's own,
-# `tenth` a tenth of it, `laptop` is for small networks on two CPU cores. No table mixes two protocols.
+# `tenth` a tenth of it, `laptop` is for small networks on two CPU cores. No mean mixes two protocols.

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Verdicts
 #
-# What the report {cite}`sundar2021rigging` claims, each claim a function of the records, and the verdict it comes to.
-# Change a record and this page changes with it; prose elsewhere in the book quotes these verdicts.
+# This page lists what the report {cite}`sundar2021rigging` claims. Code computes each verdict from the run records: change a
+# record, and the page changes with it. Prose elsewhere in the book quotes these verdicts.
 #
 # ## What they rest on
 
@@ -27,7 +27,7 @@ verdicts.glue(found)
 verdicts.show_strength(found)
 
 # %% [markdown]
-# Of several networks of one grade, a verdict counts that one of them reaches and none contradicts. That RigL's cost stays
+# Several networks of one grade count as one: a claim holds there if one of them confirms it and none contradicts it. That RigL's cost stays
 # constant is no claim to test: masks keep exact counts in every layer, by construction and by a test.
 #
 # (every-verdict)=

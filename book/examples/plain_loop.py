@@ -28,7 +28,12 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_de
 
 # The one line. delta_t is 100 steps unless told otherwise; this training has only 300.
 sparsifier = Sparsifier(
-    model, optimizer, method="rigl", density=0.1, total_steps=len(loader) * epochs, delta_t=20
+    model,
+    optimizer,
+    method="rigl",
+    density=0.1,
+    total_steps=len(loader) * epochs,
+    delta_t=20,
 )
 
 for _ in range(epochs):

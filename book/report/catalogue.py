@@ -28,16 +28,16 @@ def show() -> None:
     """Display the table."""
     display.show_table(
         table(),
-        f"All methods. w is a weight, g its gradient. A step's FLOPs are those of density {DENSITY:g} in "
-        f"every layer, with an update every {DELTA_T} steps, over the dense network's; where the density "
-        "falls they depend on the schedule.",
+        "All methods and their names in code. w is a weight, g its gradient. FLOPs are those of a step at "
+        f"density {DENSITY:g} in every layer, with an update every {DELTA_T} steps, over the dense "
+        "network's; where the density falls they depend on the schedule.",
         kind="labels-8 survey",
     )
 
 
 def _row(method: Method) -> dict[str, object]:
     return {
-        "Method": names.method(method.name),
+        "Method": Markup("{}<br><code>{}</code>").format(names.method(method.name), method.name),
         "Drops": _drops(method),
         "Grows": _largest(method.grow, method),
         "Layers' budgets": _budgets(method),
@@ -46,7 +46,7 @@ def _row(method: Method) -> dict[str, object]:
         "Dense gradients": {"updates": "at updates"}.get(method.dense_gradients, method.dense_gradients)
         if method.masked
         else "-",
-        "A step's FLOPs": _flops(method),
+        "FLOPs": _flops(method),
         "Published": _paper(method.paper),
     }
 

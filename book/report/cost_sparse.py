@@ -46,9 +46,9 @@ def training(benchmark: Benchmark | None) -> pd.DataFrame:
         )
         if each["method"] == "rigl" and each["execution"] != "masked":
             times = each["faster"]
-            row[f"{each['execution']}, {each['density']:g}"] = (
-                f"{times['median']:.2f} ({times['low']:.2f} to {times['high']:.2f})"
-            )
+            row[f"{each['execution']}, {each['density']:g}"] = Markup(
+                "{median:.2f}<br><small>{low:.2f} to {high:.2f}</small>"
+            ).format(**times)
     return pd.DataFrame([*rows.values()])
 
 
@@ -104,17 +104,41 @@ def meaning(benchmark: Benchmark | None) -> str:
     return text + f"It is faster than a small dense network with as many weights {where}."
 
 
+def in_short(step: Benchmark | None, sparse: Benchmark | None) -> str:
+    """What masks and sparse layers save, in a few sentences, by the benchmark of steps and that of sparse
+    execution."""
+    parts = []
+    if step:
+        ratio = step["ratios"]["rigl against dense, a step, updates included"]["median"]
+        parts.append(
+            f"Masks alone save no time: a step of RigL takes {ratio:.2f} times as long as a dense one "
+            f"({step['device']})."
+        )
+    rows = sparse["training"] if sparse else []
+    gains = [row["faster"]["median"] for row in rows if (row["method"], row["execution"]) == ("rigl", "auto")]
+    if sparse and gains:
+        sizes = {(row["network"], row["form"]): row["file"] for row in sparse["models"]}
+        share = max(size / sizes[name, "dense"] for (name, form), size in sizes.items() if form == "sparse")
+        parts.append(
+            f"On a CPU, sparse linear layers make a step {min(gains):.1f} to {max(gains):.1f} times as fast "
+            "as a dense one, depending on network and density. A sparse model's file takes at most "
+            f"{share:.0%} of the space. Training takes no less memory."
+        )
+    return " ".join(parts)
+
+
 def memory(benchmark: Benchmark | None) -> str:
     """What training takes of memory, in a sentence a network."""
     found: dict[str, dict[str, int]] = {}
     for each in benchmark["memory"] if benchmark else []:
         key = "dense" if each["method"] == "dense" else each["execution"]
         found.setdefault(each["network"], {})[key] = each["bytes"]
-    return " ".join(
-        f"{network}: {kinds['sparse'] / 1e6:.0f} MB sparse, {kinds['masked'] / 1e6:.0f} MB masked, "
-        f"{kinds['dense'] / 1e6:.0f} MB dense."
+    each = [
+        f"{network} {kinds['sparse'] / 1e6:.0f} MB sparse, {kinds['masked'] / 1e6:.0f} masked, "
+        f"{kinds['dense'] / 1e6:.0f} dense"
         for network, kinds in found.items()
-    )
+    ]
+    return f"Peak memory that training adds to the process: {'; '.join(each)}." if each else ""
 
 
 def race() -> pd.DataFrame:

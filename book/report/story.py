@@ -4,6 +4,7 @@ use."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -40,6 +41,7 @@ def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
         lead=_lead(theirs, mine),
         claims=len(CLAIMS),
         runs=len(frame),
+        split=", ".join(f"{n} of {names.network(x)}" for x, n in Counter(frame["model"]).most_common()),
         groups=[(text, claims) for text, claims in groups if claims],
         tested=any(each.source.protocol != REPORT for each in found),
         strength=verdicts.strength(found),
@@ -121,12 +123,14 @@ def _against_small(found: Sequence[Finding]) -> str:
     if abs(gap) > theirs[0] / 2:
         return ""
     side = "behind" if gap > 0 else "ahead of"
+    told = [each for each in _told(found, "rigl-beats-small-dense") if each.source == source]
+    pooled = f"Over all settings the claim is {told[0].verdict}: {_listed(told)}. " if told else ""
     return (
         f"**A small dense network comes close to RigL.** On {verdicts.place(source)} at density {DENSITY:g}, "
         f"it ends {abs(gap):.2f} points {side} RigL with ERK ({verdicts.seeds((seeds, seeds))} or more), for "
         f"{100 * share:.0f} % of its training FLOPs. In the report's Table 2 the gap is {theirs[0]:.1f} "
         "points. "
-        f"{_link('rigl-beats-small-dense')}"
+        f"{pooled}{_link('rigl-beats-small-dense')}"
     )
 
 
@@ -158,7 +162,7 @@ def _redistributed(frame: pd.DataFrame) -> str:
         counts = list(map(int, re.findall(r"\d+", told)))
         if counts and 2 * counts[1] < counts[0]:  # pairs, and those that come out alike
             lines.append(f"{setup.title}: {told}")
-    head = "**What redistribution separates in the report, it does not separate here.**"
+    head = "**The report tells settings of redistribution apart that our runs do not.**"
     return f"{head} {' '.join(lines)} [The pairs](redistribution.html#do-they-rank-alike)." if lines else ""
 
 

@@ -43,7 +43,7 @@ def benchmark():
 
 def test_tables(benchmark):
     (row,) = cost_sparse.training(benchmark).to_dict("records")
-    assert row["sparse, 0.05"] == "2.50 (2.25 to 2.75)"
+    assert row["sparse, 0.05"] == "2.50<br><small>2.25 to 2.75</small>"
     assert row["auto, 0.05"].startswith("5.00")
     table = cost_sparse.models(benchmark).set_index("Form")
     assert [*table["File, MB"]] == ["4.00", "0.20", "4.00", "0.40"]
@@ -53,9 +53,11 @@ def test_tables(benchmark):
         "masked": "11.00",
         "sparse": "4.00",
     }
-    assert cost_sparse.memory(benchmark) == "MLP: 210 MB sparse, 230 MB masked, 200 MB dense."
+    assert cost_sparse.memory(benchmark) == (
+        "Peak memory that training adds to the process: MLP 210 MB sparse, 230 masked, 200 dense."
+    )
     text = cost_sparse.meaning(benchmark)
-    assert "it is 10.0 to 10.0 times as fast" in text
+    assert "a sparse model is 10.0 to 10.0 times as fast" in text
     assert "for none of these networks" in text
     benchmark["models"][3]["latency_256"] = spread(1e-5)
     assert "only for MLP" in cost_sparse.meaning(benchmark)
@@ -66,6 +68,15 @@ def test_nothing_measured():
     assert cost_sparse.models(None).empty
     assert cost_sparse.memory(None) == ""
     assert "not measured" in cost_sparse.meaning(None)
+    assert cost_sparse.in_short(None, None) == ""
+
+
+def test_in_short(benchmark):
+    step = {"device": "a GPU", "ratios": {"rigl against dense, a step, updates included": spread(1.02)}}
+    text = cost_sparse.in_short(step, benchmark)
+    assert "a step of RigL takes 1.02 times as long as a dense one (a GPU)" in text
+    assert "5.0 to 5.0 times as fast as a dense one" in text
+    assert "at most 10% of the space" in text
 
 
 def test_race(tmp_path, monkeypatch):

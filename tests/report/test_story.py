@@ -42,7 +42,7 @@ def test_what_came_out_follows_the_verdicts(project, static, lead, group) -> Non
     page = words(story.answers(*told(project, rigl=(88.0, 88.1, 88.2), static=static)))
     assert lead in page
     assert group in page
-    assert "by 6 runs of our own" in page
+    assert "against 6 runs of our own (6 of LeNet-300-100)" in page
 
 
 def test_without_runs_nothing_came_out(project) -> None:
