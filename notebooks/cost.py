@@ -108,7 +108,7 @@ display.show_table(
 # %% tags=["hide-input"]
 display.show_table(
     cost.speed(),
-    "WRN-22-2 on images of 32 x 32, batches of 128; medians, and quartiles in brackets. Images a second are medians of all "
+    "WRN-22-2 on images of 32 x 32, batches of 128; medians, and quartiles below them. Images a second are medians of all "
     "rounds, ratios those of rounds in which both took turns. Whole steps of RigL against dense ones scatter more than "
     "what they are to tell apart.",
 )

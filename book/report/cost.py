@@ -292,5 +292,6 @@ def report_time() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _spread(ratio: dict[str, float]) -> str:
-    return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
+def _spread(ratio: dict[str, float]) -> Markup:
+    """Median, and the quartiles in a line below it."""
+    return Markup("{median:.3f}<br><small>{low:.3f} to {high:.3f}</small>").format(**ratio)
