@@ -99,7 +99,8 @@ def copy_records(app: Sphinx, problem: Exception | None) -> None:
         from book.report import runs
 
         results = Path(app.srcdir, "results")
-        for path in (results / "published.json", *results.glob("[!.]*/*.json")):
+        nested = (*results.glob("[!.]*/*.json"), *results.glob("bench/*/*.json"))
+        for path in (results / "published.json", *nested):
             target = Path(app.outdir) / path.relative_to(app.srcdir)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

@@ -138,11 +138,18 @@ def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Itera
         try:
             yield client
         finally:
-            with suppress(Exception):  # the scheduler may be gone
-                client.close(timeout=5)
+            _close(client, 5)
             if cluster is not None:
-                with suppress(Exception):
-                    cluster.close(timeout=10)
+                _close(cluster, 10)
+
+
+def _close(what: Any, timeout: float) -> None:
+    """Close a client or cluster, whose scheduler may be gone, and however often somebody interrupts that."""
+    with suppress(Exception):
+        try:
+            what.close(timeout=timeout)
+        except KeyboardInterrupt:
+            _close(what, timeout)
 
 
 def warm() -> None:
