@@ -155,7 +155,9 @@ def _nothing(source: Source) -> str:
 
 
 MAIN = ("table2", "table3")
-PRUNING = "at the same density, where RigL's training takes at most " + f"{DEARER:g} times pruning's FLOPs"
+LIKE_COST = (
+    f"at the same density, where neither costs more than {DEARER:g} times as much to train as the other"
+)
 SETTLE = 100 * 10_000 / 88_000  # percent: the report's 10,000 of 88,000 steps
 TOPICS: dict[str, tuple[Claim, ...]] = {
     "RigL and its rivals": (
@@ -184,8 +186,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "rigl-beats-small-dense",
             "RigL beats a small dense network",
             "RigL reaches a higher accuracy than a dense network that is as much smaller.",
-            "RigL less small-dense, at the same density, where the small dense network costs at most "
-            f"{DEARER:g} times as much; what RigL costs in terms of it is given with each setting",
+            f"RigL less small-dense, {LIKE_COST}; what RigL costs in terms of it is given with each setting",
             BETTER,
             ("RigL, %", "Small-dense, %"),
             comparisons.narrow,
@@ -207,7 +208,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "RigL 2x (ERK) matches pruning",
             f"Trained twice as long with ERK, RigL matches pruning, to within {MARGIN:g} points, at similar "
             f"cost.",
-            f"RigL (ERK, 2x) less pruning, {PRUNING}",
+            f"RigL (ERK, 2x) less pruning, {LIKE_COST}",
             REACHES,
             ("RigL 2x (ERK), %", "Pruning, %"),
             comparisons.twice_as_long,
@@ -217,7 +218,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "exceeds-pruning",
             "RigL 2x (ERK) exceeds pruning",
             "Trained twice as long with ERK, RigL exceeds pruning at similar cost.",
-            f"RigL (ERK, 2x) less pruning, {PRUNING}",
+            f"RigL (ERK, 2x) less pruning, {LIKE_COST}",
             BETTER,
             ("RigL 2x (ERK), %", "Pruning, %"),
             comparisons.twice_as_long,
@@ -228,7 +229,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "RigL trained longer matches pruning",
             f"Trained longer, with either masks, RigL matches pruning, to within {MARGIN:g} points, at "
             f"similar cost.",
-            f"RigL (2x and longer) less pruning, {PRUNING}",
+            f"RigL (2x and longer) less pruning, {LIKE_COST}",
             REACHES,
             ("RigL, longer, %", "Pruning, %"),
             comparisons.longer,
@@ -238,7 +239,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "longer-exceeds-pruning",
             "RigL trained longer exceeds pruning",
             "Trained longer, with either masks, RigL exceeds pruning at similar cost.",
-            f"RigL (2x and longer) less pruning, {PRUNING}",
+            f"RigL (2x and longer) less pruning, {LIKE_COST}",
             BETTER,
             ("RigL, longer, %", "Pruning, %"),
             comparisons.longer,
@@ -268,8 +269,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "structured-no-better",
             "Structured RigL gains nothing",
             f"Structured RigL gains less than {MARGIN:g} points over a small dense network.",
-            "RigL-struct less small-dense, at the same density, where the small dense network costs at most "
-            f"{DEARER:g} times as much",
+            f"RigL-struct less small-dense, {LIKE_COST}",
             NO_BETTER,
             ("RigL-struct, %", "Small-dense, %"),
             comparisons.small_dense,

@@ -19,6 +19,7 @@ from book.report.evidence import (
     Cell,
     Setting,
     Source,
+    at_like_cost,
     compared,
     counted,
     dearness,
@@ -26,7 +27,6 @@ from book.report.evidence import (
     ratio,
     reported,
     shown,
-    unless_dearer,
     untested,
     versus,
 )
@@ -48,7 +48,7 @@ def against(method: str, other: str) -> Callable[[Source, Region], Iterable[Cell
 def twice_as_long(source: Source, region: Region) -> Iterable[Cell]:
     one = {"method": "rigl", "distribution": "erk", "multiplier": 2}
     return versus(
-        source, region, one, {"method": "pruning", "distribution": None, "multiplier": 1}, fair="one"
+        source, region, one, {"method": "pruning", "distribution": None, "multiplier": 1}, like_cost=True
     )
 
 
@@ -56,7 +56,7 @@ def longer(source: Source, region: Region) -> Iterable[Cell]:
     for multiplier in sorted({each.multiplier for each in source.settings} - {1}):
         one = {"method": "rigl", "multiplier": multiplier}
         other = {"method": "pruning", "distribution": None, "multiplier": 1}
-        yield from versus(source, region, one, other, fair="one")
+        yield from versus(source, region, one, other, like_cost=True)
 
 
 def parity(source: Source, region: Region) -> Iterable[Cell]:
@@ -72,7 +72,7 @@ def tickets(source: Source, region: Region) -> Iterable[Cell]:
 
 
 def narrow(source: Source, region: Region) -> Iterable[Cell]:
-    """RigL against a small dense network of no higher cost; `where` says what RigL costs in terms of it."""
+    """RigL against a small dense network of like cost; `where` says what RigL costs in terms of it."""
     for left in source.like(method="rigl", multiplier=1):
         right = source.partner(left, method="small-dense", distribution=None)
         if right:
@@ -80,7 +80,7 @@ def narrow(source: Source, region: Region) -> Iterable[Cell]:
             times = ratio(left, right)
             if times:
                 cell = replace(cell, where=f"{cell.where}, at {times:.2g} times its cost")
-            yield unless_dearer(cell, right, 1 / times if times else 0.0)
+            yield at_like_cost(cell, left, right)
 
 
 def masks_over_method(source: Source, region: Region) -> Iterable[Cell]:
@@ -214,7 +214,7 @@ def redistribution_costs(source: Source, region: Region) -> Iterable[Cell]:
 
 def small_dense(source: Source, region: Region) -> Iterable[Cell]:
     other = {"method": "small-dense", "distribution": None}
-    return versus(source, region, {"method": "rigl-struct"}, other, fair="other")
+    return versus(source, region, {"method": "rigl-struct"}, other, like_cost=True)
 
 
 def collapses(source: Source, region: Region) -> Iterable[Cell]:

@@ -175,25 +175,25 @@ def reported(*tables: str) -> list[Source]:
 
 
 def versus(
-    source: Source, region: Region, one: dict[str, Any], other: dict[str, Any], *, fair: str = ""
+    source: Source, region: Region, one: dict[str, Any], other: dict[str, Any], *, like_cost: bool = False
 ) -> Iterator[Cell]:
-    """`one` less `other` in test accuracy, over every setting of `one` that has a partner alike in all else.
-
-    fair  ``"one"`` or ``"other"``: whichever must not cost more than `DEARER` times what its partner does
-    """
+    """`one` less `other` in test accuracy, over every setting of `one` that has a partner alike in all else;
+    with `like_cost`, settings whose costs are too far apart are not tested."""
     for left in source.like(**one):
         right = source.partner(left, **other)
         if right:
             cell = difference(left.where, region, left, right)
-            dearer = {"one": ratio(left, right), "other": ratio(right, left)}.get(fair, 0.0)
-            yield unless_dearer(cell, left if fair == "one" else right, dearer)
+            yield at_like_cost(cell, left, right) if like_cost else cell
 
 
-def unless_dearer(cell: Cell, setting: Setting, times: float) -> Cell:
-    """`cell`, not tested where `setting` costs more than `DEARER` times what its partner does."""
-    if times <= DEARER:
+def at_like_cost(cell: Cell, left: Setting, right: Setting) -> Cell:
+    """`cell`, not tested where one side's training costs more than `DEARER` times the other's: a comparison
+    at unlike cost is fair to neither claim nor rival."""
+    times = ratio(left, right)
+    if not times or 1 / DEARER <= times <= DEARER:
         return cell
-    note = f"{names.method(setting.method)} costs {times:.2g} times as much to train"
+    dearer, factor = (left, times) if times > 1 else (right, 1 / times)
+    note = f"{names.method(dearer.method)} costs {factor:.2g} times as much to train"
     return replace(cell, verdict="not tested", note=note)
 
 
