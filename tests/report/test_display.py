@@ -1,8 +1,14 @@
 """Tables as HTML: escaped, and aligned by what stands in them."""
 
+import re
+from pathlib import Path
+
 import pandas as pd
+import pytest
 
 from book.report import display
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_html_is_escaped() -> None:
@@ -29,3 +35,16 @@ def test_text_is_escaped_wherever_it_stands() -> None:
     ]
     assert all("<i>" not in page and '<i>"' not in page for page in made)
     assert all("\n" not in page for page in made)
+
+
+@pytest.mark.parametrize(
+    "sheet", sorted((ROOT / "book" / "_static").glob("*.css")), ids=lambda path: path.name
+)
+def test_every_rule_of_a_style_sheet_is_closed(sheet):
+    """One that is not takes all that follows into it, and browsers say nothing."""
+    depth = 0
+    for number, line in enumerate(re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.S).splitlines(), 1):
+        depth += line.count("{") - line.count("}")
+        nested = line.startswith("@media") and depth > 1
+        assert depth >= 0 and not nested, f"{sheet.name}, line {number}"
+    assert depth == 0
