@@ -164,10 +164,11 @@ def narrowed(make: Callable[[float], nn.Module], density: float) -> float:
         with torch.device("meta"):
             return sum(p.numel() for p in make(factor).parameters() if p.dim() > 1)
 
+    most = density * weights(1.0)
     low, high = 0.0, 1.0
     for _ in range(20):
         middle = (low + high) / 2
-        low, high = (middle, high) if weights(middle) <= density * weights(1.0) else (low, middle)
+        low, high = (middle, high) if weights(middle) <= most else (low, middle)
     return low
 
 

@@ -20,7 +20,6 @@
 # ratio is measured within one run, in which the variants take turns, and is given with its quartiles.
 #
 # ## What sparsity saves today
-#
 
 # %% tags=["hide-input"]
 from book.report import cost, cost_calculator, cost_sparse, display, figures, runs
@@ -65,7 +64,8 @@ display.show_text(cost_sparse.memory(sparse))
 display.show_table(
     cost_sparse.models(sparse),
     "At density 0.05: file, memory of parameters and buffers, latency at batch 1 and 256, and a training step. "
-    "Small-dense has about as many weights, in narrower layers.",
+    "Small-dense has about as many weights here, in narrower layers; elsewhere its widths are those of dense times the "
+    "square root of the density.",
     cost_sparse.origin(sparse),
 )
 display.show_text(cost_sparse.meaning(sparse))

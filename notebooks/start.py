@@ -45,7 +45,7 @@ story.show_surprises(found, frame[~frame["searched"]])
 #
 # A network with two hidden layers learns to tell ten kinds of clothing apart. Its last layer could join each of 100
 # hidden units to each of the ten kinds; one connection in ten is active. This is what RigL did to that layer in a real
-# run: connections leave the units that see little, and gather on the others. Move the slider, or let it play.
+# run: connections leave some hidden units and gather on others. Move the slider, or let it play.
 
 # %% tags=["hide-input"]
 display.show(mask_movie.html(film))

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Structured sparsity
 #
-# Masks save no time without kernels that skip zeros. If whole output channels are dropped and grown
-# instead (RigL-struct), they can be cut out of the network, which is then small and plain. The report's supplement
-# {cite}`sundar2021rigging` compares that with a dense network that was narrow from the start (small-dense).
+# Masks save no time without kernels that skip zeros. If whole output channels are dropped and grown instead (RigL-struct),
+# they can be cut out of the network, which is then small and plain. The report's supplement {cite}`sundar2021rigging`
+# compares that with a dense network that was narrow from the start (small-dense).
 #
 # ## In short
 #

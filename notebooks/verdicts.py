@@ -27,8 +27,8 @@ verdicts.glue(found)
 verdicts.show_strength(found)
 
 # %% [markdown]
-# Several networks of one grade count as one: a claim holds there if one of them confirms it and none contradicts it. That RigL's cost stays
-# constant is no claim to test: masks keep exact counts in every layer, by construction and by a test.
+# Several networks of one grade count as one: a claim holds there if one of them confirms it and none contradicts it. That
+# RigL's cost stays constant is no claim to test: masks keep exact counts in every layer, by construction and by a test.
 #
 # (every-verdict)=
 # ## Every verdict

@@ -99,8 +99,7 @@ def copy_records(app: Sphinx, problem: Exception | None) -> None:
         from book.report import runs
 
         results = Path(app.srcdir, "results")
-        nested = (*results.glob("[!.]*/*.json"), *results.glob("bench/*/*.json"))
-        for path in (results / "published.json", *nested):
+        for path in (results / "published.json", *results.glob("[!.]*/**/*.json")):
             target = Path(app.outdir) / path.relative_to(app.srcdir)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

@@ -77,10 +77,10 @@ def speed() -> pd.DataFrame:
                 ),
                 "Engine, images/s": f"{rates['dense']:,.0f}",
                 "Plain loop, images/s": f"{rates['plain loop']:,.0f}",
-                "Engine against it": _spread(ratios[LOOP]),
-                "The same in float32, without data": _spread(exact) if exact else "-",
-                "RigL against dense": _spread(rigl),
-                "The same, whole steps": _spread(ratios[WHOLE]),
+                "Engine against it": display.spread(ratios[LOOP]),
+                "The same in float32, without data": display.spread(exact) if exact else "-",
+                "RigL against dense": display.spread(rigl),
+                "The same, whole steps": display.spread(ratios[WHOLE]),
                 "Record": display.link(f"bench/{each['file']}", display.commit(each)),
             }
         )
@@ -97,7 +97,11 @@ def captured(benchmark: Benchmark | None) -> pd.DataFrame:
         "8 lanes against one, images a second": "8 runs at once against 1",
     }
     return pd.DataFrame(
-        [{"What": words[key], "Images a second": _spread(ratios[key])} for key in words if key in ratios]
+        [
+            {"What": words[key], "Images a second": display.spread(ratios[key])}
+            for key in words
+            if key in ratios
+        ]
     )
 
 
@@ -111,7 +115,7 @@ def methods(benchmark: Benchmark | None) -> pd.DataFrame:
             rows.append(
                 {
                     "Method": names.method(method),
-                    "A step against dense": _spread(ratio),
+                    "A step against dense": display.spread(ratio),
                     "An update, ms": f"{1000 * update['median']:.1f}" if update else "-",
                 }
             )
@@ -157,7 +161,7 @@ def limits(benchmark: Benchmark | None) -> pd.DataFrame:
                 "A step": f"{rates[f'a step, {unit}']['median'] / 1e9:,.1f}",
                 "The device": f"{rates[f'{large}, {unit}']['median'] / 1e9:,.1f}",
                 "Unit": f"G{unit}",
-                "Share": _spread(ratios[f"a step's {unit} against {large}'s"]),
+                "Share": display.spread(ratios[f"a step's {unit} against {large}'s"]),
             }
             for what, unit, large in (
                 ("arithmetic", "FLOP/s", "a matrix product"),
@@ -174,8 +178,8 @@ def smaller() -> pd.DataFrame:
             {
                 "Machine": f"{each['device']}, {each['precision']}",
                 "Network": network,
-                "Training": _spread(training),
-                "Inference": _spread(inference),
+                "Training": display.spread(training),
+                "Inference": display.spread(inference),
                 "Record": display.link(f"bench/{each['file']}", display.commit(each)),
             }
             for each in benchmarks()
@@ -290,8 +294,3 @@ def report_time() -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def _spread(ratio: dict[str, float]) -> Markup:
-    """Median, and the quartiles in a line below it."""
-    return Markup("{median:.3f}<br><small>{low:.3f} to {high:.3f}</small>").format(**ratio)

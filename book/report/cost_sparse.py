@@ -45,10 +45,7 @@ def training(benchmark: Benchmark | None) -> pd.DataFrame:
             {"Network": each["network"], "Threads": str(each["threads"])},
         )
         if each["method"] == "rigl" and each["execution"] != "masked":
-            times = each["faster"]
-            row[f"{each['execution']}, {each['density']:g}"] = Markup(
-                "{median:.2f}<br><small>{low:.2f} to {high:.2f}</small>"
-            ).format(**times)
+            row[f"{each['execution']}, {each['density']:g}"] = display.spread(each["faster"], 2)
     return pd.DataFrame([*rows.values()])
 
 
@@ -119,26 +116,34 @@ def in_short(step: Benchmark | None, sparse: Benchmark | None) -> str:
     if sparse and gains:
         sizes = {(row["network"], row["form"]): row["file"] for row in sparse["models"]}
         share = max(size / sizes[name, "dense"] for (name, form), size in sizes.items() if form == "sparse")
+        less = [network for network, kinds in _bytes(sparse).items() if kinds["sparse"] < kinds["dense"]]
+        where = f"only for {', '.join(less)}" if less else "for none of these networks"
         parts.append(
             f"On a CPU, sparse linear layers make a step {min(gains):.1f} to {max(gains):.1f} times as fast "
             "as a dense one, depending on network and density. A sparse model's file takes at most "
-            f"{share:.0%} of the space. Training takes no less memory."
+            f"{share:.0%} of the space. Training takes less memory {where}."
         )
     return " ".join(parts)
 
 
 def memory(benchmark: Benchmark | None) -> str:
     """What training takes of memory, in a sentence a network."""
-    found: dict[str, dict[str, int]] = {}
-    for each in benchmark["memory"] if benchmark else []:
-        key = "dense" if each["method"] == "dense" else each["execution"]
-        found.setdefault(each["network"], {})[key] = each["bytes"]
+    found = _bytes(benchmark)
     each = [
         f"{network} {kinds['sparse'] / 1e6:.0f} MB sparse, {kinds['masked'] / 1e6:.0f} masked, "
         f"{kinds['dense'] / 1e6:.0f} dense"
         for network, kinds in found.items()
     ]
     return f"Peak memory that training adds to the process: {'; '.join(each)}." if each else ""
+
+
+def _bytes(benchmark: Benchmark | None) -> dict[str, dict[str, int]]:
+    """Peak memory of training each network, by how it is executed."""
+    found: dict[str, dict[str, int]] = {}
+    for each in benchmark["memory"] if benchmark else []:
+        key = "dense" if each["method"] == "dense" else each["execution"]
+        found.setdefault(each["network"], {})[key] = each["bytes"]
+    return found
 
 
 def race() -> pd.DataFrame:

@@ -85,6 +85,12 @@ def html(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: 
     return framed(plain(table), caption, kind or f"labels-{labels}", origin=origin)
 
 
+def spread(ratio: Mapping[str, float], digits: int = 3) -> Markup:
+    """A benchmark's median, and its quartiles in a line below it."""
+    median, low, high = (f"{ratio[key]:.{digits}f}" for key in ("median", "low", "high"))
+    return Markup("{}<br><small>{} to {}</small>").format(median, low, high)
+
+
 def framed(table: str, caption: str, kind: str, *, name: str = "", origin: Markup | None = None) -> Markup:
     """A table that is HTML already, framed as in `html`; a screen reader calls it `name`, or else its
     caption."""

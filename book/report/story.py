@@ -125,10 +125,11 @@ def _against_small(found: Sequence[Finding]) -> str:
     if gap.high >= theirs[0].value:
         return ""
     side = "behind" if gap.value > 0 else "ahead of"
+    bounds = ", ".join(verdicts.parts(gap, "points")[2])
     return (
         f"**A small dense network is closer to RigL than in the report.** On {verdicts.place(source)} at "
         f"density {DENSITY:g}, it ends {abs(gap.value):.2f} points {side} RigL with ERK (RigL less "
-        f"small-dense [{gap.low:+.2f}, {gap.high:+.2f}], {verdicts.seeds((seeds, seeds))} or more), for "
+        f"small-dense [{bounds}], {verdicts.seeds((seeds, seeds))} or more), for "
         f"{100 * share:.0f} % of its training FLOPs. In the report's Table 2 RigL leads by "
         f"{theirs[0].value:.1f} points. {_link('rigl-beats-small-dense')}"
     )

@@ -58,8 +58,7 @@ def unavailable() -> str | None:
         warnings.simplefilter("ignore")  # that CSR tensors are in beta, which torch says once
         try:
             product(csr(pattern.rows, pattern.columns, one.view(1), (1, 1)), [one])
-            pattern.no_gradient(one.dtype)
-            pattern.add_to_gradient(one, one)
+            pattern.weight_gradient([one], [one])
         except RuntimeError as error:
             return str(error).partition("\n")[0]
     return None
@@ -118,20 +117,18 @@ class Pattern:
         dense.view(-1).scatter_(0, self.places, values)
         return dense
 
-    def add_to_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """Add the active weights' gradient, of (out, batch) and (in, batch), to what `no_gradient` gave."""
-        matrix = self._sampled[x.dtype]
-        torch.sparse.sampled_addmm(matrix, gradient, x.t(), out=matrix)  # copies no indices
-        values: Tensor = matrix.values()
-        return values
-
-    def no_gradient(self, dtype: torch.dtype) -> Tensor:
-        """(n,) zeros, in memory that is used again every time."""
+    def weight_gradient(self, gradients: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:
+        """(n,) the active weights' gradient, of the `tiles` of (batch, out) and (batch, in), in memory that
+        the next call uses again."""
+        dtype = gradients[0].dtype
         if dtype not in self._sampled:
             nothing = torch.zeros(len(self.places), dtype=dtype)
             self._sampled[dtype] = csr(self.rows, self.columns, nothing, self.shape)
-        values: Tensor = self._sampled[dtype].values()
-        return values.zero_()
+        matrix = self._sampled[dtype]
+        values: Tensor = matrix.values().zero_()
+        for gradient, part in zip(gradients, parts, strict=True):
+            torch.sparse.sampled_addmm(matrix, gradient, part.t(), out=matrix)  # copies no indices
+        return values
 
 
 def csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -194,10 +191,7 @@ class _SparseLinear(torch.autograd.Function):
                 for some, part in zip(down[1:], parts[1:], strict=True):
                     for_weight.addmm_(some, part.t())
             else:
-                active = pattern.no_gradient(rows.dtype)
-                for some, part in zip(down, parts, strict=True):
-                    active = pattern.add_to_gradient(some, part)
-                for_weight = ctx.layer.gradient(pattern, active)
+                for_weight = ctx.layer.gradient(pattern, pattern.weight_gradient(down, parts))
         if ctx.needs_input_grad[2]:
             for_bias = rows.sum(0)
         return for_x, for_weight, for_bias, None, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class FirstMasks:
     channels: Mapping[str, int | None]
     distribution: str | Mapping[str, float | str]
 
+    @cached_property
     def always_dense(self) -> set[str]:
         """Layers whose masks stay full: the first convolution under pruning, uniform masks and the google
         preset; the output layers, and what has no output channels of its own, under structured sparsity.
@@ -79,7 +81,7 @@ class FirstMasks:
         self, density: float | None, flops: float | None, seed: int, weights: Mapping[str, Tensor] | None
     ) -> dict[str, Tensor]:
         """Masks of exact counts: drawn at random, or of the largest of `weights`."""
-        always_dense = self.always_dense() if self.method.channels else set()
+        always_dense = self.always_dense if self.method.channels else set()
         densities = layer_densities(
             self.layers,
             density,
@@ -114,7 +116,7 @@ class FirstMasks:
         if {name: tuple(mask.shape) for name, mask in masks.items()} != shapes:
             raise ValueError("the masks given do not have this model's names and shapes")
         if self.method.channels:
-            for name in masks.keys() - self.always_dense():
+            for name in masks.keys() - self.always_dense:
                 channels = masks[name].movedim(self.channels[name] or 0, 0).flatten(1)
                 if not torch.equal(channels.any(1), channels.all(1)):
                     raise ValueError(f"the mask given for {name} is not of whole output channels")
@@ -123,7 +125,7 @@ class FirstMasks:
         """`density` as the one to prune to. Raises ValueError where it leaves less than a weight a layer."""
         if density is None or not 0 < density <= 1:
             raise ValueError(f"density={density} must lie in (0, 1]")
-        dense = self.always_dense()
+        dense = self.always_dense
         moving = [layer for layer in self.layers if layer.name not in dense]
         size = sum(layer.numel for layer in moving)
         if round(density * size) < len(moving):

@@ -257,7 +257,7 @@ class Sparsifier:
             raise ValueError(f"the optimizer trains no convolution or linear layer of {type(model).__name__}")
         self._channels = {row.name: row.channels for row in found}
         first = FirstMasks(self.method, self.preset, layers, self._channels, distribution)
-        self._always_dense = first.always_dense()
+        self._always_dense = first.always_dense
         self._left_dense = checks.left_dense(model, weights, trained)
         if self.method.masked:
             checks.check_layout(found, model)

@@ -1,4 +1,4 @@
-"""Training steps and evaluation; between updates, nothing waits for the device.
+"""Training steps and evaluation on the device.
 
 `Engine` takes eager steps, `Captured` replays steps recorded as CUDA graphs, `Compiled` uses torch.compile;
 `choose` selects one of them for a run.
