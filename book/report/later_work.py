@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,15 +20,20 @@ from book.report.evidence import REPORT
 PAGE = "verdicts.html"  # where a verdict's comparison is
 # What a work's result is to a claim, with a sign that tells it without colour.
 STANCES = {"agrees": "✓", "disagrees": "✗", "qualifies": "~"}
-# What may be said of claims, by whether anything agrees with them and whether anything disagrees.
-GROUPS = {
-    (True, False): "agrees with {}, if sometimes under conditions",
-    (True, True): "is divided on {}",
-    (False, True): "disagrees with {}",
-    (False, False): "only adds conditions to {}",
+# What several results are together (`combined`): the sign, and what is said of one work and of several.
+TOGETHER = {
+    "agrees": ("✓", "agrees", "agree"),
+    "disagrees": ("✗", "disagrees", "disagree"),
+    "divided": ("±", "is divided", "are divided"),
+    "qualifies": ("~", "qualifies", "qualify"),
 }
-# What prose says of a group of works.
-STATED = {"agrees": "agree", "disagrees": "disagree", "qualifies": "qualify"}
+# What may be said of claims, by what all works are to them together.
+GROUPS = {
+    "agrees": "agrees with {}, if sometimes under conditions",
+    "divided": "is divided on {}",
+    "disagrees": "disagrees with {}",
+    "qualifies": "only adds conditions to {}",
+}
 
 
 def load() -> dict[str, Any]:
@@ -44,36 +49,48 @@ def claims() -> list[Claim]:
     return [known[key] for key in dict.fromkeys(row["claim"] for row in load()["rows"])]
 
 
-def in_short() -> str:
-    """How much there is, and with how many claims later work agrees, in a line."""
+def combined(stances: Collection[str]) -> str:
+    """What several stances come to, a key of `TOGETHER`: ``"agrees"`` or ``"disagrees"`` where there is one
+    of these and not the other, ``"divided"`` where there are both, else ``"qualifies"``."""
+    if "divided" in stances or ("agrees" in stances and "disagrees" in stances):
+        return "divided"
+    return next((each for each in ("agrees", "disagrees") if each in stances), "qualifies")
+
+
+def by_work(key: str) -> dict[str, str]:
+    """What each work is to the claim called `key`, by its name in the bibliography. However many results it
+    has, a work counts once for a claim, as what they come to (`combined`)."""
     data = load()
-    works = {data["sources"][row["source"]]["work"] for row in data["rows"]}
-    counts: Counter[str] = Counter()
-    for claim in claims():
-        stances = {row["stance"] for row in data["rows"] if row["claim"] == claim.key}
-        counts[GROUPS["agrees" in stances, "disagrees" in stances]] += 1
-    told = [words.format(counts[words]) for words in GROUPS.values() if counts[words]]
+    results: dict[str, set[str]] = {}
+    for row in data["rows"]:
+        if row["claim"] == key:
+            results.setdefault(data["sources"][row["source"]]["work"], set()).add(row["stance"])
+    return {work: combined(stances) for work, stances in results.items()}
+
+
+def in_short() -> str:
+    """How many works there are, and with how many claims they agree, in a line. A claim, too, counts once: as
+    what the works come to."""
+    every = {claim.key: by_work(claim.key) for claim in claims()}
+    works = {work for each in every.values() for work in each}
+    counts = Counter(combined(each.values()) for each in every.values())
+    told = [words.format(counts[name]) for name, words in GROUPS.items() if counts[name]]
     return (
-        f"{len(data['rows'])} results from {len(works)} works bear on {len(claims())} of the report's claims."
-        f" Later work {'; '.join(told)}."
+        f"{len(works)} {'work bears' if len(works) == 1 else 'works bear'} on {len(every)} of the report's "
+        f"claims. Later work {'; '.join(told)}."
     )
 
 
 def show_summary(found: Sequence[Finding]) -> None:
-    """Display a row a claim: how many results of later work agree with it, and the verdicts by the report's
+    """Display a row a claim: how many works agree with it (`by_work`), and the verdicts by the report's
     printed numbers and by our runs."""
     rows = []
     for claim in claims():
-        stances = Counter(row["stance"] for row in load()["rows"] if row["claim"] == claim.key)
         mine = [each for each in found if each.claim.key == claim.key and _tells(each)]
         rows.append(
             {
                 "Claim": Markup('<a href="#later-{}">{}</a>').format(claim.key, claim.text),
-                "Later work": Markup("<br>").join(
-                    f"{sign} {stances[name]} {name if stances[name] == 1 else STATED[name]}"
-                    for name, sign in STANCES.items()
-                    if stances[name]
-                ),
+                "Later work": Markup("<br>").join(_counted(by_work(claim.key).values())),
                 "The report's numbers": _lines([x for x in mine if x.source.protocol == REPORT]),
                 "Our runs": _lines([x for x in mine if x.source.protocol != REPORT]),
             }
@@ -81,8 +98,8 @@ def show_summary(found: Sequence[Finding]) -> None:
     signs = ", ".join(map(verdicts.signed, ("holds", "does not hold", "undecided")))
     caption = (
         f"The claims by three kinds of evidence. Our verdicts ({signs}) lead to their comparisons; those of "
-        "single seeds are left out. A claim leads to the works below. Results are counted: a work may have "
-        "several."
+        "single seeds are left out. A claim leads to the works below. Each work counts once for a claim: as "
+        "divided where some of its results agree and others disagree."
     )
     display.show_table(pd.DataFrame(rows), caption, kind="words later")
 
@@ -156,9 +173,19 @@ def _numbers(row: dict[str, Any]) -> list[str]:
     return [f"{', '.join(each)} ({unit})" for unit, each in lines.items()]
 
 
+def _counted(stances: Collection[str]) -> list[str]:
+    """How many works are what to a claim, with the signs, a line each: ``"✓ 2 agree"``."""
+    counts = Counter(stances)
+    return [
+        f"{sign} {counts[name]} {one if counts[name] == 1 else several}"
+        for name, (sign, one, several) in TOGETHER.items()
+        if counts[name]
+    ]
+
+
 def _tells(found: Finding) -> bool:
-    """Whether a finding rests on more than a single seed."""
-    return found.verdict != "not tested" and "fewer than two seeds" not in found.why
+    """Whether a finding has an interval."""
+    return found.verdict not in verdicts.UNKNOWN
 
 
 def _told(found: Finding) -> Markup:

@@ -6,11 +6,26 @@ import pytest
 
 from book.report import later_work, verdicts
 from book.report.claims import CLAIMS
+from book.report.evidence import DEARER
 from rigl.training.project import root
 
 DATA = later_work.load()
 BIBLIOGRAPHY = (root() / "book" / "references.bib").read_text(encoding="utf-8")
 WORKS = set(re.findall(r"^@\w+\{(\w+),", BIBLIOGRAPHY, re.M))
+COSTS = "training FLOPs, x dense"
+# Claims that are about a like cost, by their own words.
+LIKE_COST = {each.key for each in CLAIMS if re.search("(equal|similar) (cost|FLOPs)", each.text)}
+# What stands against what in a claim, as rows name them.
+SIDES = {
+    "rigl-beats-set": ("RigL", "SET"),
+    "rigl-beats-static": ("RigL", "static"),
+    "longer-matches-pruning": ("RigL", "pruning"),
+    "erk-at-equal-parameters": ("ERK", "uniform"),
+    "uniform-at-equal-flops": ("ERK", "uniform"),
+    "snfs-better": ("SNFS", "RigL"),
+    "snfs-costs": ("SNFS", "RigL"),
+}
+IN_WORDS = {("rigl-beats-static", "fantastic")}  # the caption of a figure says which side is ahead
 
 
 @pytest.mark.parametrize(
@@ -64,7 +79,7 @@ def test_a_verdict_stands_beside_what_is_printed() -> None:
     key = "uniform-at-equal-flops"
     page = later_work.html(key, found)
     mine = [each for each in found if each.claim.key == key and each.verdict != "not tested"]
-    single = [each for each in mine if "fewer than two seeds" in each.why]
+    single = [each for each in mine if each.verdict == "no interval"]
     assert len(single) < len(mine)
     assert [each for each in mine if verdicts.brief(each) in page] == [x for x in mine if x not in single]
     assert "uniform, density 0.2 74.60, ERK, density 0.1 73.07 (top-1, %)" in page
@@ -73,16 +88,100 @@ def test_a_verdict_stands_beside_what_is_printed() -> None:
     assert "not tested" in later_work.html(key, [])
 
 
-def test_what_is_said_in_short_follows_the_rows(monkeypatch) -> None:
-    keys = [claim.key for claim in CLAIMS[:2]]
-    rows = [
-        {"claim": key, "source": "rigl", "stance": stance}
-        for key, stance in zip([keys[0], keys[0], keys[1]], ["agrees", "disagrees", "qualifies"], strict=True)
-    ]
-    monkeypatch.setattr(later_work, "load", lambda: {**DATA, "rows": rows})
+def test_only_a_comparison_of_both_sides_agrees_or_disagrees() -> None:
+    taken = [row for row in DATA["rows"] if row["stance"] != "qualifies"]
+    assert {row["claim"] for row in taken} <= set(SIDES)
+    for row in taken:
+        named = " ".join(number["what"] for number in row["numbers"])
+        if (row["claim"], row["source"]) not in IN_WORDS:
+            assert [side for side in SIDES[row["claim"]] if side not in named] == [], row["place"]
+
+
+def test_a_row_at_unequal_cost_says_so_and_only_qualifies_a_claim_about_like_cost() -> None:
+    assert {"rigl-beats-set", "longer-matches-pruning", "uniform-at-equal-flops"} <= LIKE_COST
+    unequal = 0
+    for row in DATA["rows"]:
+        costs = [float(number["value"]) for number in row["numbers"] if number["unit"] == COSTS]
+        if costs and max(costs) > DEARER * min(costs):
+            unequal += 1
+            assert re.search("cost|FLOPs", row["says"]), row["place"]
+            assert row["stance"] == "qualifies" or row["claim"] not in LIKE_COST, row["place"]
+    assert unequal > 2
+    chase = [x for x in DATA["rows"] if (x["claim"], x["source"]) == ("rigl-beats-set", "chase")]
+    assert {(row["stance"], "not at equal cost" in row["says"]) for row in chase} == {("qualifies", True)}
+
+
+@pytest.mark.parametrize(
+    ("stances", "together"),
+    [
+        (["agrees"], "agrees"),
+        (["agrees", "qualifies"], "agrees"),
+        (["qualifies", "disagrees"], "disagrees"),
+        (["agrees", "disagrees"], "divided"),
+        (["divided", "agrees"], "divided"),
+        (["qualifies"], "qualifies"),
+    ],
+)
+def test_stances_come_to_one(stances, together) -> None:
+    assert later_work.combined(stances) == later_work.combined(stances[::-1]) == together
+    assert together in later_work.TOGETHER
+    assert together in later_work.GROUPS
+
+
+def replace_rows(monkeypatch, *rows: tuple[str, str, str]) -> None:
+    named = [dict(zip(["claim", "source", "stance"], row, strict=True)) for row in rows]
+    monkeypatch.setattr(later_work, "load", lambda: {**DATA, "rows": named})
+
+
+def test_a_work_counts_once_for_a_claim(monkeypatch) -> None:
+    one, other = (claim.key for claim in CLAIMS[:2])
+    replace_rows(
+        monkeypatch,
+        (one, "rigl", "agrees"),
+        (one, "rigl", "agrees"),
+        (one, "rigl", "qualifies"),
+        (one, "chase", "agrees"),
+        (one, "itop", "agrees"),
+        (one, "itop", "disagrees"),
+        (other, "rigl", "disagrees"),
+    )
+    assert later_work.by_work(one) == {
+        "evci2020rigging": "agrees",
+        "yin2023chase": "agrees",
+        "liu2021itop": "divided",
+    }
+    assert later_work.by_work(other) == {"evci2020rigging": "disagrees"}
+    shown = []
+    monkeypatch.setattr(later_work.display, "show_table", lambda table, *_, **__: shown.append(table))
+    later_work.show_summary([])
+    assert list(shown[0]["Later work"]) == ["✓ 2 agree<br>± 1 is divided", "✗ 1 disagrees"]
+
+
+def test_two_sources_of_one_work_are_one_work(monkeypatch) -> None:
+    sources = {**DATA["sources"], "again": DATA["sources"]["rigl"]}
+    key = CLAIMS[0].key
+    rows = [{"claim": key, "source": name, "stance": "agrees"} for name in ("rigl", "again")]
+    monkeypatch.setattr(later_work, "load", lambda: {**DATA, "sources": sources, "rows": rows})
+    assert later_work.by_work(key) == {"evci2020rigging": "agrees"}
+
+
+def test_what_is_said_in_short_counts_works_and_claims(monkeypatch) -> None:
+    one, other, third = (claim.key for claim in CLAIMS[:3])
+    replace_rows(
+        monkeypatch,
+        (one, "rigl", "agrees"),
+        (one, "rigl", "agrees"),
+        (one, "chase", "disagrees"),
+        (other, "rigl", "qualifies"),
+        (third, "chase", "agrees"),
+    )
     assert later_work.in_short() == (
-        "3 results from 1 works bear on 2 of the report's claims. Later work is divided on 1; only adds "
-        "conditions to 1."
+        "2 works bear on 3 of the report's claims. Later work agrees with 1, if sometimes under conditions; "
+        "is divided on 1; only adds conditions to 1."
+    )
+    replace_rows(monkeypatch, (one, "rigl", "qualifies"), (one, "rigl", "qualifies"))
+    assert later_work.in_short() == (
+        "1 work bears on 1 of the report's claims. Later work only adds conditions to 1."
     )
 
 
