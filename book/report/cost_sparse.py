@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import log2, prod
 from statistics import mean
 from typing import Any
 
@@ -23,6 +24,7 @@ TRAINED = {
     "sparse": ("rigl", "sparse"),
 }
 RACE = "bench/seconds"
+ALIKE = 0.15  # share by which two networks with as many weights may differ: widths are whole numbers
 
 
 def benchmark() -> Benchmark | None:
@@ -148,25 +150,26 @@ def _bytes(benchmark: Benchmark | None) -> dict[str, dict[str, int]]:
 
 def race() -> pd.DataFrame:
     """The runs of ``python -m benchmarks --race``, a row each, with the columns of `records.tabulate` and
-    `execution`."""
+    `weights`, how many there are in layers."""
     found = [*records.records(display.folder() / RACE)]
-    table = records.tabulate(found)
-    return table.assign(execution=[record.config.execution for _, record in found])
+    counts = [
+        sum(round(layer.density[-1] * prod(layer.shape)) for layer in record.layers) for _, record in found
+    ]
+    return records.tabulate(found).assign(weights=counts)
 
 
 def race_plot(runs: pd.DataFrame) -> go.Figure:
-    """Test accuracy against seconds of training, a point a run."""
+    """Test accuracy against seconds of training, a point a run; those with more weights are larger."""
     fig = go.Figure()
-    groups: Any = runs.groupby(["method", "density"], sort=False)
-    for (method, density), mine in groups:
+    groups: Any = runs.groupby(["method", "weights"], sort=False)
+    for (method, weights), mine in groups:
         colour, _ = figures.look(str(method))
-        label = names.method(str(method)) + (f", {density:g}" if method != "dense" else "")
         fig.add_scatter(
             x=mine["wall_seconds"],
             y=mine["test_accuracy"],
-            name=label,
+            name=f"{names.method(str(method))}, {_thousands(weights)}",
             mode="markers",
-            marker={"color": colour, "size": 8 + 40 * (density if density < 1 else 0.1)},
+            marker={"color": colour, "size": 3 * log2(weights / 1000)},
             customdata=[f"seed {seed}" for seed in mine["seed"]],
             hovertemplate="%{x:.1f} s, %{y:.2f} %<extra>%{fullData.name}, %{customdata}</extra>",
         )
@@ -175,19 +178,28 @@ def race_plot(runs: pd.DataFrame) -> go.Figure:
 
 def race_text(runs: pd.DataFrame) -> str:
     """What one sees in `race_plot`, in figures: means over seeds."""
+    small = runs[runs["method"] == "small-dense"]
     parts = []
-    for density in sorted(set(runs[runs["method"] == "rigl"]["density"])):
-        sides = {}
-        for method in ("rigl", "small-dense"):
-            mine = runs[(runs["method"] == method) & (runs["density"] == density)]
-            if len(mine):
-                sides[method] = mean(mine["test_accuracy"]), mean(mine["wall_seconds"])
-        if len(sides) == 2:
-            (ours, time), (small, small_time) = sides["rigl"], sides["small-dense"]
-            better = "RigL is more accurate" if ours > small else "small-dense is at least as accurate"
-            faster = "faster" if time < small_time else "slower"
-            parts.append(
-                f"At density {density:g} {better} ({ours:.2f} and {small:.2f} %) and RigL is {faster} "
-                f"({time:.0f} and {small_time:.0f} s)."
-            )
+    for density, ours in runs[runs["method"] == "rigl"].groupby("density"):
+        weights = ours["weights"].iloc[0]
+        part = f"RigL at density {density:g} ({_thousands(weights)}) reaches {_reached(ours)}"
+        alike = small[(small["weights"] / weights - 1).abs() < ALIKE]
+        if len(alike):
+            part += f"; a small dense network with as many weights {_reached(alike)}"
+        named = small[small["density"] == density]
+        if len(named):
+            count = _thousands(named["weights"].iloc[0])
+            part += f"; one of the width that the report gives it ({count}) {_reached(named)}"
+        parts.append(part + ".")
+    dense = runs[runs["method"] == "dense"]
+    if len(dense):
+        parts.append(f"Dense reaches {_reached(dense)}.")
     return " ".join(parts)
+
+
+def _reached(runs: pd.DataFrame) -> str:
+    return f"{mean(runs['test_accuracy']):.2f} % in {mean(runs['wall_seconds']):.0f} s"
+
+
+def _thousands(weights: int) -> str:
+    return f"{weights / 1000:.0f}k weights"

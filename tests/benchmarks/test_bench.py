@@ -1,6 +1,7 @@
 """The benchmark runs and its figures hang together; how fast anything is, no test asks."""
 
 import json
+from math import sqrt
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from benchmarks.__main__ import main
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
 from rigl.training.engine import Captured
+from rigl.training.models import build
 from rigl.training.run import full_layers
 
 CPU = torch.device("cpu")
@@ -213,5 +215,18 @@ def test_sparse_execution(monkeypatch):
 
 def test_race_is_of_three_seeds():
     plan = sparse.race()
-    assert len({config.name for config in plan}) == len(plan) == 21
+    assert len({config.name for config in plan}) == len(plan) == 30
+    small = {config.density for config in plan if config.method == "small-dense"} - set(sparse.DENSITIES)
+    counts = sorted(
+        sum(
+            p.numel()
+            for p in build("lenet-300-100", 10, sqrt(density), input_shape=(1, 28, 28)).parameters()
+            if p.dim() > 1
+        )
+        for density in small
+    )
+    full = sum(
+        p.numel() for p in build("lenet-300-100", 10, input_shape=(1, 28, 28)).parameters() if p.dim() > 1
+    )
+    assert counts == pytest.approx([full * density for density in sorted(sparse.DENSITIES)], rel=0.15)
     assert {config.execution for config in plan if config.method == "rigl"} == {"auto"}
