@@ -22,7 +22,9 @@ class Dropout(nn.Dropout):
         else:
             kept = 1 - self.p
             keep = torch.empty_like(input).bernoulli_(kept, generator=self.generator)
-        return (input * keep).mul_(1 / kept)
+        if input.dtype.itemsize < 4:
+            return (input * keep).mul_(1 / kept)  # a mask would hold the scale with too few bits
+        return input * keep.mul_(1 / kept)  # one product fewer in each direction
 
 
 def random_keep(input: Tensor, p: float, generator: torch.Generator) -> tuple[Tensor, float]:
