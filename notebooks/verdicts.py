@@ -47,7 +47,8 @@ verdicts.show(found)
 # - **holds** (✓): the whole interval lies in the region;
 # - **does not hold** (✗): the whole interval lies outside it, or, for “better”, below 0.1 points, the last digit that
 #   the report prints;
-# - **undecided** (?): it reaches over the edge, or there are fewer than two seeds on a side;
+# - **undecided** (?): it reaches over the edge, so the runs cannot tell;
+# - **no interval** (○): there are fewer than two seeds on a side, or the report prints no spread;
 # - **not tested** (-): nothing was run that could tell.
 #
 # So “no better” and “the same” are shown by an interval that is narrow enough, never by the lack of a clear
@@ -67,9 +68,11 @@ verdicts.show(found)
 #
 # where $\sigma_i$ is the standard error of setting $i$'s difference and $\tilde\sigma$ the median one. Settings weigh
 # alike, but for those whose seeds lie far further apart than the others' do, as where some collapse: these would drown
-# the rest. Where there are such, they are named with their seeds. Runs that stand in several settings are counted as the
-# same runs. A setting's own verdict is in the tables below; with many settings, one in forty strays by
-# chance.
+# the rest. Where there are such, they are named with their seeds; so are printed rows that a fault in the published code
+# may touch ({doc}`discrepancies`). Runs that stand in several settings are counted as the same runs. A setting's own
+# verdict is in the tables below. Of many settings, one in forty strays by chance, so a setting contradicts the average
+# only if its interval does so at the level that Bonferroni's correction asks of as many comparisons: 99.4 % for nine
+# settings.
 #
 # **Grades of evidence.** A claim about WRN-22-2 is not settled by a three-layer network. Each verdict therefore says what
 # it rests on: a fully connected network, a small convolutional one, the report's own network, or the figures that the
@@ -315,7 +318,8 @@ verdicts.show_claim("redistribution-costs", found)
 # (claim-snfs-costs)=
 # ### What SNFS costs
 #
-# It needs dense gradients at each step, and moves weights to layers where they cost more.
+# It needs dense gradients at each step, which makes it dearer by the FLOP rules alone, and moves weights to layers where
+# they cost more.
 
 # %% tags=["hide-input"]
 verdicts.show_claim("snfs-costs", found)

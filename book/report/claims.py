@@ -2,8 +2,8 @@
 
 A claim is true where its effect lies in a region, such as "above 0 points" or "within half a point". It
 holds where the whole interval lies in that region, does not hold where the interval lies outside, and is
-undecided where it does both. Protocols, data sets and models are never mixed: each has a verdict of its own,
-and so have the report's printed figures.
+undecided where it does both. Without two seeds on each side there is no interval. Protocols, data sets and
+models are never mixed: each has a verdict of its own, and so have the report's printed figures.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from statistics import fmean
 import pandas as pd
 
 from book.report import comparisons
-from book.report.evidence import COLLAPSE, DEARER, REPORT, Cell, Source, dearness, gather, reported
+from book.report.evidence import COLLAPSE, DEARER, GRADES, REPORT, Cell, Source, dearness, gather, reported
 from book.report.runs import Study
-from book.report.statistics import Effect, Region, Verdict, judge, pool, wild
+from book.report.statistics import Effect, Region, Verdict, among, judge, pool, wild
 
 MARGIN = 0.5  # points: less counts as noise
 LEAST = 0.1  # points: the last digit that the report prints; a lead that is surely smaller is none
@@ -103,9 +103,15 @@ class Finding:
 
 def findings(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Finding]:
     """Every claim's finding for every source in `frame` and `studies` (`evidence.gather`), and by the
-    report's own tables."""
-    sources = gather(frame, studies)
-    return [finding(claim, source) for claim in CLAIMS for source in [*sources, *reported(*claim.tables)]]
+    report's own tables, a claim's in the order of `GRADES`."""
+    sources, order = gather(frame, studies), list(GRADES)
+    return [
+        finding(claim, source)
+        for claim in CLAIMS
+        for source in sorted(
+            [*sources, *reported(*claim.tables)], key=lambda source: order.index(source.grade)
+        )
+    ]
 
 
 def finding(claim: Claim, source: Source) -> Finding:
@@ -120,27 +126,32 @@ def finding(claim: Claim, source: Source) -> Finding:
     ]
     effect = min(known, key=claim.region.depth) if claim.all_over else pool(known)
     sound = [cell for cell in tested if not cell.note]
-    verdict, why = _weigh(claim, effect, sound) if sound else ("undecided", tested[0].note)
+    verdict, why = _weigh(claim, effect, sound) if sound else ("no interval", tested[0].note)
     return Finding(claim, source, verdict, effect, cells, why)
 
 
 def _weigh(claim: Claim, effect: Effect, cells: Sequence[Cell]) -> tuple[Verdict, str]:
-    """The verdict by all `cells`, and why where the effect alone does not say it."""
-    counts = tally(cells)
+    """The verdict by all `cells`, and why where the effect alone does not say it. A cell contradicts the
+    others only if its interval does so at the level for as many comparisons as there are cells."""
+    sure = tally(
+        cell
+        for cell in cells
+        if cell.effect and judge(among(cell.effect, len(cells)), claim.region) == cell.verdict
+    )
     if claim.all_over:
-        if counts["does not hold"]:
-            return "does not hold", f"not in {counts['does not hold']} of {len(cells)} settings"
-        return ("holds" if counts["holds"] == len(cells) else "undecided"), ""
+        if sure["does not hold"]:
+            return "does not hold", f"not in {sure['does not hold']} of {len(cells)} settings"
+        return ("holds" if tally(cells)["holds"] == len(cells) else "undecided"), ""
     verdict = judge(effect, claim.region)
     if verdict == "does not hold" and all(cell.floor for cell in cells):
         return "undecided", "the effect is at least that: it is read off a line below the curve"
-    if verdict == "holds" and counts["does not hold"]:
-        settings = f"{counts['does not hold']} of {len(cells)} settings it does not"
+    if verdict == "holds" and sure["does not hold"]:
+        settings = f"{sure['does not hold']} of {len(cells)} settings it does not"
         return "undecided", f"it holds on average, but by itself in {settings}"
-    if verdict == "does not hold" and counts["holds"]:
+    if verdict == "does not hold" and sure["holds"]:
         return (
             "undecided",
-            f"not on average, but it holds by itself in {counts['holds']} of {len(cells)} settings",
+            f"not on average, but it holds by itself in {sure['holds']} of {len(cells)} settings",
         )
     return verdict, ""
 

@@ -33,6 +33,7 @@ class Setting:
     variant   what the run changed of its protocol, as in `runs.load`; ``"tuned"`` for the best of a search
     accuracy  test accuracy in percent; a diverged run counts as guessing
     costs     training FLOPs of each run, relative to dense
+    doubt     which fault of the published code may touch a row of the report's, in words
     """
 
     method: str
@@ -47,6 +48,7 @@ class Setting:
     validation: float = float("nan")
     collapsed: int = 0
     original: float = float("nan")
+    doubt: str = ""
 
     @property
     def where(self) -> str:
@@ -62,13 +64,13 @@ class Setting:
         return ", ".join(filter(None, [names.method(self.method), self.where]))
 
 
-# What a verdict rests on, from the weakest evidence on the report's claims to the strongest.
+# What a verdict rests on, in the order of pages: the strongest evidence on the report's claims first.
 GRADES = {
-    "connected": "fully connected network",
-    "small": "small convolutional network",
-    "shortened": "the report's network, trained a tenth as long",
-    "own": "the report's network and protocol",
     "printed": "the report's printed numbers",
+    "own": "the report's network and protocol",
+    "shortened": "the report's network, trained a tenth as long",
+    "small": "small convolutional network",
+    "connected": "fully connected network",
 }
 
 
@@ -112,6 +114,7 @@ class Cell:
     seeds  how many there are on each side
     floor  whether the effect is at least what was found, so that it cannot speak against a claim
     stray  seeds far below the others of their setting, in words, and why
+    doubt  which fault of the published code may touch either side, in words
     """
 
     where: str
@@ -125,6 +128,7 @@ class Cell:
     other_runs: tuple[str, ...] = ()
     floor: bool = False
     stray: str = ""
+    doubt: str = ""
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -219,6 +223,7 @@ def compared(where: str, region: Region, terms: Terms, left: Setting, *others: S
         one_runs=left.runs,
         other_runs=tuple(run for each in others for run in each.runs),
         stray="; ".join(filter(None, map(_stray, (left, *others)))),
+        doubt="; ".join(dict.fromkeys(each.doubt for each in (left, *others) if each.doubt)),
     )
 
 
@@ -266,7 +271,7 @@ def counted(
         where=where,
         one=sides[0],
         other=sides[1],
-        verdict="undecided" if few else judge(effect, region),
+        verdict="no interval" if few else judge(effect, region),
         effect=effect,
         seeds=tuple(each.accuracy.n for each in found),
         note=("fewer than two seeds on a side" if right else "fewer than two seeds") if few else "",
@@ -341,5 +346,16 @@ def _printed(row: pd.Series) -> Setting:
         # Three seeds of which two agree lie std * sqrt(3) apart.
         collapsed=0 if isnan(std) else int(std * sqrt(SEEDS) > COLLAPSE),
         original=float(row["original"]),
+        doubt=_doubt(row),
     )
     return _named(setting)
+
+
+def _doubt(row: pd.Series) -> str:
+    """The fault of the published code that may touch a printed row; the page on discrepancies has each with
+    file, line and commit. Whether it did cannot be told from outside."""
+    if row["method"] in ("lottery", "rigl-reinit"):
+        return "the published code does not load the mask that such a run starts from"
+    if (row["method"], row["distribution"], row["dataset"]) == ("static", "uniform", "cifar10"):
+        return "what the published code labels as uniform fixed masks on CIFAR-10 is ERK"
+    return ""

@@ -53,7 +53,6 @@ def show(found: Sequence[Finding]) -> None:
 
 def html(found: Sequence[Finding]) -> Markup:
     """The plot of all claims in `found`; findings without an interval are named below it instead."""
-    order = list(GRADES)
     bounded = [each for each in found if _bounded(each)]
     drawn = {place(each.source) for each in bounded}
     single = dict.fromkeys(place(x.source) for x in found if x.effect and not _bounded(x))
@@ -62,14 +61,13 @@ def html(found: Sequence[Finding]) -> Markup:
         rows = []
         for claim in claims:
             mine = [each for each in bounded if each.claim.key == claim.key]
-            mine.sort(key=lambda each: order.index(each.source.grade))
             told = [each for each in found if each.claim.key == claim.key and each.verdict != "not tested"]
             rows.append(
                 {
                     "claim": claim,
                     "region": _region(claim),
                     "lines": [_line(each) for each in mine],
-                    "empty": mark("undecided" if told else "not tested"),
+                    "empty": mark("no interval" if told else "not tested"),
                     "why": "single seeds, or no spread printed" if told else "no runs to compare",
                 }
             )

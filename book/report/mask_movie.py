@@ -207,10 +207,12 @@ def html(film: Film) -> Markup:
     """The movie as standalone HTML."""
     found, record = frames(film), _record(film)
     numbers = table(found)
+    opening = 1  # an update tells more than the masks before training
     size = film["shape"][1]
     return display.render(
         "mask_movie",
-        first=found[0],
+        opening=opening,
+        frame=found[opening],
         last=len(found) - 1,
         seconds=SECONDS_A_FRAME,
         width=CELL * ceil(sqrt(size)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, isnan, sqrt
+from math import inf, isfinite, isinf, isnan, sqrt
 from statistics import median_low
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from scipy import special
 
 LEVEL = 0.95
 WILD = 4
-Verdict = Literal["holds", "does not hold", "undecided", "not tested"]
+Verdict = Literal["holds", "does not hold", "undecided", "no interval", "not tested"]
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def standard_error(*sides: tuple[float, int]) -> float:
     return sqrt(sum(std**2 / n for std, n in sides))
 
 
-def welch(terms: Terms, offset: float = 0.0) -> Effect:
-    """The weighted sum of means, less `offset`, with the interval of Welch and Satterthwaite at `LEVEL`.
+def welch(terms: Terms, offset: float = 0.0, level: float = LEVEL) -> Effect:
+    """The weighted sum of means, less `offset`, with the interval of Welch and Satterthwaite at `level`.
 
     For weights 1 and -1 it is Welch's t interval of a difference. A sample that comes twice is one sample.
     Fewer than two runs on a side, or no spread on any, give an unbounded interval.
@@ -92,7 +92,7 @@ def welch(terms: Terms, offset: float = 0.0) -> Effect:
     # Shares of the variance: squares of variances themselves can fall below the smallest double.
     shares = [part / sum(parts) for part in parts]
     freedom = 1 / sum(share**2 / (each.n - 1) for share, each in zip(shares, used, strict=True))
-    half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(sum(parts))
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * sqrt(sum(parts))
     return Effect(value, value - half, value + half, "Welch", terms)
 
 
@@ -128,12 +128,25 @@ def extent(values: Sequence[float]) -> Effect:
     return Effect(float(np.mean(values)), min(values), max(values), "range", tuple(values))
 
 
-def share(hits: int, tries: int) -> Effect:
-    """The share of `hits` with Clopper and Pearson's interval at `LEVEL`."""
-    tail = (1 - LEVEL) / 2
+def share(hits: int, tries: int, level: float = LEVEL) -> Effect:
+    """The share of `hits` with Clopper and Pearson's interval at `level`."""
+    tail = (1 - level) / 2
     low = float(special.betaincinv(hits, tries - hits + 1, tail)) if hits else 0.0
     high = float(special.betaincinv(hits + 1, tries - hits, 1 - tail)) if hits < tries else 1.0
     return Effect(hits / tries, low, high, "Clopper-Pearson", (hits, tries))
+
+
+def among(effect: Effect, tests: int) -> Effect:
+    """`effect` as one of `tests` comparisons: its interval is wide enough that all of them together stray no
+    more often than one at `LEVEL` (Bonferroni). A range stays as it is."""
+    level = 1 - (1 - LEVEL) / tests
+    if effect.how == "Welch":
+        offset = sum(weight * each.mean for weight, each in effect.source) - effect.value
+        return welch(effect.source, offset, level)
+    if effect.how == "Clopper-Pearson":
+        hits, tries = effect.source
+        return share(hits, tries, level)
+    return effect
 
 
 def pool(effects: Sequence[Effect]) -> Effect:
@@ -181,6 +194,8 @@ def _floor(variances: Sequence[float]) -> float:
 
 def judge(effect: Effect, region: Region) -> Verdict:
     """Whether a claim holds whose effect has to lie in `region`, by the effect's interval."""
+    if isinf(effect.low) and isinf(effect.high):
+        return "no interval"
     if region.low < effect.low and effect.high < region.high:
         return "holds"
     least = region.low if region.least is None else region.least

@@ -4,7 +4,7 @@ text for prose. `forest` draws them."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -19,7 +19,8 @@ from book.report.statistics import LEVEL, Effect
 from book.report.tables import SETUPS
 
 # A sign for each, so that no verdict is told by its colour, and a class of book.css.
-SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "-"}
+SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "no interval": "○", "not tested": "-"}
+UNKNOWN = ("no interval", "not tested")
 UNITS = {"points": ("{:+.2f}", " points"), "times": ("{:.2f}", " times"), "%": ("{:.1f}", " %")}
 SHARE = ("{:.2f}", " of the runs")
 # What prose can name whether or not it has been run.
@@ -119,8 +120,12 @@ def sentence(found: Finding) -> str:
 
 
 def aside(found: Finding) -> str:
-    """The settings that count less than others, and why."""
-    return f"Counts less, since its seeds scatter: {'; '.join(found.outliers)}" if found.outliers else ""
+    """The settings that count less than others, those that are in doubt, and why."""
+    less = f"Counts less, since its seeds scatter: {'; '.join(found.outliers)}" if found.outliers else ""
+    tested = [cell for cell in found.cells if cell.verdict != "not tested"]
+    doubts = Counter(cell.doubt for cell in tested if cell.doubt)
+    doubt = "; ".join(f"{count} of {len(tested)} settings: {text}" for text, count in doubts.items())
+    return ". ".join(filter(None, [less, f"In doubt, {doubt}" if doubt else ""]))
 
 
 def brief(found: Finding) -> str:
@@ -138,16 +143,22 @@ def brief(found: Finding) -> str:
 
 def by_grade(found: Sequence[Finding]) -> dict[str, dict[str, str]]:
     """For each grade of `GRADES` that has sources, each claim's verdict: of several sources the one that a
-    source reaches and none contradicts, else undecided."""
+    source reaches and none contradicts (`joint`)."""
     made: dict[str, dict[str, str]] = {}
     for grade in GRADES:
         mine = [each for each in found if each.source.grade == grade]
         for claim in CLAIMS if mine else ():
             told = {each.verdict for each in mine if each.claim.key == claim.key}
-            clear = told & {"holds", "does not hold"}
-            open_ = "undecided" if told - {"not tested"} else "not tested"
-            made.setdefault(grade, {})[claim.key] = clear.pop() if len(clear) == 1 else open_
+            made.setdefault(grade, {})[claim.key] = joint(told)
     return made
+
+
+def joint(told: Collection[str]) -> str:
+    """The verdict by several: the one that any of them reaches and none contradicts, else what is known."""
+    clear = {"holds", "does not hold"}.intersection(told)
+    if len(clear) == 1:
+        return clear.pop()
+    return next((each for each in ("undecided", "no interval") if clear or each in told), "not tested")
 
 
 def show_strength(found: Sequence[Finding]) -> None:
@@ -183,7 +194,7 @@ def show(found: Sequence[Finding]) -> None:
 def html(found: Sequence[Finding]) -> Markup:
     """`show`'s table; a claim links to its section, an effect to what is behind it there."""
     every = {place(each.source): each.source for each in found}
-    decided = {place(each.source) for each in found if each.verdict != "not tested" and not each.why}
+    decided = {place(each.source) for each in found if each.verdict not in UNKNOWN}
     order = list(GRADES)
     sources = sorted(decided, key=lambda name: order.index(every[name].grade))
     cells = {(each.claim.key, place(each.source)): each for each in found}
@@ -287,7 +298,7 @@ def _row(claim: Claim, cell: Cell, source: Source) -> dict[str, str]:
         "To": high,
         "Seeds": " against ".join(map(str, cell.seeds)) or "-",
         "Printed in": ", ".join(map(names.table, cell.runs)) if source.protocol == REPORT else "-",
-        "Remark": "; ".join(filter(None, [cell.note, cell.stray])) or "-",
+        "Remark": "; ".join(filter(None, [cell.note, cell.stray, cell.doubt])) or "-",
     }
 
 
@@ -313,8 +324,8 @@ def texts(found: Sequence[Finding]) -> dict[str, str]:
     """Every verdict by name, those not tested too.
 
     ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models in brief, in the order of the
-    pages; the report's own numbers are protocol ``report``. ``claim-KEY`` has all sources of more than a
-    single seed. ``report-spread`` is the median of the standard deviations that the report prints.
+    pages; the report's own numbers are protocol ``report``. ``claim-KEY`` has all sources that have an
+    interval. ``report-spread`` is the median of the standard deviations that the report prints.
     """
     made = {"report-spread": f"{published()['std'].median():.2f}"}
     for claim in CLAIMS:
@@ -325,7 +336,7 @@ def texts(found: Sequence[Finding]) -> dict[str, str]:
             tested = [each for each in mine if each.verdict != "not tested"]
             made[f"claim-{claim.key}-{protocol.removeprefix('the ')}"] = _joined(map(brief, tested))
             whose = "by the report's numbers " if protocol == REPORT else ""
-            every += [whose + brief(each) for each in tested if each.seeds[1] > 1]
+            every += [whose + brief(each) for each in tested if each.verdict not in UNKNOWN]
         made[f"claim-{claim.key}"] = _joined(every)
     return made
 

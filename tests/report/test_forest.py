@@ -42,7 +42,7 @@ def test_a_line_is_the_effect_its_interval_and_its_verdict(project) -> None:
     assert f'class="dot connected" style="left:{scale.at(2.0)}%"' in told
     assert f'style="left:{scale.at(mine.effect.low)}%;width:' in told
     assert f'href="verdicts.html#{verdicts.anchor(mine)}"' in told
-    assert told.index(verdicts.mark("holds")) < told.index("report, CIFAR-10")
+    assert told.index("report, CIFAR-10") < told.index(verdicts.mark("holds")), "strong evidence first"
     assert "LeNet-300-100 on Fashion-MNIST, 3 seeds: +2.00 points" in told
     assert f'class="holding" style="left:{scale.at(0)}%;width:50' in told
 

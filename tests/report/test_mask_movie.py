@@ -75,7 +75,7 @@ def test_page_is_escaped_and_opens_drawn() -> None:
     assert "<i>run" not in page
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
     assert [frame["text"] for frame in data] == [frame["text"] for frame in mask_movie.frames(FILM)]
-    assert mask_movie.frames(FILM)[0]["paths"][1]["kept"] in page
+    assert mask_movie.frames(FILM)[1]["paths"][1]["dropped"] in page
     assert "output 0" in page
     assert "commit 01234567, changed since" in page
     assert "bit for bit" not in page

@@ -1,5 +1,6 @@
 """What the book says first follows the records."""
 
+import json
 import re
 
 import pytest
@@ -81,3 +82,13 @@ def test_advice_follows_the_verdicts(project) -> None:
     assert "RigL or SET, with ERK" in words(story.advice(found))
     found, _ = told(project, rigl=(88.0, 88.1, 88.2), set=(80.0, 80.1, 80.2))
     assert "RigL with ERK RigL beats a fixed mask" in words(story.advice(found))
+
+
+def test_advice_on_speed_rests_on_measured_times(project) -> None:
+    assert "in multiples of a dense one's" not in story.advice(told(project)[0])
+    (folder := project / "results" / "bench").mkdir()
+    what = "small-dense against dense, wall time of"
+    times = {f"{what} training": {"median": 0.25}, f"{what} inference": {"median": 0.2}}
+    made = {"device": "A chip", "precision": "float32", "images_per_second": {}, "ratios": times}
+    (folder / "chip.json").write_text(json.dumps(made))
+    assert "A chip, float32: Small-dense 0.25." in words(story.advice(told(project)[0]))
