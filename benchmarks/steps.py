@@ -26,8 +26,8 @@ from rigl.training.devices import resolve_precision
 from rigl.training.models.dropout import draw_from
 from rigl.training.run import build_run, full_layers
 
-# The steps of rigl-reinit are those of rigl.
-TIMED = tuple(name for name, rule in METHODS.items() if rule.masked and name != "rigl-reinit")
+# A method that grows and starts from another run's masks takes the steps of one that does not.
+TIMED = tuple(name for name, rule in METHODS.items() if rule.masked and not (rule.source and rule.grow))
 # Steps between two updates.
 BETWEEN = 99
 LANES = (1, 2, 4, 8)

@@ -126,7 +126,7 @@ def start_of(config: RunConfig, device: torch.device) -> Start:
     """The start of a run: random masks if it needs those of another run."""
     if not METHODS[config.method].source:
         return Start()
-    other = RunConfig(**{**config.model_dump(), "method": "static", "distribution": "erk"})
+    other = config.but(method="static", distribution="erk")
     return Start(masks=build_run(other, device).sparsifier.masks)
 
 

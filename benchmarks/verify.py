@@ -76,7 +76,7 @@ def _lanes(device: torch.device, batch: int, model: str, steps: int) -> dict[str
 
 
 def _compare(config: RunConfig, images: Images, device: torch.device) -> dict[str, Any]:
-    other = RunConfig(**{**config.model_dump(), "seed": 1})
+    other = config.but(seed=1)
     eager, captured = _train(config, images, device, "eager"), _train(config, images, device, "captured")
     gap = abs(eager["loss"] - captured["loss"])
     moved = _moved(eager, captured)

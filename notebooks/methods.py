@@ -37,7 +37,7 @@ catalogue.show()
 #     momentum = state.get("momentum_buffer")
 #     return weight.grad.abs() if momentum is None else (weight.grad + momentum).abs()
 #
-# mine = Method("mine", grow=agreed, dense_gradients="updates")
+# mine = Method("mine", grow=agreed)
 # sparsifier = Sparsifier(model, optimizer, method=mine, density=0.1, total_steps=10_000)
 # ```
 #

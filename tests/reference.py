@@ -1,4 +1,4 @@
-"""PROTOCOL.md's rules once more, slowly: lists, loops, sorting and bisection, and nothing of the package.
+"""The rules once more, slowly: lists, loops, sorting and bisection, and nothing of the package.
 
 A weight is a flat list of numbers in the order of its positions, a mask a list of bools beside it.
 """
@@ -374,7 +374,7 @@ def step_flops(forward, dense, dense_gradient):
 
 
 def training_flops(method, dense, sparse, delta_t=100, multiplier=1, source=0.0):
-    """A step of training a sample, from PROTOCOL's list."""
+    """A step of training a sample, by the report's supplement, section 2.2."""
     if method == "dense":
         step = 3 * dense
     elif method in ("static", "set", "small-dense", "pruning"):

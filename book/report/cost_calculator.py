@@ -25,11 +25,11 @@ NO_DISTRIBUTION = tuple(name for name, rule in METHODS.items() if not rule.distr
 DELTA_TS = tuple(range(50, 1001, 50))
 MULTIPLIERS = (1, 2, 3, 4, 5)
 USUAL = 100  # Delta-T of the report, and of all runs that are asked here
-# Layers keep their densities: cost follows from shapes alone.
+# Layers keep their densities for the whole of training: cost follows from shapes alone.
 FIXED = tuple(
     name
     for name, rule in METHODS.items()
-    if rule.masked and rule.distributed and not (rule.share or rule.source or rule.channels)
+    if rule.masked and rule.distributed and not (rule.share or rule.prunes or rule.source or rule.channels)
 )
 MOVING = tuple(name for name, rule in METHODS.items() if rule.share)
 # Dense gradients at updates only.
@@ -175,15 +175,15 @@ def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, Entry]:
         ):
             sparse, dense = _step(str(method), USUAL)
             training, final = 3 * runs["train_flops"].astype(float), runs["test_flops"].astype(float)
-            lottery = method == "lottery"
-            mean = float(final.mean() if lottery else ((training - dense) / sparse).mean())
+            with_source = METHODS[str(method)].pays_source
+            mean = float(final.mean() if with_source else ((training - dense) / sparse).mean())
             count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
             found.setdefault(
                 _key(str(method), str(masks), float(str(density))),
                 {
                     "mean": mean,
                     "final": float(final.mean()),
-                    "source": float(training.mean()) - sparse * mean - dense if lottery else 0.0,
+                    "source": float(training.mean()) - sparse * mean - dense if with_source else 0.0,
                     "origin": f"By the rules from forward FLOPs in {count}, protocol {protocol}, "
                     f"Delta-T {USUAL}, 1x",
                 },

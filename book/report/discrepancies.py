@@ -16,12 +16,16 @@ from book.report.runs import published, usual
 from book.report.statistics import in_words, sample
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
+from rigl.sparsity.methods import METHODS
 from rigl.sparsity.shapes import Layer, narrowed
 from rigl.training.project import model_layers
 
 SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
 LAST_DIGIT = 0.01 + 1e-9
-CLOSED = ("dense", "small-dense", "static", "set", "rigl")
+# Methods whose FLOPs follow from density and masks alone.
+CLOSED = tuple(
+    name for name, rule in METHODS.items() if not (rule.share or rule.prunes or rule.source or rule.channels)
+)
 
 
 def flops_that_differ() -> pd.DataFrame:

@@ -18,7 +18,7 @@ from book.report import display, figures, names, results, runs, tables
 from book.report.figures import Drawn
 from book.report.runs import experiments
 from book.report.tables import SETUPS, Setup
-from rigl.training.config import ConfigError, parameters, shown
+from rigl.training.config import ConfigError, flag, parameters, shown
 
 PARAMETERS = ("protocol", "seeds", "run")
 TOO_FEW = Markup("<p><em>Too few runs under this protocol yet.</em></p>")
@@ -123,9 +123,8 @@ def configure(
     `rigl.training.notebook.configure`, `asked` the names of tables and figures, by spaces. Raises
     ConfigError, one line, for what does not exist."""
     given = parameters(namespace, before, PARAMETERS, {"before", "page"})
-    protocol, run, seeds = str(given.get("protocol")), given.get("run", False), given.get("seeds")
-    if not isinstance(run, bool):
-        raise ConfigError(f"run={shown(run)} is not right: it should be True or False")
+    protocol, run = str(given.get("protocol")), flag("run", given.get("run", False))
+    seeds = given.get("seeds")
     try:
         chosen = None if seeds is None else tuple(dict.fromkeys(map(int, str(seeds).split(","))))
     except ValueError:

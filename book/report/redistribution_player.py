@@ -13,11 +13,12 @@ from book.report.runs import convolutional
 from book.report.tables import Setup, command
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops
+from rigl.sparsity.methods import METHODS
 from rigl.training.project import model_layers
 from rigl.training.records import Record
 
 # Methods that move weights between layers. Global RigL drops over all layers, but each regrows what it lost.
-METHODS_THAT_MOVE = ("rigl-sm", "rigl-sg", "snfs", "granet", "pruning")
+METHODS_THAT_MOVE = tuple(name for name, rule in METHODS.items() if rule.share or rule.prunes)
 REPORTED = (0.1, 0.2)  # densities of the report's runs, shown before any run of ours
 NEAR = 0.1  # of its last density: from when on a layer counts as settled
 

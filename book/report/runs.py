@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +138,20 @@ def published(**equal: Any) -> pd.DataFrame:
     dense; what a table does not give is missing. `equal` keeps the rows whose columns have these values, e.g.
     ``published(table="table2", method="rigl")``. Raises ValueError for an unknown column.
     """
-    tables = json.loads((display.folder() / "published.json").read_text())["tables"]
-    frame = pd.DataFrame([{"table": name, **row} for name, table in tables.items() for row in table["rows"]])
+    path = display.folder() / "published.json"
+    frame = _published(path, path.stat().st_mtime_ns)
     for column, value in equal.items():
         if column not in frame:
             raise ValueError(f"{column!r} is not a column: choose from {', '.join(map(str, frame))}")
         frame = frame[frame[column] == value]
     return frame.reset_index(drop=True)
+
+
+@cache
+def _published(path: Path, _: int) -> pd.DataFrame:
+    """The rows of the file at `path`, read once until it changes."""
+    tables = json.loads(path.read_text())["tables"]
+    return pd.DataFrame([{"table": name} | row for name, table in tables.items() for row in table["rows"]])
 
 
 def train(names: Sequence[str], *, seeds: Sequence[int], **options: Any) -> list[str]:

@@ -1,5 +1,5 @@
-"""The claims' verdicts as pages show them: counted by grade of evidence, in one table, claim by claim, and as
-text for prose. `forest` draws them."""
+"""Displays verdicts, which `claims.finding` reaches: counted by grade of evidence, in one table, claim by
+claim, and as text for prose. `forest` draws them."""
 
 from __future__ import annotations
 

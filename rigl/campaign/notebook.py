@@ -16,7 +16,7 @@ from rigl.campaign.runner import Outcome
 from rigl.campaign.status import State
 from rigl.campaign.studies import Settings
 from rigl.training import records, tracking
-from rigl.training.config import ConfigError, parameters, shown
+from rigl.training.config import ConfigError, flag, parameters, shown
 from rigl.training.devices import resolve_device
 from rigl.training.estimate import Estimator, duration, estimator
 from rigl.training.project import results_folder
@@ -83,9 +83,7 @@ def configure(namespace: Mapping[str, Any], before: set[str]) -> Campaign:
     given = parameters(namespace, before, PARAMETERS, {"before", "campaign", "outcome"})
     # Papermill converts "0" and "0.05" to numbers.
     asked = request(**{name: str(given[name]) for name in ASKED if name in given})
-    run, workers = given.get("run", False), given.get("workers", 1)
-    if not isinstance(run, bool):
-        raise ConfigError(f"run={shown(run)} is not right: it should be True or False")
+    run, workers = flag("run", given.get("run", False)), given.get("workers", 1)
     _check_workers(workers)
     results, device = results_folder(given.get("results", "results")), str(given.get("device", "auto"))
     limit = given.get("time_limit")

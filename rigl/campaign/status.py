@@ -200,7 +200,7 @@ def _flops(state: State) -> float:
 
 
 def _without_seed(config: RunConfig) -> str:
-    return RunConfig(**{**config.model_dump(), "seed": 0}).name
+    return config.but(seed=0).name
 
 
 def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:

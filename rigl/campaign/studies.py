@@ -50,8 +50,7 @@ class Settings(BaseModel):
 
     def runs(self, alpha: float, delta_t: int) -> list[RunConfig]:
         """The runs of a trial, one per seed."""
-        knobs = {**self.config.model_dump(), "alpha": alpha, "delta_t": delta_t}
-        return [RunConfig(**{**knobs, "seed": seed}) for seed in self.seeds]
+        return [self.config.but(alpha=alpha, delta_t=delta_t, seed=seed) for seed in self.seeds]
 
     def reference(self) -> list[RunConfig]:
         """The reference runs, with the alpha and delta_t of `config`."""
@@ -197,13 +196,13 @@ def settings(
             )
     if not seeds:
         raise ConfigError("seeds: a trial needs at least one seed")
-    tried = RunConfig(**{**config.model_dump(), "alpha": TUNING.alpha[1], "delta_t": TUNING.delta_t[1]})
+    tried = config.but(alpha=TUNING.alpha[1], delta_t=TUNING.delta_t[1])
     if (tried.alpha, tried.delta_t) != (TUNING.alpha[1], TUNING.delta_t[1]):
         raise ConfigError(f"method={config.method!r} does not use both alpha and delta_t: nothing to search")
     if not config.validation:
         raise ConfigError("validation=0: trials need validation images")
     found = Settings(
-        config=RunConfig(**{**config.model_dump(), "seed": seeds[0]}),
+        config=config.but(seed=seeds[0]),
         seeds=seeds,
         alpha=TUNING.alpha,
         delta_t=TUNING.delta_t,

@@ -114,7 +114,7 @@ def warn_of_what_stays_dense(
 
 
 def gradients_finite(weights: Iterable[Tensor]) -> bool:
-    """Whether all gradients that are there are numbers, and finite. Reads the device once."""
+    """Whether all existing gradients are finite. Reads the device once."""
     found = []
     for weight in weights:
         if weight.grad is not None:

@@ -35,7 +35,7 @@ def layer_densities(
                      weights, k proportional to the sum of dimensions s, maximise sum(s log k) at a given
                      number of weights; these, k proportional to s / positions, at given FLOPs;
                      or a map ``{name: density}`` of your own. Its names may be patterns, as by
-                     `fnmatch.fnmatchcase`, the first that meets a layer counts, and ``"*"`` may name one of
+                     `fnmatch.fnmatchcase`, the first that matches a layer wins, and ``"*"`` may name one of
                      the above for all other layers: ``{"head.weight": 0.5, "*": "erk"}``. These then take
                      what the layers named leave of `density`
     flops            a budget in place of `density`: forward FLOPs over the dense network's, in (0, 1]; the
@@ -60,7 +60,7 @@ def layer_densities(
             return given
         distribution = rest_by
     if density is not None and flops is not None:
-        raise ValueError(f"density={density} and flops={flops}: it should be one of them")
+        raise ValueError(f"density={density} and flops={flops}: give only one of them")
     if distribution not in DISTRIBUTIONS:
         raise ValueError(
             f"distribution={distribution!r} is unknown: choose one of {', '.join(DISTRIBUTIONS)}"
@@ -114,6 +114,16 @@ def layer_densities(
     return _at_cost(layers, at, flops, least, most)
 
 
+def uniform_stem(layers: Sequence[Layer], distribution: str | Mapping[str, float | str]) -> str | None:
+    """The first convolution where it stays dense under ``"uniform"``, also as the rest of a map that does not
+    give it a density itself."""
+    given: Mapping[str, float] = {}
+    if isinstance(distribution, Mapping):
+        given, distribution = _custom(layers, distribution)[0], str(distribution.get("*"))
+    stem = first_conv(layers)
+    return stem if distribution == "uniform" and stem not in given else None
+
+
 def _at_cost(
     layers: Sequence[Layer], at: Callable[[float], dict[str, float]], flops: float, least: float, most: float
 ) -> dict[str, float]:
@@ -154,7 +164,7 @@ def active_counts(layers: Sequence[Layer], densities: Mapping[str, float]) -> di
 
 
 def _scaled(layers: Sequence[Layer], raw: np.ndarray, density: float) -> dict[str, float]:
-    """Densities eps * raw, capped at 1, whose weighted mean is `density` (PROTOCOL's eps)."""
+    """Densities eps * raw, capped at 1, whose weighted mean is `density`; eps is as in Evci et al. 2020."""
     numel = np.array([float(layer.numel) for layer in layers])
     dense = np.zeros(len(layers), dtype=bool)
     eps = 0.0

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from rigl.sparsity.methods import Method
+from rigl.sparsity.methods import LOCAL, Method
 from rigl.sparsity.optimizers import keeps_zeros, like
 
 EXECUTIONS = ("masked", "sparse", "auto")
@@ -34,8 +34,6 @@ COMPACT_FROM = 2**19
 # Rows of a batch that are multiplied at a time.
 TILE = 512
 DTYPES = (torch.float32, torch.float64)
-# Scores to grow by that need neither gradients nor the optimiser's state.
-_LOCAL = (None, "magnitude", "random")
 
 
 class Masks(Protocol):
@@ -260,12 +258,8 @@ class SparseLayer:
 
     @property
     def wants_dense(self) -> bool:
-        """Whether the method needs the gradient of inactive weights too, at this step. What drops or shares
-        goes by active weights alone."""
-        method = self.masks.method
-        if method.dense_gradients == "always" or (method.grow not in _LOCAL and method.dense_state):
-            return True
-        return method.grow not in _LOCAL and self.masks.update_due
+        """Whether the method needs the gradient of inactive weights too, at this step."""
+        return self.masks.method.needs_dense_gradients(self.masks.update_due)
 
     @property
     def compact(self) -> bool:
@@ -373,7 +367,7 @@ class Execution:
         # decide during the step; a later hook wants to see gradients before it.
         scaled = any(getattr(optimizer, key, None) is not None for key in ("grad_scale", "found_inf"))
         last = next(reversed(optimizer._optimizer_step_pre_hooks.values()), None)
-        if scaled or grow not in (*_LOCAL, "gradient") or getattr(last, "__self__", None) is not self.masks:
+        if scaled or grow not in (*LOCAL, "gradient") or getattr(last, "__self__", None) is not self.masks:
             return []
         layers = {id(layer.weight): layer for layer in self.layers.values() if layer.compact}
         groups, moved = [], []

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rigl.sparsity.distributions import active_counts, layer_densities
+from rigl.sparsity.distributions import active_counts, layer_densities, uniform_stem
 from rigl.sparsity.masks import drop, random_mask
 from rigl.sparsity.methods import Method, Preset
 from rigl.sparsity.shapes import Layer, first_conv
@@ -39,8 +39,8 @@ class FirstMasks:
         """
         dense: set[str] = set()
         stem = first_conv(self.layers)
-        exempt = self.method.only_prunes or self.distribution == "uniform"
-        if stem and (exempt or not self.preset.masks_first_conv):
+        exempt = self.method.only_prunes or not self.preset.masks_first_conv
+        if stem and (exempt or stem == uniform_stem(self.layers, self.distribution)):
             dense.add(stem)
         if self.method.channels:
             linear = [layer.name for layer in self.layers if layer.kind == "linear"]

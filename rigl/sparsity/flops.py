@@ -13,13 +13,14 @@ from rigl.sparsity.shapes import Layer
 
 
 def forward_flops(layers: Sequence[Layer], densities: Mapping[str, float] | None = None) -> float:
-    """FLOPs of one sample's forward pass; of the dense network if `densities` ({name: density}) is None.
+    """FLOPs of one sample's forward pass; of the dense network if `densities` ({name: density}) is None; a
+    layer that it does not name is dense.
 
     Raises ValueError if a layer was described without an input shape.
     """
     check_positions(layers)
     return sum(
-        2.0 * layer.numel * layer.positions * (1.0 if densities is None else densities[layer.name])
+        2.0 * layer.numel * layer.positions * (1.0 if densities is None else densities.get(layer.name, 1.0))
         for layer in layers
     )
 
@@ -42,9 +43,10 @@ def training_flops(
     """FLOPs of one training step per sample, averaged over all steps (supplement, section 2.2).
 
     `dense` and `sparse` are the forward FLOPs f_d and f_s; where f_s changes, it is the average over the
-    steps. Dense training costs 3 f_d: forward, and backward to weights and to activations. Static, SET,
-    small-dense and pruning cost 3 f_s; SNFS, with dense gradients at every step, 2 f_s + f_d. RigL and
-    its variants need them once in `delta_t` steps: (3 delta_t f_s + 2 f_s + f_d) / (delta_t + 1). A
+    steps. Dense training costs 3 f_d: forward, and backward to weights and to activations. Methods that
+    never need dense gradients, such as static and SET, cost 3 f_s; SNFS, which needs them at every step,
+    2 f_s + f_d. RigL and its variants need them once in `delta_t` steps:
+    (3 delta_t f_s + 2 f_s + f_d) / (delta_t + 1). `rigl.training.run.Ledger` adds up a run's own steps. A
     lottery ticket costs 3 f_s after its pruning run's own cost, `source`. Training `multiplier` times
     longer costs that much more. Raises ValueError for an unknown method.
     """

@@ -1,6 +1,7 @@
 """Methods and presets as data: any code that needs a fact about a method reads it from here.
 
-Needs no torch: scores are named here and computed in `rigl.sparsity.updates`.
+A new method is a row of `METHODS` (and one of README's table). If it drops or grows by a new score, that is a
+function in `rigl.sparsity.updates.SCORES`, or is given to the row itself. This module needs no torch.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, Literal
 
 # A name of `rigl.sparsity.updates.SCORES`, or a function as those are.
 Score = str | Callable[..., Any]
+# Scores that need neither the gradients nor the optimiser's state of inactive weights.
+LOCAL = (None, "magnitude", "random")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,6 @@ class Method:
     channels         drop and grow whole output channels; a channel that is dropped and grown in the same
                      update keeps its weights, and output layers stay dense
     dense_state      leave gradients and the optimiser's state unmasked
-    dense_gradients  the steps that need the gradient of inactive weights too
     source           the method of the run whose final masks this one starts from
     pays_source      count that run's training as part of this one's cost
     distributed      a distribution shares the density among the layers
@@ -46,7 +48,6 @@ class Method:
     drop_global: bool = False
     channels: bool = False
     dense_state: bool = False
-    dense_gradients: Literal["never", "updates", "always"] = "never"
     source: str | None = None
     pays_source: bool = False
     distributed: bool = True
@@ -63,14 +64,24 @@ class Method:
         return tuple(score for score in (self.drop, self.grow, self.share) if score is not None)
 
     @property
+    def dense_gradients(self) -> Literal["never", "updates", "always"]:
+        """The steps that need the gradients of inactive weights too, by what the method grows by. What it
+        drops or shares by is read at active weights alone."""
+        if self.grow in LOCAL:
+            return "never"
+        return "always" if self.grow == "momentum" or self.dense_state else "updates"
+
+    def needs_dense_gradients(self, at_update: bool) -> bool:
+        """Whether a step needs the gradients of inactive weights too."""
+        return self.dense_gradients == "always" or (self.dense_gradients == "updates" and at_update)
+
+    @property
     def only_prunes(self) -> bool:
         """Whether dropped weights never come back, as in gradual pruning."""
         return self.prunes and self.grow is None
 
 
 _STUDY = "Sundar and Dwaraknath 2021, arXiv:2103.15767"
-_RIGL: dict[str, Any] = {"grow": "gradient", "dense_gradients": "updates"}
-_SNFS: dict[str, Any] = {"grow": "momentum", "share": "momentum", "dense_gradients": "always"}
 _PRUNED: dict[str, Any] = {"dense_state": True, "distributed": False}
 METHODS = {
     method.name: method
@@ -79,10 +90,16 @@ METHODS = {
         Method("small-dense", masked=False, distributed=False),
         Method("static"),
         Method("set", grow="random", paper="Mocanu et al. 2018, doi:10.1038/s41467-018-04316-3"),
-        Method("snfs", **_SNFS, dense_state=True, paper="Dettmers and Zettlemoyer 2019, arXiv:1907.04840"),
-        Method("rigl", **_RIGL, paper="Evci et al. 2020, arXiv:1911.11134"),
-        Method("rigl-sg", **_RIGL, share="gradient", paper=_STUDY),
-        Method("rigl-sm", **_RIGL, share="momentum", paper=_STUDY),
+        Method(
+            "snfs",
+            grow="momentum",
+            share="momentum",
+            dense_state=True,
+            paper="Dettmers and Zettlemoyer 2019, arXiv:1907.04840",
+        ),
+        Method("rigl", grow="gradient", paper="Evci et al. 2020, arXiv:1911.11134"),
+        Method("rigl-sg", grow="gradient", share="gradient", paper=_STUDY),
+        Method("rigl-sm", grow="gradient", share="momentum", paper=_STUDY),
         Method("pruning", **_PRUNED, prunes=True, paper="Zhu and Gupta 2018, arXiv:1710.01878"),
         Method(
             "lottery",
@@ -91,10 +108,10 @@ METHODS = {
             pays_source=True,
             paper="Frankle and Carbin 2019, arXiv:1803.03635",
         ),
-        Method("rigl-reinit", **_RIGL, source="rigl-sm", paper=_STUDY),
-        Method("rigl-struct", **_RIGL, channels=True, paper=_STUDY),
-        Method("rigl-global", **_RIGL, drop_global=True),
-        Method("granet", **_RIGL, prunes=True, start=0.5, paper="Liu et al. 2021, arXiv:2106.10404"),
+        Method("rigl-reinit", grow="gradient", source="rigl-sm", paper=_STUDY),
+        Method("rigl-struct", grow="gradient", channels=True, paper=_STUDY),
+        Method("rigl-global", grow="gradient", drop_global=True),
+        Method("granet", grow="gradient", prunes=True, start=0.5, paper="Liu et al. 2021, arXiv:2106.10404"),
         Method("mest", drop="magnitude+gradient", grow="random", paper="Yuan et al. 2021, arXiv:2110.14032"),
     )
 }
@@ -130,8 +147,24 @@ class Preset:
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("repro2021", ceil, False, True, True, False, True),
-        Preset("google", floor, True, False, False, True, False),
+        Preset(
+            "repro2021",
+            rounding=ceil,
+            keeps_regrown=False,
+            masks_momentum=True,
+            masks_first_conv=True,
+            updates_from_0=False,
+            spares_full=True,
+        ),
+        Preset(
+            "google",
+            rounding=floor,
+            keeps_regrown=True,
+            masks_momentum=False,
+            masks_first_conv=False,
+            updates_from_0=True,
+            spares_full=False,
+        ),
     )
 }
 

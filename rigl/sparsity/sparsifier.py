@@ -22,7 +22,7 @@ from rigl.sparsity.layers import (
     parameters,
 )
 from rigl.sparsity.masks import multiply
-from rigl.sparsity.methods import Method, method_named, preset_named
+from rigl.sparsity.methods import LOCAL, Method, method_named, preset_named
 from rigl.sparsity.optimizers import (
     WEIGHT_COPIES,
     check_optimizer,
@@ -65,10 +65,9 @@ class Sparsifier:
                   attention and bilinear layers
     optimizer     any torch optimiser over the model's parameters that takes one gradient per step (LBFGS does
                   not). State tensors of a masked weight's shape are masked with it
-    method        one of `rigl.sparsity.methods.METHODS`: ``"dense"``, ``"small-dense"`` (both mask nothing),
-                  ``"static"``, ``"set"``, ``"snfs"``, ``"rigl"``, ``"rigl-sg"``, ``"rigl-sm"``,
-                  ``"rigl-struct"``, ``"rigl-global"``, ``"granet"``, ``"mest"``, ``"pruning"``,
-                  ``"lottery"``, ``"rigl-reinit"``; or a `rigl.sparsity.methods.Method` of your own
+    method        a name of `rigl.sparsity.methods.METHODS`, such as ``"rigl"``, ``"set"``, ``"static"`` or
+                  ``"pruning"``, or a `rigl.sparsity.methods.Method` of your own. ``"dense"`` and
+                  ``"small-dense"`` mask nothing
     density       active weights over all weights, in (0, 1]. Pruning starts dense, GraNet at 0.5, and both
                   end at this density. Structured masks come as close as whole channels allow, rounded layer
                   by layer. Required unless `distribution` is a map, or `flops` or `masks` are given
@@ -200,15 +199,15 @@ class Sparsifier:
         # First masks
         weights, first = self._find(model, optimizer, input_shape, distribution, include, exclude)
         if self.method.prunes:
-            self._final = first.check_pruned(density)
-            self._last_prune = self._last_pruning(total_steps)
+            self._end_density = first.check_pruned(density)
+            self._last_prune_step = self._find_last_prune_step(total_steps)
         if self.method.grow is not None and self._first_update >= self.last_update_before:
             warnings.warn(
                 f"delta_t={delta_t} leaves {self.method.name} no update before t_end={t_end} of "
                 f"total_steps={total_steps}: its masks stay as they are, so it should be smaller",
                 stacklevel=2,
             )
-        begins = self._starts_at if self.method.prunes else density
+        begins = self._start_density if self.method.prunes else density
         first_masks = first.made(masks, weights, begins, flops, seed)
 
         # Attaching
@@ -223,7 +222,7 @@ class Sparsifier:
                 self._float_masks[name] = mask.to(weight.dtype)
             self._remember(name, int(mask.sum()))
         self._masks_seen: list[tuple[int, int]] = []
-        self._seen: list[int] = []
+        self._weight_versions: list[int] = []
         self._state_seen: list[tuple[int, int]] = []
         self._hidden: list[tuple[Tensor, Tensor | None]] = []
         self._warned: set[str] = set()
@@ -304,11 +303,11 @@ class Sparsifier:
             self._attach()
 
     @property
-    def _starts_at(self) -> float:
-        """The density that falls from here, where the method prunes."""
-        return max(self.method.start, self._final)
+    def _start_density(self) -> float:
+        """The density at which pruning starts."""
+        return max(self.method.start, self._end_density)
 
-    def _last_pruning(self, total_steps: int) -> int:
+    def _find_last_prune_step(self, total_steps: int) -> int:
         """The step of pruning's last update: the first one due at or after t_end, else the last there is."""
         first = self._first_update
         while first < self.prune_from:
@@ -383,7 +382,7 @@ class Sparsifier:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave, into the masks that are there; weights are masked by them.
+        """Load what `state_dict` gave into the masks in place, and mask the weights by them.
 
         A model whose layers come in another order goes on as the saved one would have: layers keep the
         order that they have in the state.
@@ -426,7 +425,7 @@ class Sparsifier:
             found[name].masked_fill_(mask.logical_not().to(found[name].device), 0)
 
     def detach(self) -> None:
-        """Take the hooks off; weights stay as they are and train densely from here on."""
+        """Remove the hooks; weights stay as they are and train densely from here on."""
         self._execution.detach()
         for hook in self._hooks:
             hook.remove()
@@ -436,7 +435,7 @@ class Sparsifier:
     @property
     def update_due(self) -> bool:
         """Whether the coming optimiser step is a mask update."""
-        pruning = self.method.prunes and self.prune_from <= self.step_count <= self._last_prune
+        pruning = self.method.prunes and self.prune_from <= self.step_count <= self._last_prune_step
         moving = self.method.grow is not None and self.step_count < self.last_update_before
         if not pruning and not moving:
             return False
@@ -463,6 +462,8 @@ class Sparsifier:
             else:
                 self._update()
             self._hide([p for group in optimizer.param_groups for p in group["params"] if p.grad is not None])
+        # Masking again can be left out while the optimiser keeps zeros at 0, and nobody has written to masks,
+        # state or weights since the last step.
         self._state_keeps_zeros = (
             not self._updating
             and keeps_zeros(optimizer, self._weights.values())
@@ -498,13 +499,12 @@ class Sparsifier:
 
     @property
     def _goes_by_gradient(self) -> bool:
-        return not self.method.only_prunes and any(
-            score not in ("magnitude", "random") for score in self.method.scores
-        )
+        return not self.method.only_prunes and any(score not in LOCAL for score in self.method.scores)
 
     def _check_weights(self) -> None:
         """Raise RuntimeError for weights that are no longer the model's, and mask anew, with a warning, what
-        somebody else wrote to. Fused steps of another optimiser show every `delta_t` steps only."""
+        somebody else wrote to. A fused step does not change a tensor's version, so
+        that another optimiser's is noticed every `delta_t` steps only."""
         for name, weight in self._weights.items():
             place = self._places.get(name)
             if place is not None and place[0]._parameters.get(place[1]) is not weight:
@@ -526,7 +526,7 @@ class Sparsifier:
     @property
     def _changed(self) -> bool:
         """Whether somebody wrote to a weight since the last step, as far as tensors tell."""
-        return [weight._version for weight in self._weights.values()] != self._seen
+        return [weight._version for weight in self._weights.values()] != self._weight_versions
 
     def _warn_of_strays(self, only_changed: bool = False) -> None:
         """Warn where the model is not as sparse as the masks say, as it is when the hooks do not run."""
@@ -547,7 +547,7 @@ class Sparsifier:
     def _note_changes(self) -> None:
         """Take note of masks, weights and state as they are when masked."""
         self._masks_seen = _stamps(self.masks.values())
-        self._seen = [weight._version for weight in self._weights.values()]
+        self._weight_versions = [weight._version for weight in self._weights.values()]
         self._state_seen = self._state_stamps()
 
     def _state_stamps(self) -> list[tuple[int, int]]:
@@ -633,17 +633,17 @@ class Sparsifier:
 
     def _pruning_count(self, parts: list[MaskedWeight]) -> int:
         """Active weights that the schedule leaves now."""
-        at_end = self.step_count >= self._last_prune
+        at_end = self.step_count >= self._last_prune_step
         density = pruning_density(
-            self.step_count, self._final, self.prune_from, self.last_update_before, self._starts_at
+            self.step_count, self._end_density, self.prune_from, self.last_update_before, self._start_density
         )
         size = sum(part.mask.numel() for part in parts)
-        count = round((self._final if at_end else density) * size)
+        count = round((self._end_density if at_end else density) * size)
         return max(len(parts), min(count, sum(part.active for part in parts)))
 
     def _apply(self, name: str, weight: Tensor, update: MaskUpdate) -> None:
         mask = self.masks[name]
-        # Filled, not multiplied by a mask: what is dropped may be no number.
+        # Filled, not multiplied by a mask: what is dropped may be NaN.
         # Channels too: one set to 0 sends nothing through ReLU, gets no gradient, and would stay dead.
         if self.preset.keeps_regrown or self.method.channels:
             begun = update.mask & mask.logical_not()
@@ -701,7 +701,7 @@ class Sparsifier:
         self._counted[name] = (_stamp(self.masks[name]), count)
 
     def _sync_masks(self) -> None:
-        """Go with weights that moved to another device, and with masks that somebody wrote to."""
+        """Move masks to their weights' devices, and recount those that somebody wrote to."""
         for name, weight in self._weights.items():
             count = self._active(name)
             if self.masks[name].device != weight.device:

@@ -211,7 +211,7 @@ def _drop_of_all(
 
 def _worth(part: MaskedWeight, method: Method) -> Tensor:
     if method.drop == "magnitude":
-        return part.units(part.weight.detach())  # whose sizes are what is compared: one copy less
+        return part.units(part.weight.detach())  # `drop` takes absolute values itself: one copy less
     worth = score_of(method.drop)(part.weight, part.state, part.generator)
     if worth is None:
         raise ValueError(f"{method.name}: the score that drops gives nothing for a weight that grows")

@@ -260,13 +260,15 @@ class RunConfig(BaseModel):
     def __init__(self, **knobs: Any) -> None:
         try:
             super().__init__(**knobs)
+            if unused := self._unused():
+                super().__init__(**self.model_dump() | unused)
         except ValidationError as error:
             raise ConfigError(_one_line(error)) from None
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, knobs: Any) -> Any:
-        if not isinstance(knobs, dict):
+        if not isinstance(knobs, dict) or knobs.keys() >= cls.model_fields.keys():
             return knobs
         knobs = {key: value for key, value in knobs.items() if value is not None}
         name = knobs.setdefault("protocol", "smoke")
@@ -276,7 +278,7 @@ class RunConfig(BaseModel):
         if isinstance(dataset, str) and dataset in DATASETS:
             model = knobs.get("model")
             plan = protocol(name, dataset, model if isinstance(model, str) else None).model_dump()
-            if _pruned(knobs.get("method")) and not plan["warmup_share"]:
+            if _from_pruning(knobs.get("method")) and not plan["warmup_share"]:
                 plan["warmup_share"] = PRUNING_WARMUP
             knobs = {**plan, **knobs}
         return knobs
@@ -316,24 +318,6 @@ class RunConfig(BaseModel):
     def _check(self) -> RunConfig:
         facts = DATASETS[self.dataset]
         self._check_budget()
-        # Normalise what a method does not use, so that equal runs have equal names.
-        unused: dict[str, Any] = {}
-        rule = METHODS[self.method]
-        if self.method == "dense":
-            unused["density"] = 1.0
-        if not rule.distributed:
-            unused["distribution"] = None
-        if not rule.masked:
-            unused |= {"preset": "repro2021", "execution": "masked"}
-        if not rule.moves and not rule.source:
-            unused |= {"delta_t": 100, "t_end": 0.75}
-        if rule.grow is None:
-            unused |= {"alpha": 0.3, "decay": "cosine"}
-        if not _pruned(self.method):
-            unused["prune_start_share"] = PRUNE_START
-        if self.precision == self.usual_precision:
-            unused["precision"] = "auto"
-        self.__dict__.update(unused)
         if self.validation >= facts.train:
             raise ValueError(f"validation={self.validation} must be below the {facts.train} training images")
         if self.pool > 1 and (facts.shape[1] % self.pool or facts.shape[2] % self.pool):
@@ -348,14 +332,40 @@ class RunConfig(BaseModel):
             raise ValueError(f"flops={self.flops:g}: {self.method} takes a density, not a budget of FLOPs")
         if self.flops is not None and not named:
             raise ValueError(f"flops={self.flops:g} needs a distribution by name: {', '.join(DISTRIBUTIONS)}")
-        if distributed and (self.flops is not None or not named):
-            self.__dict__["density"] = None
+
+    def _unused(self) -> dict[str, Any]:
+        """The knobs that the method does not use and that are not at their default, with the values that they
+        get instead, so that equal runs have equal names."""
+        rule = METHODS[self.method]
+        found: dict[str, Any] = {}
+        default = {name: field.default for name, field in type(self).model_fields.items()}
+        if self.method == "dense":
+            found["density"] = 1.0
+        if not rule.distributed:
+            found["distribution"] = None
+        elif self.flops is not None or self.distribution not in DISTRIBUTIONS:
+            found["density"] = None
+        idle = [] if rule.masked else ["preset", "execution"]
+        if not rule.moves and not rule.source:  # a source takes its knobs from here
+            idle += ["delta_t", "t_end"]
+        if rule.grow is None:
+            idle += ["alpha", "decay"]
+        if not _from_pruning(self.method):
+            idle += ["prune_start_share"]
+        if self.precision == self.usual_precision:
+            idle += ["precision"]
+        found |= {knob: default[knob] for knob in idle}
+        return {knob: value for knob, value in found.items() if getattr(self, knob) != value}
+
+    def but(self, **knobs: Any) -> RunConfig:
+        """The same run but for `knobs`; what is None here is left to its default."""
+        return RunConfig(**self.model_dump(exclude_none=True) | knobs)
 
     @property
     def source(self) -> RunConfig | None:
         """The run whose final masks this one starts from; it differs in the method only."""
         method = METHODS[self.method].source
-        return RunConfig(**{**self.model_dump(), "method": method}) if method else None
+        return self.but(method=method) if method else None
 
     @property
     def usual_precision(self) -> Precision:
@@ -460,14 +470,21 @@ class RunConfig(BaseModel):
         return "_".join(parts)
 
 
-def _pruned(method: object) -> bool:
-    """Whether a method prunes gradually, or starts from the masks of a run that does."""
+def _from_pruning(method: object) -> bool:
+    """Whether a method only prunes, or starts from the masks of one that does."""
     rule = METHODS.get(method) if isinstance(method, str) else None
     return rule is not None and METHODS[rule.source or rule.name].only_prunes
 
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def flag(name: str, value: object) -> bool:
+    """`value` as that of a notebook's parameter which is on or off. Raises ConfigError for anything else."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={shown(value)} is not right: it should be True or False")
+    return value
 
 
 def parameters(

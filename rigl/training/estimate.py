@@ -61,7 +61,7 @@ def estimator(device: str = "auto", results: str | Path = "results") -> Estimato
             return Estimate(step * config.total_steps, threads, basis)
         if measured:
             benched = RunConfig(protocol="paper", dataset="cifar10", model=measured["model"], method="dense")
-            rate = measured["images_per_second"]["dense"] * step_flops(benched)
+            rate = measured["images_per_second"]["dense"] * dense_step_flops(benched)
             seconds = epoch_flops(config) * config.total_epochs / rate
             return Estimate(seconds, measured["threads"], f"the benchmark of {measured['model']} on {name}")
         return None
@@ -76,7 +76,7 @@ def kind(config: RunConfig) -> tuple[Any, ...]:
     return config.model, config.dataset, config.pool, config.batch_size, *how, small
 
 
-def step_flops(config: RunConfig) -> float:
+def dense_step_flops(config: RunConfig) -> float:
     """FLOPs that the device computes for one training step on one image."""
     classes = DATASETS[config.dataset].classes
     return 3 * forward_flops(layers_of(config.model, classes, config.width_factor, config.input_shape))
@@ -84,7 +84,7 @@ def step_flops(config: RunConfig) -> float:
 
 def epoch_flops(config: RunConfig) -> float:
     """FLOPs that the device computes for one epoch."""
-    return step_flops(config) * (DATASETS[config.dataset].train - config.validation)
+    return dense_step_flops(config) * (DATASETS[config.dataset].train - config.validation)
 
 
 def duration(seconds: float) -> str:
@@ -114,7 +114,7 @@ def _benchmark(name: str, folders: list[Path]) -> dict[str, Any] | None:
 
 def _alone(record: Record) -> bool:
     """Whether a run had the device to itself."""
-    return record.provenance.lanes == record.provenance.processes == 1
+    return record.provenance.lanes == 1
 
 
 def _steps(record: Record) -> int:

@@ -57,7 +57,7 @@ def film(
         "config": config.model_dump(mode="json"),
         "total_steps": config.total_steps,
         "test_accuracy": accuracy,
-        "state_sha256": fingerprint(run.state_dict()),
+        "state_sha256": fingerprint(run.hashed_state()),
         "provenance": {
             **{"commit": commit, "clean": clean, "versions": provenance.versions(), "threads": count},
             **{"device": device_name(where), "precision": run.precision, "started": started},

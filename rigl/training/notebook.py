@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rigl.training import records, tracking
-from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig, choose_protocol, parameters
 from rigl.training.devices import resolve_device
 from rigl.training.estimate import estimator
 from rigl.training.project import results_folder, root
 from rigl.training.records import Record
+from rigl.training.train import threads
 
 KNOBS = (
     *("method", "density", "distribution", "dataset", "model", "protocol", "multiplier", "epochs"),
@@ -82,10 +82,10 @@ def _announcement(config: RunConfig, device: str, results: Path) -> str:
     if config.source and records.load_masks(config.source, results) is None:
         what += f", and first the {config.source.method} run that it starts from"
     where = resolve_device(device)
-    threads = f", threads: {training.threads(config)}" if where.type == "cpu" else ""
+    cores = f", threads: {threads(config)}" if where.type == "cpu" else ""
     found = estimator(device, results)(config)
     time = f"{found}, based on {found.basis}" if found else "no earlier run to estimate the time from"
-    return f"{what}, on {where}{threads}: {time}"
+    return f"{what}, on {where}{cores}: {time}"
 
 
 def _short(path: Path) -> str:

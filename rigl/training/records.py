@@ -91,7 +91,7 @@ class Provenance(BaseModel):
     peak_memory  in bytes
     resumed      how often the run was resumed from a checkpoint
     engine       see `rigl.training.engine`
-    processes    1, except in older records, when several processes could train one run
+    processes    always 1; kept so that older records load
     lanes        the most runs that shared the device and the process, and so its time and memory
     """
 
@@ -260,8 +260,11 @@ def paths(root: str | Path = "results") -> list[Path]:
     return sorted(path for name in DATASETS for path in Path(root, name).glob("[!.]*.json"))
 
 
-COLUMNS = (
+CONFIG_COLUMNS = (
     *("method", "distribution", "density", "dataset", "model", "protocol", "multiplier", "seed", "preset"),
+)
+COLUMNS = (
+    *CONFIG_COLUMNS,
     *("status", "test_accuracy", "validation_accuracy", "final_density", "train_flops", "test_flops"),
     *("epochs", "device", "precision", "commit", "clean", "wall_seconds", "peak_memory", "name", "path"),
 )
@@ -291,7 +294,7 @@ def tabulate(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
         config, origin = record.config, record.provenance
         rows.append(
             {
-                **{column: getattr(config, column) for column in COLUMNS[:9]},
+                **{column: getattr(config, column) for column in CONFIG_COLUMNS},
                 "distribution": config.distribution_name,
                 "density": round(record.density, 4) if config.density is None else config.density,
                 "status": record.status,

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rigl.sparsity.checks import NEEDED
 from rigl.sparsity.flops import forward_flops, step_flops
 from rigl.sparsity.layers import describe
 from rigl.sparsity.shapes import Layer, network_density
@@ -21,6 +20,8 @@ from rigl.training.devices import resolve_precision
 from rigl.training.models import build, layers_of
 from rigl.training.records import Record
 
+# What a record's hash covers of a sparsifier's state.
+HASHED = ("method", "seed", "step_count", "update_count", "last_update", "masks")
 # Initial weights come from torch's global generator.
 _INITIAL = Lock()
 
@@ -70,8 +71,7 @@ class Run:
 
     def forward_flops(self) -> float:
         """FLOPs of one sample's forward pass with the current masks."""
-        names = [layer.name for layer in self.layers]
-        return forward_flops(self.layers, dict(zip(names, self.layer_densities(), strict=True)))
+        return forward_flops(self.layers, self.sparsifier.densities)
 
     def density(self) -> float:
         """Active weights over all weights of the maskable layers."""
@@ -83,12 +83,11 @@ class Run:
         if self._cost is None or self._cost[0] != updates:
             self._cost = updates, self.forward_flops(), forward_flops(self.layers)
         _, forward, dense = self._cost
-        when = self.sparsifier.method.dense_gradients
-        everything = when == "always" or (when == "updates" and self.sparsifier.update_due)
-        self.ledger.add(forward, dense, everything)
+        method, at_update = self.sparsifier.method, self.sparsifier.update_due
+        self.ledger.add(forward, dense, method.needs_dense_gradients(at_update))
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a record's `state_sha256` is over."""
+    def hashed_state(self) -> dict[str, Any]:
+        """The state that a record's `state_sha256` is the hash of."""
         optimizer = self.optimizer.state_dict()
         sparsifier = self.sparsifier.state_dict()
         for group in optimizer["param_groups"]:
@@ -96,14 +95,16 @@ class Run:
         return {
             "model": self.model.state_dict(),
             "optimizer": optimizer,
-            "sparsifier": {key: value for key, value in sparsifier.items() if key in NEEDED},
+            "sparsifier": {key: value for key, value in sparsifier.items() if key in HASHED},
         }
 
-    def save(self) -> dict[str, Any]:
-        whole = {**self.state_dict(), "sparsifier": self.sparsifier.state_dict()}
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on from here."""
+        whole = {**self.hashed_state(), "sparsifier": self.sparsifier.state_dict()}
         return {**whole, "ledger": vars(self.ledger).copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.sparsifier.load_state_dict(state["sparsifier"])

@@ -46,8 +46,8 @@ class Interrupted(OneLineError, RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a training run. They are not part of its identity: of them, only `device` may affect the
-    result, by the precision that ``precision="auto"`` selects there.
+    """Options of a training run. They are not part of its identity: of them, only `device` and `engine` may
+    affect the result, by precision and rounding, and a record names both.
 
     device    ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ...
     results   folder of the records
@@ -240,7 +240,7 @@ def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> 
             done["seconds"] += time.perf_counter() - begin
             watched.epoch(run, metrics, len(training))
             bar.set_postfix(epoch=done["epoch"], density=f"{run.density():.3f}", **metrics)
-            _save({"name": config.name, "run": run.save(), "done": done}, checkpoint)
+            _save({"name": config.name, "run": run.state_dict(), "done": done}, checkpoint)
     test = None
     if not diverged:
         loss, accuracy = engine.evaluate(dataset.test)
@@ -290,7 +290,7 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
     """Load a checkpoint into the engine's run and return its progress. If it cannot be used, warn, restore
     the run and return None. Precision and threads stay those at the start of the run."""
     run = engine.run
-    before = copy.deepcopy(run.save())
+    before = copy.deepcopy(run.state_dict())
     try:
         saved = _load(checkpoint, run.config, run.device)
         run.load_state_dict(saved["run"])
@@ -369,7 +369,7 @@ def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | No
         active_parameters=parameters - inactive,
         updates=run.sparsifier.update_count,
         flops=flops,
-        state_sha256=fingerprint(run.state_dict()),
+        state_sha256=fingerprint(run.hashed_state()),
         provenance=Provenance(
             **done["origin"],
             data_sha256=dataset.sha256,

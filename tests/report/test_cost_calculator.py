@@ -44,6 +44,30 @@ def test_fixed_layers_cost_what_the_rules_say(
     assert cost["inference"] == pytest.approx(sparse / dense)
 
 
+def test_what_the_rules_give_is_what_runs_cost() -> None:
+    """Of every usual run in the project whose cost follows from the rules."""
+    frame = runs.usual(runs.load())
+    models = model_layers()
+    every = cost_calculator.table(models, frame)
+    checked = set()
+    for made in frame[frame["method"].isin(cost_calculator.FIXED)]["record"]:
+        config = made.config
+        name = f"{config.model} on {config.dataset}"
+        if name in models and config.density in cost_calculator.GRID:
+            cost = cost_calculator.cost(
+                every,
+                name,
+                config.method,
+                config.distribution,
+                config.density,
+                config.delta_t,
+                config.multiplier,
+            )
+            assert cost["training"] == pytest.approx(made.flops.train_ratio, rel=0.02), made.name
+            checked.add(config.method)
+    assert checked >= {"static", "set", "rigl", "rigl-global", "mest"}
+
+
 def test_dense_costs_itself_whatever_the_other_controls_say(found) -> None:
     for model, layers in MODELS.items():
         cost = cost_calculator.cost(found, model, "dense", "uniform", 0.02, 50)

@@ -232,7 +232,7 @@ def test_every_method_on_all_kinds_of_layers(network, method):
 
 
 def _still(method, network, names):
-    """Names of the layers that PROTOCOL leaves dense."""
+    """Names of the layers that the report's code leaves dense."""
     convolutional = network[0] in "123" or network.startswith("transposed")
     if method == "pruning":
         return {names[0]} if convolutional else set()

@@ -99,12 +99,12 @@ def test_a_resume_takes_up_optimiser_and_schedule(forgotten):
 
     straight = build_run(config, torch.device("cpu"))
     steps(straight, enumerate(batches[:12]))
-    saved = copy.deepcopy(straight.save())
+    saved = copy.deepcopy(straight.state_dict())
     steps(straight, enumerate(batches[12:]))
 
     resumed = build_run(config, torch.device("cpu"))
     if forgotten != "nothing":
-        saved[forgotten] = copy.deepcopy(resumed.save())[forgotten]
+        saved[forgotten] = copy.deepcopy(resumed.state_dict())[forgotten]
     resumed.load_state_dict(saved)
     rates = {group["lr"] for group in resumed.optimizer.param_groups}
     steps(resumed, enumerate(batches[12:]))

@@ -20,7 +20,7 @@ from rigl.sparsity.methods import METHODS
 from rigl.sparsity.schedules import drop_fraction
 from rigl.sparsity.sparsifier import Sparsifier
 
-# PROTOCOL's table of methods, by what their updates do to the counts
+# The methods by what their updates do to the counts
 FIXED = ["static", "set", "rigl", "lottery", "rigl-reinit", "rigl-struct", "rigl-global", "mest"]
 SHARING = ["snfs", "rigl-sg", "rigl-sm"]
 MASKED = [*FIXED, *SHARING, "pruning"]
@@ -246,7 +246,7 @@ def random_steps(model, optimizer, steps, seed=0, levels=None):
 )
 def test_counts_are_exact(method, preset, distribution, density, alpha, delta_t, levels, seed):
     """Each layer's own for methods with fixed budgets, the network's under redistribution, and for
-    pruning the schedule's at every update, spelled out here from PROTOCOL."""
+    pruning the schedule's at every update, spelled out here once more."""
     if method == "rigl-struct":
         density = max(density, 0.6)  # its linear layer stays dense
     if (method, preset) == ("pruning", "google"):
@@ -288,12 +288,13 @@ def test_counts_are_exact(method, preset, distribution, density, alpha, delta_t,
         assert active == round(density * size)
 
 
+@pytest.mark.parametrize("distribution", ["uniform", {"5.weight": 0.5, "*": "uniform"}])
 @pytest.mark.parametrize("method", [name for name in MOVING if name != "pruning"])
-def test_uniform_updates_leave_the_first_convolution_alone(method):
+def test_uniform_updates_leave_the_first_convolution_alone(method, distribution):
     """Not only its mask: no weight of it is dropped and comes back at zero."""
     model = network()
     optimizer = sgd(model)
-    sparsifier = attach(model, optimizer, method=method, distribution="uniform", delta_t=3)
+    sparsifier = attach(model, optimizer, method=method, distribution=distribution, delta_t=3)
     list(random_steps(model, optimizer, 2))
     before = model[0].weight.detach().clone(), moments(optimizer, model[0].weight)[0].clone()
     assert sparsifier.update_due

@@ -1,4 +1,4 @@
-"""Knobs: filled in by the protocols as PROTOCOL tables say, and refused in one line where they are wrong."""
+"""Knobs: filled in by the protocol, and refused in one line where they are wrong."""
 
 import json
 

@@ -14,7 +14,7 @@ def small(weight, state, generator):
 
 
 def test_a_method_added_at_run_time(tmp_path, monkeypatch):
-    row = Method("contrary", grow=small, share="gradient", dense_gradients="updates")
+    row = Method("contrary", grow=small, share="gradient")
     monkeypatch.setitem(METHODS, row.name, row)
     knobs = {"model": "lenet-300-100", "density": 0.2, "epochs": 3, "delta_t": 10}
     config = RunConfig(method="contrary", **knobs)

@@ -438,7 +438,7 @@ def test_a_first_run_that_diverged_is_named(tmp_path, method):
 
 @pytest.mark.parametrize("multiplier", [1, 2])
 def test_longer_training_stretches_schedules_but_not_where_pruning_begins(multiplier):
-    """At the paper's length, without training: PROTOCOL's step counts in the sparsifier itself."""
+    """At the paper's length, without training: the step counts in the sparsifier itself."""
     config = RunConfig(protocol="paper", dataset="cifar10", method="pruning", multiplier=multiplier)
     sparsifier = training.build_run(config, torch.device("cpu")).sparsifier
     due = []
