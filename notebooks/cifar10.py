@@ -20,10 +20,10 @@
 #
 # ## In short
 #
-# - **RigL against SET:** {glue:text}`../notebooks/verdicts.py::claim-rigl-beats-set:s`.
-# - **RigL against a fixed mask:** {glue:text}`../notebooks/verdicts.py::claim-rigl-beats-static:s`.
-# - **RigL 2x (ERK) exceeds pruning:** {glue:text}`../notebooks/verdicts.py::claim-exceeds-pruning:s`.
-# - **SET can collapse:** {glue:text}`../notebooks/verdicts.py::claim-set-unstable:s`.
+# - **RigL against SET:** {glue:text}`../notebooks/verdicts.py::claim-rigl-beats-set-cifar10:s`.
+# - **RigL against a fixed mask:** {glue:text}`../notebooks/verdicts.py::claim-rigl-beats-static-cifar10:s`.
+# - **RigL 2x (ERK) exceeds pruning:** {glue:text}`../notebooks/verdicts.py::claim-exceeds-pruning-cifar10:s`.
+# - **SET can collapse:** {glue:text}`../notebooks/verdicts.py::claim-set-unstable-cifar10:s`.
 
 # %% tags=["remove-cell"]
 from book.report import accuracy_explorer, pages
@@ -31,7 +31,7 @@ from book.report import accuracy_explorer, pages
 before = set(globals())
 
 # %% tags=["parameters", "remove-cell"]
-protocol: str = "paper"  # paper, tenth, laptop or smoke: what the page opens with, and what run trains
+protocol: str = "laptop"  # paper, tenth, laptop or smoke: what the page opens with, and what run trains
 seeds: str = None  # separated by commas; None shows all there are and trains 0,1,2
 run: bool = False  # whether to train the missing runs before showing the page
 

@@ -20,10 +20,10 @@
 #
 # ## In short
 #
-# - **RigL against SET:** {glue:text}`../notebooks/verdicts.py::claim-rigl-beats-set:s`.
-# - **RigL trained longer exceeds pruning:** {glue:text}`../notebooks/verdicts.py::claim-longer-exceeds-pruning:s`.
-# - **Lottery tickets match pruning:** {glue:text}`../notebooks/verdicts.py::claim-tickets-match-pruning:s`.
-# - **Masks matter more than the method:** {glue:text}`../notebooks/verdicts.py::claim-masks-over-method:s`.
+# - **RigL against SET:** {glue:text}`../notebooks/verdicts.py::claim-rigl-beats-set-cifar100:s`.
+# - **RigL trained longer exceeds pruning:** {glue:text}`../notebooks/verdicts.py::claim-longer-exceeds-pruning-cifar100:s`.
+# - **Lottery tickets match pruning:** {glue:text}`../notebooks/verdicts.py::claim-tickets-match-pruning-cifar100:s`.
+# - **Masks matter more than the method:** {glue:text}`../notebooks/verdicts.py::claim-masks-over-method-cifar100:s`.
 
 # %% tags=["remove-cell"]
 from book.report import accuracy_explorer, pages
@@ -31,7 +31,7 @@ from book.report import accuracy_explorer, pages
 before = set(globals())
 
 # %% tags=["parameters", "remove-cell"]
-protocol: str = "paper"  # paper, tenth or laptop: what the page opens with, and what run trains
+protocol: str = "laptop"  # paper, tenth or laptop: what the page opens with, and what run trains
 seeds: str = None  # separated by commas; None shows all there are and trains 0,1,2
 run: bool = False  # whether to train the missing runs before showing the page
 

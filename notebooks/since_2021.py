@@ -16,7 +16,7 @@
 #
 # The report {cite}`sundar2021rigging` is from the spring of 2021. What has been found since that bears on its
 # claims? This page puts later work beside the verdicts of this book: what it prints, whether it agrees with
-# the claim, and the text that each figure was read in. Numbers whose source could not be read are left out
+# the claim, and the text that each number was read in. Numbers whose source could not be read are left out
 # and listed at the end.
 #
 # A result agrees or disagrees with a claim only if it compares what the claim compares, at about the same
@@ -125,7 +125,7 @@ later_work.show("structured-no-better", found)
 # Three works are in no table. EAST {cite}`li2024east` is about extreme sparsity, HAM {cite}`jacobs2026ham`
 # about the signs of weights, and SMC-Bench {cite}`liu2023smc` about hard tasks, on which representative
 # sparse methods fail out of the box; what could be read of them compares nothing that a claim compares. No
-# text with the following figures could be read, so none of them is printed:
+# text with the following numbers could be read, so none of them is printed:
 
 # %% tags=["hide-input"]
 later_work.show_unread()

@@ -35,12 +35,6 @@ display.show(mask_movie.banner(film) + story.answers(found, frame))
 forest.show(found)
 
 # %% [markdown]
-# ## What surprised us
-
-# %% tags=["hide-input"]
-story.show_surprises(found, frame[~frame["searched"]])
-
-# %% [markdown]
 # ## RigL at work
 #
 # A network with two hidden layers learns to tell ten kinds of clothing apart. Its last layer could join each of 100
@@ -49,6 +43,12 @@ story.show_surprises(found, frame[~frame["searched"]])
 
 # %% tags=["hide-input"]
 display.show(mask_movie.html(film))
+
+# %% [markdown]
+# ## What surprised us
+
+# %% tags=["hide-input"]
+story.show_surprises(found, frame[~frame["searched"]])
 
 # %% [markdown]
 # ## Where to go from here

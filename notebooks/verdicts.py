@@ -57,7 +57,7 @@ verdicts.show(found)
 #
 # **Intervals.** Seeds are independent runs, compared setting by setting (masks, density, length) by Welch's $t$
 # interval at the 95 % level, unpaired, which needs only means, standard deviations and numbers. That is why the
-# report's printed figures can be judged by the same function, as three seeds each. A run that diverged counts with
+# report's printed numbers can be judged by the same function, as three seeds each. A run that diverged counts with
 # the accuracy of guessing.
 #
 # **Several settings.** The overall verdict rests on the mean effect over all settings, with the interval of Welch and
@@ -75,7 +75,7 @@ verdicts.show(found)
 # settings.
 #
 # **Grades of evidence.** A claim about WRN-22-2 is not settled by a three-layer network. Each verdict therefore says what
-# it rests on: a fully connected network, a small convolutional one, the report's own network, or the figures that the
+# it rests on: a fully connected network, a small convolutional one, the report's own network, or the numbers that the
 # report prints, and how many seeds there are.
 #
 # **Counted numbers.** FLOPs and densities are counted, not sampled: there the range over runs takes the place of the
@@ -297,7 +297,7 @@ verdicts.show_claim("reinit-hurts", found)
 # ### Table 1
 #
 # With no images held out, the report's code comes near what it gives for the original one; its summary says within
-# 0.1 points for RigL. Table 1 prints no spread, so its own figures have no interval.
+# 0.1 points for RigL. Table 1 prints no spread, so its own numbers have no interval.
 
 # %% tags=["hide-input"]
 verdicts.show_claim("within-the-original", found)

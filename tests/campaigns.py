@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rigl.training.checkpoints import checkpoint_of, lock_of
 from rigl.training.config import RunConfig
-from rigl.training.train import checkpoint_of, lock_of
 
 SMALL = {"model": "lenet-300-100", "delta_t": 20, "density": 0.2}
 

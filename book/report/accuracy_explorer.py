@@ -68,7 +68,8 @@ class Mark(TypedDict):
 
 
 class Place(TypedDict):
-    """A network on a data set under a protocol: its marks, and what to see along each axis."""
+    """A network on a data set under a protocol: its marks, and what to see along each axis in those that are
+    shown when the page opens."""
 
     title: str
     marks: list[Mark]
@@ -81,9 +82,15 @@ def places(setups: Sequence[Setup]) -> list[Place]:
     for setup in setups:
         marks = _ours(setup) + (_report(setup) if setup.protocol == "paper" else [])
         if any(mark["method"] != "dense" for mark in marks):
-            told = {axis: sentence(marks, axis) for axis in AXES}
+            opening = [mark for mark in marks if mark["length"] == 1 and _at_first(mark["method"])]
+            told = {axis: sentence(opening, axis) for axis in AXES}
             made.append(Place(title=f"{setup.title}, protocol “{setup.protocol}”", marks=marks, told=told))
     return made
+
+
+def _at_first(method: str) -> bool:
+    """Whether a method is shown when the page opens."""
+    return method in FIRST or method not in figures.METHODS
 
 
 def _ours(setup: Setup) -> list[Mark]:
@@ -208,10 +215,7 @@ def html(found: Sequence[Place], axis: str) -> Markup:
         axes=AXES.items(),
         axis=axis,
         spreads=SPREADS.items(),
-        methods=[
-            (name, names.method(name), looks[name], name in FIRST or name not in figures.METHODS)
-            for name in methods
-        ],
+        methods=[(name, names.method(name), looks[name], _at_first(name)) for name in methods],
         masks=[(name, names.masks(name)) for name in masks],
         sources=[name for name in (OURS, REPORT) if any(mark["source"] == name for mark in marks)],
         lengths=[*((length, f"{length}x") for length in lengths), ("", "any")],

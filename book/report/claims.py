@@ -85,6 +85,12 @@ class Finding:
         return (min(counts), max(counts)) if counts else (0, 0)
 
     @property
+    def doubtful(self) -> bool:
+        """Whether a fault of the published code may touch every setting behind it."""
+        tested = [cell for cell in self.cells if cell.verdict != "not tested"]
+        return bool(tested) and all(cell.doubt for cell in tested)
+
+    @property
     def outliers(self) -> tuple[str, ...]:
         """Settings that count less than others in the pooled effect, in words: those with seeds far below the
         others of theirs, and those whose weight moves the mean by `LEAST` or more."""

@@ -26,7 +26,6 @@ from book.report.evidence import (
     difference,
     ratio,
     reported,
-    shown,
     untested,
     versus,
 )
@@ -177,7 +176,7 @@ def _interpolated(source: Source, region: Region) -> Iterable[Cell]:
             terms = ((1 - part, low.accuracy), (part, high.accuracy), (-1.0, erk.accuracy))
             where = f"ERK, density {erk.density:g}, {cost(erk):.2f} x, interpolated"
             cell = compared(where, region, terms, low, high, erk)
-            sides = f"{shown(low.accuracy)} and {shown(high.accuracy)}"
+            sides = f"{low.text} and {high.text}"
             # Accuracy flattens with cost: a curve through the two lies above their line.
             verdict = "undecided" if cell.verdict == "does not hold" else cell.verdict
             yield replace(
@@ -185,7 +184,7 @@ def _interpolated(source: Source, region: Region) -> Iterable[Cell]:
                 floor=True,
                 verdict=verdict,
                 one=sides,
-                other=shown(erk.accuracy),
+                other=erk.text,
                 one_runs=low.runs + high.runs,
                 other_runs=erk.runs,
             )
@@ -247,7 +246,7 @@ def original(source: Source, region: Region) -> Iterable[Cell]:
             note = "fewer than two seeds" if few else "no spread printed" if effect.low == -inf else ""
             yield Cell(
                 where=target.label,
-                one=shown(ours.accuracy),
+                one=ours.text,
                 other=f"{target.original:g}",
                 verdict=judge(effect, region),
                 effect=effect,

@@ -25,6 +25,7 @@ PARTS = {
     "dense, optimiser": figures.GREEN,
 }
 PATTERNS = ("", "/", "x", ".")
+GAIN = 0.95  # of a dense step's time: above it, nothing is gained
 WHOLE = "rigl against dense, whole steps between updates"
 LIMITS = ("FLOP/s against a matrix product's", "bytes/s against a copy's")
 LOOP = "dense against the plain loop with PIL batches"
@@ -211,6 +212,17 @@ def fewer_channels() -> str:
         if times:
             lines.append(f"{each['device']}, {each['precision']}: {times}")
     return f"A training step, in multiples of a dense one's. {'; '.join(lines)}." if lines else ""
+
+
+def fastest() -> str:
+    """The network of `smaller` that trains fastest in place of a dense one, machine by machine."""
+    lines = []
+    for each in benchmarks():
+        if found := _smaller(each):
+            name, ratio, _ = min(found, key=lambda network: network[1]["median"])
+            best = name if ratio["median"] < GAIN else "none of these"
+            lines.append(f"{each['device']}, {each['precision']}: {best}")
+    return "; ".join(lines)
 
 
 def saved() -> str:

@@ -173,32 +173,51 @@ def race_plot(runs: pd.DataFrame) -> go.Figure:
             customdata=[f"seed {seed}" for seed in mine["seed"]],
             hovertemplate="%{x:.1f} s, %{y:.2f} %<extra>%{fullData.name}, %{customdata}</extra>",
         )
-    return figures.styled(fig, xaxis_title="seconds of training", yaxis_title="test accuracy, %")
+    figures.styled(fig, xaxis_title="seconds of training", yaxis_title="test accuracy, %")
+    low, high = _seen(runs)
+    return fig.update_yaxes(range=[low, high])
+
+
+def _seen(runs: pd.DataFrame) -> tuple[float, float]:
+    """The accuracies that `race_plot` shows: one network too small to learn would flatten all others."""
+    accuracy = runs["test_accuracy"]
+    return max(accuracy.min(), accuracy.median() - figures.REACH) - 0.3, accuracy.max() + 0.3
 
 
 def race_text(runs: pd.DataFrame) -> str:
-    """What one sees in `race_plot`, in figures: means over seeds."""
+    """What one sees in `race_plot`, in numbers: means over seeds."""
     small = runs[runs["method"] == "small-dense"]
-    parts = []
+    parts, better, slower = [], [], []
     for density, ours in runs[runs["method"] == "rigl"].groupby("density"):
         weights = ours["weights"].iloc[0]
-        part = f"RigL at density {density:g} ({_thousands(weights)}) reaches {_reached(ours)}"
+        part = f"RigL at density {density:g} ({_thousands(weights)}): {_reached(ours)}"
         alike = small[(small["weights"] / weights - 1).abs() < ALIKE]
         if len(alike):
-            part += f"; a small dense network with as many weights {_reached(alike)}"
+            part += f"; small-dense with as many weights: {_reached(alike)}"
+            better.append(mean(ours["test_accuracy"]) > mean(alike["test_accuracy"]))
+            slower.append(mean(ours["wall_seconds"]) > mean(alike["wall_seconds"]))
         named = small[small["density"] == density]
         if len(named):
             count = _thousands(named["weights"].iloc[0])
-            part += f"; one of the width that the report gives it ({count}) {_reached(named)}"
+            part += f"; small-dense of the report's widths ({count}): {_reached(named)}"
         parts.append(part + ".")
     dense = runs[runs["method"] == "dense"]
     if len(dense):
-        parts.append(f"Dense reaches {_reached(dense)}.")
+        parts.append(f"Dense: {_reached(dense)}.")
+    below = int((runs["test_accuracy"] < _seen(runs)[0]).sum())
+    if below:
+        parts.append(f"{below} runs lie below the plot.")
+    if better:
+        parts.insert(
+            0,
+            f"With as many weights as a small dense network, RigL is more accurate at {sum(better)} of "
+            f"{len(better)} densities and takes longer at {sum(slower)}.",
+        )
     return " ".join(parts)
 
 
 def _reached(runs: pd.DataFrame) -> str:
-    return f"{mean(runs['test_accuracy']):.2f} % in {mean(runs['wall_seconds']):.0f} s"
+    return f"{mean(runs['test_accuracy']):.2f} %, {mean(runs['wall_seconds']):.0f} s"
 
 
 def _thousands(weights: int) -> str:

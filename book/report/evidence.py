@@ -34,6 +34,7 @@ class Setting:
     variant   what the run changed of its protocol, as in `runs.load`; ``"tuned"`` for the best of a search
     accuracy  test accuracy in percent; a diverged run counts as guessing
     costs     training FLOPs of each run, relative to dense
+    printed   a row's accuracy as the report prints it
     doubt     which fault of the published code may touch a row of the report's, in words
     """
 
@@ -49,7 +50,13 @@ class Setting:
     validation: float = float("nan")
     collapsed: int = 0
     original: float = float("nan")
+    printed: str = ""
     doubt: str = ""
+
+    @property
+    def text(self) -> str:
+        """Its accuracy: mean and standard deviation in percent, the report's as printed."""
+        return self.printed or shown(self.accuracy)
 
     @property
     def where(self) -> str:
@@ -215,8 +222,8 @@ def compared(where: str, region: Region, terms: Terms, left: Setting, *others: S
     note = "fewer than two seeds on a side" if few else "no spread printed or measured" if flat else ""
     return Cell(
         where=where,
-        one=shown(left.accuracy),
-        other=" and ".join(shown(each.accuracy) for each in others),
+        one=left.text,
+        other=" and ".join(each.text for each in others),
         verdict=judge(effect, region),
         effect=effect,
         seeds=(left.accuracy.n, *(each.accuracy.n for each in others)),
@@ -347,6 +354,7 @@ def _printed(row: pd.Series) -> Setting:
         # Three seeds of which two agree lie std * sqrt(3) apart.
         collapsed=0 if isnan(std) else int(std * sqrt(SEEDS) > COLLAPSE),
         original=float(row["original"]),
+        printed=display.printed(row["accuracy"], std),
         doubt=_doubt(row),
     )
     return _named(setting)

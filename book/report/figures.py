@@ -272,7 +272,7 @@ def cost_over_time(record: Record) -> Drawn | None:
 
 # What the results pages draw of a set-up, each plot with the text that says what one sees in it.
 
-REACH = 6.0  # points below the best sparse setting that a plot shows: one collapse would flatten all others
+REACH = 6.0  # points below the best sparse setting that a plot shows in any case
 
 
 def learning_rates(setup: Setup) -> list[str | Drawn]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite, log2
+from math import log2
 from typing import Any
 
 from markupsafe import Markup
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from book.report import display, names
 from book.report.claims import TOPICS, Claim, Finding
 from book.report.evidence import GRADES, REPORT, Source
-from book.report.verdicts import anchor, figure, mark, place, seeds
+from book.report.verdicts import UNKNOWN, anchor, figure, mark, place, seeds
 
 
 @dataclass(frozen=True)
@@ -52,38 +52,37 @@ def show(found: Sequence[Finding]) -> None:
 
 
 def html(found: Sequence[Finding]) -> Markup:
-    """The plot of all claims in `found`; findings without an interval are named below it instead."""
-    bounded = [each for each in found if _bounded(each)]
-    drawn = {place(each.source) for each in bounded}
-    single = dict.fromkeys(place(x.source) for x in found if x.effect and not _bounded(x))
+    """The plot of all claims in `found`. What has no interval is a hollow mark, all of a claim in one row."""
     topics = []
     for topic, claims in TOPICS.items():
         rows = []
         for claim in claims:
-            mine = [each for each in bounded if each.claim.key == claim.key]
-            told = [each for each in found if each.claim.key == claim.key and each.verdict != "not tested"]
-            rows.append(
-                {
-                    "claim": claim,
-                    "region": _region(claim),
-                    "lines": [_line(each) for each in mine],
-                    "empty": mark("no interval" if told else "not tested"),
-                    "why": "single seeds, or no spread printed" if told else "no runs to compare",
-                }
-            )
+            mine = [each for each in found if each.claim.key == claim.key and each.verdict != "not tested"]
+            lines: list[dict[str, Any]] = [
+                {"source": _short(each.source), "marks": [_mark(each)], "verdict": _verdict(each)}
+                for each in mine
+                if each.verdict not in UNKNOWN
+            ]
+            if hollow := [_mark(each) for each in mine if each.verdict in UNKNOWN and each.effect]:
+                lines.append({"source": "no interval", "marks": hollow, "verdict": mark("no interval")})
+            nothing: dict[str, Any] = {
+                "source": "no runs to compare",
+                "marks": [],
+                "verdict": mark("not tested"),
+            }
+            rows.append({"claim": claim, "region": _region(claim), "lines": lines or [nothing]})
         scale = SCALES[claims[0].unit]
         ticks = [(scale.at(each), scale.form.format(each) if each else "0") for each in scale.ticks]
         topics.append({"name": topic, "scale": scale.name, "ticks": ticks, "rows": rows})
     return display.render(
         "forest",
         topics=topics,
-        grades=[(key, text) for key, text in GRADES.items() if any(x.source.grade == key for x in bounded)],
-        single=[name for name in single if name not in drawn],
+        grades=[(key, text) for key, text in GRADES.items() if any(x.source.grade == key for x in found)],
     )
 
 
-def _bounded(found: Finding) -> bool:
-    return found.effect is not None and isfinite(found.effect.low) and isfinite(found.effect.high)
+def _verdict(found: Finding) -> Markup:
+    return mark(found.verdict, doubtful=found.doubtful)
 
 
 def _region(claim: Claim) -> tuple[float, float]:
@@ -93,21 +92,20 @@ def _region(claim: Claim) -> tuple[float, float]:
     return left, round(right - left, 2)
 
 
-def _line(found: Finding) -> dict[str, Any]:
+def _mark(found: Finding) -> dict[str, Any]:
+    """Where an effect and its interval are drawn, and what is told of them; a hollow one has no interval."""
     effect, scale = found.effect, SCALES[found.claim.unit]
     assert effect is not None
     low, at, high = (scale.at(each) for each in (effect.low, effect.value, effect.high))
-    counted = seeds(found.seeds)
     return {
         "grade": found.source.grade,
-        "source": _short(found.source),
+        "hollow": found.verdict in UNKNOWN,
         "low": low,
         "width": round(high - low, 2),
         "at": at,
         "beyond": "left" if effect.value < scale.low else "right" if effect.value > scale.high else "",
         "anchor": anchor(found),
-        "verdict": mark(found.verdict),
-        "told": f"{place(found.source)}, {counted}: {figure(effect, found.claim.unit)}",
+        "told": f"{place(found.source)}, {seeds(found.seeds)}: {figure(effect, found.claim.unit)}",
     }
 
 

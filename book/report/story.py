@@ -17,6 +17,7 @@ from book.report.statistics import Effect, welch
 from book.report.tables import SETUPS, Setup
 
 OURS = [grade for grade in GRADES if grade != "printed"]
+DECIDED = ("holds", "does not hold")
 FASTER = "A network that is faster on today's hardware"
 DENSITY = 0.1  # that nearly all experiments have
 
@@ -195,7 +196,8 @@ def show_advice(found: Sequence[Finding]) -> None:
 def advice(found: Sequence[Finding]) -> Markup:
     """`show_advice`'s box: what somebody wants, what to use, and the verdicts that say so."""
     _, ours = _sides(found)
-    theirs = verdicts.by_grade(found).get("printed", {})
+    grades = verdicts.by_grade(found)
+    theirs = grades.get("printed", {})
 
     def holds(key: str) -> bool:
         return "holds" in (ours.get(key), theirs.get(key)) and "does not hold" not in (
@@ -214,18 +216,18 @@ def advice(found: Sequence[Finding]) -> Markup:
             "RigL with uniform masks"
             if holds("uniform-at-equal-flops")
             else "RigL; compare uniform masks and ERK",
-            ["uniform-at-equal-flops"],
+            ["uniform-at-equal-flops", "rigl-beats-small-dense"],
         ),
         (
             "A sparse network, and training may take as long as dense training",
-            "Gradual pruning, or RigL trained twice as long"
-            if holds("matches-pruning")
+            "Gradual pruning, or RigL trained longer"
+            if holds("matches-pruning") or holds("longer-matches-pruning")
             else "Gradual pruning",
-            ["matches-pruning", "exceeds-pruning"],
+            ["matches-pruning", "longer-matches-pruning", "longer-exceeds-pruning"],
         ),
         (
             FASTER,
-            "A small dense network" if holds("structured-no-better") else "RigL-struct and rigl.compact",
+            cost.fastest() or ("A small dense network" if holds("structured-no-better") else "rigl.compact"),
             ["structured-no-better"],
         ),
         (
@@ -238,11 +240,16 @@ def advice(found: Sequence[Finding]) -> Markup:
     ]
     claims = {claim.key: claim for claim in CLAIMS}
 
-    def said(key: str) -> tuple[Claim, Markup, Markup]:
+    def said(key: str) -> tuple[Claim, Markup, Markup, str]:
+        printed = [x for x in _of(found, key) if x.source.protocol == REPORT and x.verdict == theirs.get(key)]
+        doubtful = bool(printed) and all(each.doubtful for each in printed)
+        mine = ours.get(key, "not tested")
+        on = [grade for grade in OURS if grades.get(grade, {}).get(key) == mine] if mine in DECIDED else []
         return (
             claims[key],
-            verdicts.mark(theirs.get(key, "not tested")),
-            verdicts.mark(ours.get(key, "not tested")),
+            verdicts.mark(theirs.get(key, "not tested"), doubtful=doubtful),
+            verdicts.mark(mine),
+            ", ".join(GRADES[grade] for grade in on),
         )
 
     return display.render(
@@ -269,7 +276,7 @@ def _listed(found: Sequence[Finding]) -> str:
         [x for x in found if (x.source.protocol == REPORT) == printed] for printed in (False, True)
     )
     told = [f"{_effect(each)} ({verdicts.seeds(each.seeds)})" for each in ours]
-    printed = " and ".join(map(_effect, theirs))
+    printed = " and ".join(_effect(x) + (" (in doubt)" if x.doubtful else "") for x in theirs)
     return "; ".join([*told, *([f"by the report's numbers {printed}"] if printed else [])])
 
 

@@ -20,6 +20,7 @@ from book.report.tables import SETUPS
 
 # A sign for each, so that no verdict is told by its colour, and a class of book.css.
 SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "no interval": "○", "not tested": "-"}
+DOUBT = "in doubt: a fault in the published code may touch every number behind it"
 UNKNOWN = ("no interval", "not tested")
 UNITS = {"points": ("{:+.2f}", " points"), "times": ("{:.2f}", " times"), "%": ("{:.1f}", " %")}
 SHARE = ("{:.2f}", " of the runs")
@@ -76,10 +77,13 @@ def seeds(counts: tuple[int, int]) -> str:
     return f"{words} seed{'s' if most != 1 else ''}"
 
 
-def mark(verdict: str) -> Markup:
-    """A verdict with its sign, in its colour and shape."""
+def mark(verdict: str, *, doubtful: bool = False) -> Markup:
+    """A verdict with its sign, in its colour and shape; `doubtful` adds an exclamation mark."""
     kind = verdict.replace(" ", "-")
-    return Markup('<span class="verdict {}">{}</span>').format(kind, signed(verdict))
+    doubt = Markup(' <b title="{0}">!<span class="visually-hidden"> {0}</span></b>').format(DOUBT)
+    return Markup('<span class="verdict {}">{}{}</span>').format(
+        kind, signed(verdict), doubt if doubtful else ""
+    )
 
 
 def signed(verdict: str) -> str:
@@ -100,11 +104,15 @@ def figure(effect: Effect, unit: str) -> str:
 def parts(effect: Effect, unit: str) -> tuple[str, str, tuple[str, ...]]:
     """The value, its unit, and both ends of its interval, where it has one."""
     form, words = UNITS.get(unit, SHARE)
-    value = form.format(effect.value)
-    if unit == "points" and value in ("+0.00", "-0.00"):
-        value = f"{effect.value:+.3f}"  # a sign before nothing says nothing
+
+    def text(value: float) -> str:
+        shown = form.format(value)
+        if shown in ("+0.00", "-0.00"):  # a sign before nothing says nothing
+            shown = f"{value:+.3f}"
+        return "0" if shown in ("+0.000", "-0.000") else shown
+
     bounded = isfinite(effect.low) and isfinite(effect.high)
-    return value, words, (form.format(effect.low), form.format(effect.high)) if bounded else ()
+    return text(effect.value), words, (text(effect.low), text(effect.high)) if bounded else ()
 
 
 def sentence(found: Finding) -> str:
@@ -227,7 +235,7 @@ def _verdict(found: Finding | None) -> Mapping[str, Any]:
         return {"verdict": mark("not tested"), "effect": ""}
     value, words, bounds = parts(found.effect, found.claim.unit)
     return {
-        "verdict": mark(found.verdict),
+        "verdict": mark(found.verdict, doubtful=found.doubtful),
         "effect": f"{value}{words}",
         "interval": f"[{', '.join(bounds)}]" if bounds else "",
         "anchor": anchor(found),
@@ -258,7 +266,7 @@ def claim_html(key: str, found: Sequence[Finding]) -> Markup:
             {
                 "grade": GRADES[each.source.grade],
                 "place": place(each.source),
-                "verdict": mark(each.verdict),
+                "verdict": mark(each.verdict, doubtful=each.doubtful),
                 "rest": sentence(each).removeprefix(each.verdict).removeprefix(": "),
                 "aside": aside(each),
                 "anchor": anchor(each),
@@ -274,9 +282,10 @@ def claim_html(key: str, found: Sequence[Finding]) -> Markup:
 def _table(claim: Claim, found: Finding) -> Markup:
     """A claim's comparisons by one source, a row a setting."""
     table = pd.DataFrame([_row(claim, cell, found.source) for cell in found.cells])
-    empty = [name for name in ("Printed in", "Remark") if name in table and (table[name] == "-").all()]
-    text = f"{claim.text} A row a setting, {place(found.source)}."
-    return display.html(table.drop(columns=empty), text)
+    same = {name: table[name].iloc[0] for name in ("Printed in", "Remark") if table[name].nunique() == 1}
+    told = [f"{name}: {value}." for name, value in same.items() if value != "-"]
+    text = " ".join([f"{claim.text} A row a setting, {place(found.source)}.", *told])
+    return display.html(table.drop(columns=[*same]), text, kind="settings")
 
 
 def anchor(found: Finding) -> str:
@@ -287,15 +296,13 @@ def anchor(found: Finding) -> str:
 
 def _row(claim: Claim, cell: Cell, source: Source) -> dict[str, str]:
     value, _, bounds = parts(cell.effect, claim.unit) if cell.effect else ("-", "", ())
-    low, high = bounds or ("-", "-")
     return {
         "Setting": cell.where,
         "Verdict": mark(cell.verdict),
         claim.sides[0]: _side(cell.one, cell.one_runs, source),
         claim.sides[1]: _side(cell.other, cell.other_runs, source),
         f"Effect,{UNITS.get(claim.unit, SHARE)[1]}": value,
-        "From": low,
-        "To": high,
+        "Interval": f"{bounds[0]} to {bounds[1]}" if bounds else "-",
         "Seeds": " against ".join(map(str, cell.seeds)) or "-",
         "Printed in": ", ".join(map(names.table, cell.runs)) if source.protocol == REPORT else "-",
         "Remark": "; ".join(filter(None, [cell.note, cell.stray, cell.doubt])) or "-",
@@ -324,8 +331,9 @@ def texts(found: Sequence[Finding]) -> dict[str, str]:
     """Every verdict by name, those not tested too.
 
     ``claim-KEY-PROTOCOL`` has all of a protocol's data sets and models in brief, in the order of the
-    pages; the report's own numbers are protocol ``report``. ``claim-KEY`` has all sources that have an
-    interval. ``report-spread`` is the median of the standard deviations that the report prints.
+    pages; the report's own numbers are protocol ``report``. ``claim-KEY-DATASET`` has all sources on a data
+    set, ``claim-KEY`` all sources that have an interval. ``report-spread`` is the median of the standard
+    deviations that the report prints.
     """
     made = {"report-spread": f"{published()['std'].median():.2f}"}
     for claim in CLAIMS:
@@ -333,12 +341,22 @@ def texts(found: Sequence[Finding]) -> dict[str, str]:
         for protocol, order in PLACES.items():
             mine = [x for x in found if (x.claim.key, x.source.protocol) == (claim.key, protocol)]
             mine.sort(key=lambda each: _position(each.source, order))
-            tested = [each for each in mine if each.verdict != "not tested"]
+            tested = _tested(mine)
             made[f"claim-{claim.key}-{protocol.removeprefix('the ')}"] = _joined(map(brief, tested))
-            whose = "by the report's numbers " if protocol == REPORT else ""
-            every += [whose + brief(each) for each in tested if each.verdict not in UNKNOWN]
+            every += [_whose(each) for each in tested if each.verdict not in UNKNOWN]
         made[f"claim-{claim.key}"] = _joined(every)
+        for dataset in names.DATASETS:
+            mine = [x for x in found if (x.claim.key, x.source.dataset) == (claim.key, dataset)]
+            made[f"claim-{claim.key}-{dataset}"] = _joined(map(_whose, _tested(mine)))
     return made
+
+
+def _whose(found: Finding) -> str:
+    return ("by the report's numbers " if found.source.protocol == REPORT else "") + brief(found)
+
+
+def _tested(found: Iterable[Finding]) -> list[Finding]:
+    return [each for each in found if each.verdict != "not tested"]
 
 
 def _joined(told: Iterable[str]) -> str:

@@ -67,6 +67,7 @@ def _run(options: argparse.Namespace, begun: float) -> int:
             warm()
     from rigl.campaign import runner, status
     from rigl.training.estimate import estimator
+    from rigl.training.train import Options
 
     # Other machines are not as fast.
     estimate = None if options.cluster else estimator(options.device, options.results)
@@ -74,17 +75,19 @@ def _run(options: argparse.Namespace, begun: float) -> int:
     print("\n".join(status.headline(found, estimate, workers, options.device)), flush=True)
     outcome = runner.run(
         asked.runs(),
-        results=options.results,
-        device=options.device,
-        data=options.data,
+        Options(
+            device=options.device,
+            results=options.results,
+            data=options.data,
+            tracker=options.tracker,
+            engine=options.engine,
+        ),
         workers=workers,
         lanes=options.lanes,
+        cluster=options.cluster,
         time_limit=limit,
         begun=begun,
         estimate=estimate,
-        cluster=options.cluster,
-        tracker=options.tracker,
-        engine=options.engine,
     )
     print("\n".join(outcome.lines()))
     return outcome.status

@@ -49,8 +49,8 @@ LOOK = 2.0  # seconds between two checks of a run that another process trains
 # State of a worker process: the topics of stopped campaigns, the seconds per step of each kind of run, and
 # whether its GPU has failed.
 STOPPED: set[str] = set()
-_PACES: dict[Any, float] = {}
-_BROKEN = threading.Event()
+PACES: dict[Any, float] = {}
+BROKEN = threading.Event()
 _MINE = threading.local()
 
 
@@ -138,9 +138,9 @@ def until(
     def stop(done: int, total: int) -> bool:
         now = time.time()
         if last:
-            _PACES[key] = (now - last[-1]) / steps
+            PACES[key] = (now - last[-1]) / steps
         last.append(now)
-        takes = _PACES[key] * steps if key in _PACES else epoch or 0.0
+        takes = PACES[key] * steps if key in PACES else epoch or 0.0
         if told() or (end is not None and now + 1.1 * takes > end):
             return True
         tell(done, total)
@@ -303,52 +303,51 @@ class Campaign:
 
 def run(
     configs: Sequence[RunConfig],
+    options: Options | None = None,
     *,
-    results: str | Path = "results",
-    device: str = "auto",
-    data: str | Path | None = None,
     workers: int = 1,
     lanes: int = 1,
+    cluster: str | None = None,
     time_limit: float | None = None,
     begun: float | None = None,
-    progress: bool | None = None,
     estimate: Estimator | None = None,
-    cluster: str | None = None,
-    tracker: str | None = None,
-    engine: str = "auto",
+    **changes: Any,
 ) -> Outcome:
     """Train `configs` and their sources, in order.
 
-    device      as for `rigl.train`; several, separated by commas, are assigned to workers in turn
+    options     as for `rigl.train`, also as `changes`, its fields by name; but `device` may name several,
+                separated by commas, which are assigned to workers in turn
     workers     number of processes, which share the CPU threads
     lanes       concurrent runs per process, as threads that share a GPU
     cluster     a Dask cluster instead of workers: see `rigl.campaign.cluster.connect`
     time_limit  seconds from `begun` (a time of `time.monotonic`; default: now) in which to stop. A run stops
                 after an epoch if the next would not end in time; at the limit, it loses its current epoch
-    progress    show progress bars; None shows them in terminals and notebooks only
     estimate    estimates how long a run takes, so that no run is started whose first epoch would end too late
-    tracker, engine  as for `rigl.train`
 
     Finished runs are not repeated; for a run that another process trains, the campaign waits. Ctrl-C or
     SIGTERM stops every run after its current epoch, a second one at once. If a run fails, the others
     continue, except when the disk is full. Raises ConfigError for invalid arguments, WriteError, and
     WorkerError if no worker is available.
     """
+    options = replace(options or Options(), **changes)
     begin = time.time() if begun is None else time.time() - (time.monotonic() - begun)
     here = cluster is None and workers * lanes == 1
     if not here:
         check(cluster)
-    if cluster is not None and "," in device:
-        raise ConfigError(f"device={shown(device)}: give one device with a cluster: every worker uses it")
-    folder = Path(results).resolve()
+    if cluster is not None and "," in options.device:
+        raise ConfigError(
+            f"device={shown(options.device)}: give one device with a cluster: every worker uses it"
+        )
+    folder = Path(options.results).resolve()
     with writing(folder / ".checkpoints"):
         (folder / ".checkpoints").mkdir(parents=True, exist_ok=True)
     jobs = {state.config.name: _job(state) for state in status.look(with_sources(configs), folder)}
+    data = options.data
     where = str(data_root(data)) if cluster is None else data and str(Path(data).resolve())
     campaign = Campaign(
         jobs=jobs,
-        options=Options(device=device, results=folder, data=where, tracker=tracker, engine=engine),
-        bars=Bars(*_work(jobs), 0 if cluster else workers * lanes, progress),
+        options=replace(options, results=folder, data=where, progress=None),
+        bars=Bars(*_work(jobs), 0 if cluster else workers * lanes, options.progress),
         # Leave time for processes to end.
         end=None if time_limit is None else begin + time_limit - min(10.0, 0.1 * time_limit),
         estimate=estimate,
@@ -608,7 +607,7 @@ def work(task: Task, source: Result | None = None) -> Result:
         error = f"needs {name}, which failed"
         status.note_failure(task.config, task.options.results, error)
         return Result("failed", error=error)
-    if _BROKEN.is_set():
+    if BROKEN.is_set():
         os._exit(1)  # the nanny starts a new process
     worker = get_worker()
     mark = _mark(task.options.results)
@@ -639,7 +638,7 @@ def work(task: Task, source: Result | None = None) -> Result:
     with _warnings_to(lambda text: say(warned=text)):
         result = run_one(task.config, replace(task.options, device=own, stop=stop, lanes=nthreads))
     if result.closes and result.closes != "no space is left to write":
-        _BROKEN.set()
+        BROKEN.set()
         return replace(result, closes=None)
     return result
 

@@ -17,11 +17,11 @@ from filelock import FileLock, Timeout
 
 from rigl.campaign.request import Request
 from rigl.training import records
+from rigl.training.checkpoints import epochs_done, lock_of
 from rigl.training.config import ConfigError, RunConfig
 from rigl.training.devices import resolve_device
 from rigl.training.estimate import Estimate, Estimator, duration, epoch_flops
 from rigl.training.records import RecordError
-from rigl.training.train import epochs_done, lock_of
 
 DONE = ("finished", "diverged")
 STATUSES = (*DONE, "running", "begun", "failed", "damaged", "left")

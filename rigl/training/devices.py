@@ -40,10 +40,10 @@ def resolve_precision(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bf16" if _cpu_has_bf16() else "float32"
+    return "bf16" if cpu_has_bf16() else "float32"
 
 
-def _cpu_has_bf16() -> bool:
+def cpu_has_bf16() -> bool:
     if hasattr(torch.cpu, "get_capabilities"):
         has = torch.cpu.get_capabilities()
         return bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("amx_tile"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import io
 import math
 import time
 import warnings
@@ -22,7 +20,8 @@ from tqdm.auto import tqdm
 from rigl.sparsity.distributions import DISTRIBUTIONS
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.methods import METHODS
-from rigl.training import provenance, records, tracking
+from rigl.training import checkpoints, provenance, records, tracking
+from rigl.training.checkpoints import CheckpointError, checkpoint_of, lock_of
 from rigl.training.config import ConfigError, OneLineError, RunConfig
 from rigl.training.data import Dataset, shared
 from rigl.training.devices import device_name, isolated, resolve_device
@@ -34,10 +33,6 @@ from rigl.training.run import Run, Start, build_run, fingerprint, full_layers
 ONE_THREAD_BELOW = 1e9
 History = dict[str, list[float | None]]
 Stop = Callable[[int, int], bool]
-
-
-class CheckpointError(OneLineError, ValueError):
-    """A checkpoint that is damaged or does not belong to the run."""
 
 
 class Interrupted(OneLineError, RuntimeError):
@@ -147,24 +142,6 @@ def _finished(config: RunConfig, results: str | Path, masks: bool) -> Record | N
     return records.load(path)
 
 
-def checkpoint_of(config: RunConfig, results: str | Path = "results") -> Path:
-    """The path of an unfinished run's checkpoint."""
-    return Path(results) / ".checkpoints" / f"{config.name}.pt"
-
-
-def lock_of(config: RunConfig, results: str | Path = "results") -> Path:
-    """The path of the lock that the process that trains `config` holds."""
-    return checkpoint_of(config, results).with_suffix(".lock")
-
-
-def epochs_done(config: RunConfig, results: str | Path = "results") -> int:
-    """Epochs that an unfinished run can resume after; 0 without a valid checkpoint."""
-    try:
-        return int(_load(checkpoint_of(config, results), config, "cpu")["done"]["epoch"])
-    except (OSError, CheckpointError):  # training warns about it
-        return 0
-
-
 def _start(config: RunConfig, options: Options) -> Start:
     """Find what `config` starts from. A source is trained first if its record or masks are missing."""
     results = options.results
@@ -240,7 +217,7 @@ def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> 
             done["seconds"] += time.perf_counter() - begin
             watched.epoch(run, metrics, len(training))
             bar.set_postfix(epoch=done["epoch"], density=f"{run.density():.3f}", **metrics)
-            _save({"name": config.name, "run": run.state_dict(), "done": done}, checkpoint)
+            checkpoints.save({"name": config.name, "run": run.state_dict(), "done": done}, checkpoint)
     test = None
     if not diverged:
         loss, accuracy = engine.evaluate(dataset.test)
@@ -292,7 +269,7 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
     run = engine.run
     before = copy.deepcopy(run.state_dict())
     try:
-        saved = _load(checkpoint, run.config, run.device)
+        saved = checkpoints.load(checkpoint, run.config, run.device)
         run.load_state_dict(saved["run"])
         done: dict[str, Any] = saved["done"]
         origin, now = done["origin"], _origin(engine, lanes)
@@ -311,35 +288,6 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
         if now[key] not in origin[key].split(" + "):
             origin[key] += f" + {now[key]}"
     return {**done, "resumed": done["resumed"] + 1}
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint: the output of `torch.save`, preceded by its SHA-256."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    content = buffer.getbuffer()
-    records.write_whole(path, hashlib.sha256(content).digest(), content)
-
-
-def _load(path: Path, config: RunConfig, device: torch.device | str) -> dict[str, Any]:
-    """Read a checkpoint. Raises OSError, and CheckpointError for a file that is damaged, belongs to another
-    run or has an impossible number of epochs."""
-    content = memoryview(path.read_bytes())
-    digest, content = content[: hashlib.sha256().digest_size], content[hashlib.sha256().digest_size :]
-    if hashlib.sha256(content).digest() != digest:
-        raise CheckpointError("its content does not match its hash")
-    try:
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        name, done = state["name"], state["done"]
-        epoch, lengths = done["epoch"], {len(values) for values in done["history"].values()}
-    except Exception as error:  # such as a checkpoint of another version
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise CheckpointError(f"it is not a checkpoint: {reason}") from None
-    if name != config.name:
-        raise CheckpointError(f"it belongs to {name}")
-    if type(epoch) is not int or not 0 < epoch <= config.total_epochs or lengths != {epoch}:
-        raise CheckpointError(f"it says that {epoch!r} of {config.total_epochs} epochs are done")
-    return state
 
 
 def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | None, start: Start) -> Record:

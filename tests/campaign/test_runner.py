@@ -14,7 +14,7 @@ import pytest
 from campaigns import config, holder, meanwhile, members, mid_run, wait_for
 
 from rigl.campaign import runner, status
-from rigl.training import records
+from rigl.training import checkpoints, records
 from rigl.training import train as training
 from rigl.training.config import ConfigError
 from rigl.training.estimate import Estimate
@@ -206,7 +206,7 @@ def test_at_the_time_limit_the_rest_is_left(tmp_path, workers):
 
 @both
 def test_a_run_whose_first_epoch_would_come_too_late_is_not_begun(tmp_path, workers, monkeypatch):
-    monkeypatch.setattr(runner, "_PACES", {})
+    monkeypatch.setattr(runner, "PACES", {})
     runs = [config(), config(seed=1)]
     never = lambda _: Estimate(1e6, 1, "the test")  # noqa: E731
     outcome = campaign(runs, tmp_path, time_limit=1000, estimate=never, workers=workers)
@@ -220,7 +220,7 @@ def test_a_time_limit_that_an_epoch_fits_into_is_not_called_too_short(tmp_path, 
     limit = 5 if workers == 1 else 20  # other processes take seconds to start
     outcome = campaign([config(epochs=10_000)], tmp_path, workers=workers, time_limit=limit)
     assert (outcome.status, outcome.advice) == (3, "rerun the same command to resume")
-    assert training.epochs_done(config(epochs=10_000), tmp_path) > 0
+    assert checkpoints.epochs_done(config(epochs=10_000), tmp_path) > 0
 
 
 @both
@@ -234,7 +234,7 @@ def test_a_time_limit_that_is_over_before_the_start_says_so(tmp_path, workers):
 def test_the_pace_of_an_epoch_decides_whether_the_next_is_begun(monkeypatch):
     now, told = [0.0], []
     monkeypatch.setattr(runner.time, "time", lambda: now[0])
-    monkeypatch.setattr(runner, "_PACES", {})
+    monkeypatch.setattr(runner, "PACES", {})
     asked = runner.until(config(), lambda: False, lambda *done: told.append(done), end=100.0)
     answers = []
     for done in range(4):
@@ -291,8 +291,8 @@ def test_one_run_says_how_far_it_came(tmp_path, monkeypatch):
     whole, options = config(epochs=3), Options(device="cpu", results=tmp_path)
     result = runner.run_one(whole, Options(device="cpu", results=tmp_path, stop=lambda done, _: done == 2))
     assert result == runner.Result("stopped")
-    assert training.epochs_done(whole, tmp_path) == 2
-    with training.FileLock(training.lock_of(whole, tmp_path)):
+    assert checkpoints.epochs_done(whole, tmp_path) == 2
+    with training.FileLock(checkpoints.lock_of(whole, tmp_path)):
         assert status.running(whole, tmp_path)
         assert runner.run_one(whole, options).outcome == "busy"
     assert not status.running(whole, tmp_path)
@@ -321,7 +321,7 @@ def test_masks_that_were_not_kept_are_made_again_before_the_run_that_needs_them(
     assert [(state.status, state.masks) for state in states] == [("left", True), ("left", False)]
     stopping = Options(device="cpu", results=tmp_path, masks=True, stop=lambda done, _: done == 1)
     assert runner.run_one(ticket.source, stopping).outcome == "stopped"  # and its epoch is not lost:
-    assert training.epochs_done(ticket.source, tmp_path) == 1
+    assert checkpoints.epochs_done(ticket.source, tmp_path) == 1
     outcome = campaign([ticket], tmp_path, workers=workers)
     assert (outcome.status, outcome.done) == (0, [ticket.source.name, ticket.name])
     assert len(records.load_masks(ticket.source, tmp_path)) > 0
@@ -416,7 +416,7 @@ def test_training_stops_where_it_is_told_and_waits_for_nobody(tmp_path):
     assert got.model_dump(exclude={"provenance"}) == record.model_dump(exclude={"provenance"})
     other = config(seed=9)
     with (
-        training.FileLock(training.lock_of(other, tmp_path)),
+        training.FileLock(checkpoints.lock_of(other, tmp_path)),
         pytest.raises(TimeoutError),
     ):
         training.train(other, device="cpu", results=tmp_path, wait=False)

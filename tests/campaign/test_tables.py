@@ -18,7 +18,7 @@ from rigl.campaign.__main__ import main
 from rigl.campaign.experiments import TABLES, Table
 from rigl.campaign.request import request, seconds
 from rigl.campaign.runner import Outcome
-from rigl.training import records
+from rigl.training import checkpoints, records
 from rigl.training import train as training
 from rigl.training.config import ConfigError, RunConfig
 from rigl.training.estimate import Estimate, epoch_flops
@@ -112,11 +112,11 @@ def test_status_names_what_is_on_begun_failed_and_left(results, capsys):
     longer = RunConfig(**{**dense.model_dump(), "epochs": 2})
     with pytest.raises(training.Interrupted):
         training.train(longer, device="cpu", results=results, stop=lambda done, _: done == 1)
-    state = training._load(training.checkpoint_of(longer, results), longer, "cpu")
-    training._save({**state, "name": dense.name}, training.checkpoint_of(dense, results))
+    state = checkpoints.load(checkpoints.checkpoint_of(longer, results), longer, "cpu")
+    checkpoints.save({**state, "name": dense.name}, checkpoints.checkpoint_of(dense, results))
     status.note_failure(static, results, "OSError: a reason")
     assert main([*line, "0,1"]) == 1
-    with training.FileLock(training.lock_of(rigl, results)):
+    with training.FileLock(checkpoints.lock_of(rigl, results)):
         assert main([*line, "1"]) == 1
     out = capsys.readouterr().out
     assert f"begun: {dense.name}, 1 of 1 epochs done" in out

@@ -101,9 +101,9 @@ def test_race(tmp_path, monkeypatch):
     ]
     runs = pd.DataFrame(rows)
     assert cost_sparse.race_text(runs) == (
-        "RigL at density 0.05 (13k weights) reaches 88.00 % in 30 s; a small dense network with as many "
-        "weights 85.00 % in 15 s; one of the width that the report gives it (54k weights) 87.25 % in 20 s. "
-        "Dense reaches 89.00 % in 60 s."
+        "With as many weights as a small dense network, RigL is more accurate at 1 of 1 densities and takes "
+        "longer at 1. RigL at density 0.05 (13k weights): 88.00 %, 30 s; small-dense with as many weights: "
+        "85.00 %, 15 s; small-dense of the report's widths (54k weights): 87.25 %, 20 s. Dense: 89.00 %, 60 s."
     )
     drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in cost_sparse.race_plot(runs).data}
     assert drawn["RigL, 13k weights"] == ([30.0, 31.0], [88.0, 88.0])

@@ -52,7 +52,10 @@ def test_what_lies_beyond_the_axis_points_there(project) -> None:
     assert 'class="connected beyond right"' in row(page, "rigl-beats-set")
 
 
-def test_single_seeds_are_named_and_not_drawn(project) -> None:
+def test_what_has_no_interval_is_hollow_and_has_no_line(project) -> None:
     _, page = plot(project, (88.0,))
-    assert 'class="dot connected"' not in row(page, "rigl-beats-set")
-    assert "single seeds have no interval: LeNet-300-100 on Fashion-MNIST" in page
+    told = row(page, "rigl-beats-set")
+    (hollow,) = re.findall(r'<a class="hollow connected" style="left:([\d.]+)%".*?</a>', told, re.S)
+    assert float(hollow) == forest.SCALES["points"].at(1.9)
+    assert told.count('class="whisker"') == 2, "the report's, on two data sets"
+    assert "LeNet-300-100 on Fashion-MNIST, 1 to 3 seeds: +1.90 points, no interval" in told

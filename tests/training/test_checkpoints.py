@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rigl.training import records
-from rigl.training import train as training
+from rigl.training import checkpoints, records
+from rigl.training.checkpoints import CheckpointError, checkpoint_of, epochs_done
 from rigl.training.config import RunConfig
-from rigl.training.train import CheckpointError, Interrupted, checkpoint_of, epochs_done, train
+from rigl.training.train import Interrupted, train
 
 CONFIG = RunConfig(model="lenet-300-100", epochs=2, delta_t=20)
 
@@ -32,7 +32,7 @@ def finished(tmp_path_factory):
 
 
 def load(path):
-    return training._load(path, CONFIG, "cpu")
+    return checkpoints.load(path, CONFIG, "cpu")
 
 
 def test_a_whole_one_is_loaded(checkpoint):
@@ -89,7 +89,7 @@ def test_epochs_that_cannot_be_start_the_run_over(tmp_path, finished, epoch):
     path = interrupted(tmp_path)
     state = load(path)
     state["done"]["epoch"] = epoch
-    training._save(state, path)
+    checkpoints.save(state, path)
     assert epochs_done(CONFIG, tmp_path) == 0
     with pytest.warns(UserWarning, match=rf"it says that {epoch!r} of 2 epochs are done\): training starts"):
         record = train(CONFIG, device="cpu", results=tmp_path)
@@ -108,7 +108,7 @@ def test_another_runs_checkpoint_under_its_name_is_not_taken(tmp_path, finished)
 
 @pytest.mark.parametrize("state", [[], {"name": CONFIG.name}, {"name": CONFIG.name, "done": {"epoch": 1}}])
 def test_a_sound_file_that_is_no_checkpoint(tmp_path, state):
-    training._save(state, tmp_path / "x.pt")
+    checkpoints.save(state, tmp_path / "x.pt")
     with pytest.raises(CheckpointError, match="it is not a checkpoint: ") as caught:
         load(tmp_path / "x.pt")
     assert "\n" not in str(caught.value)
@@ -119,7 +119,7 @@ def test_weights_of_another_shape_start_the_run_over(tmp_path, finished):
     path = interrupted(tmp_path)
     state = load(path)
     state["run"]["model"]["fc1.weight"] = torch.zeros(3, 3)
-    training._save(state, path)
+    checkpoints.save(state, path)
     with pytest.warns(UserWarning, match="RuntimeError: Error.* in loading state_dict.*training starts over"):
         record = train(CONFIG, device="cpu", results=tmp_path)
     assert record.state_sha256 == finished.state_sha256

@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from rigl.sparsity.methods import METHODS
-from rigl.training import records
+from rigl.training import checkpoints, records
 from rigl.training import train as training
 from rigl.training.augmentation import draw
 from rigl.training.config import ConfigError, RunConfig
@@ -145,7 +145,7 @@ def dies_after(monkeypatch):
     """Let the run of a config die just after the checkpoint of one of its epochs."""
 
     def die(config, results, epochs):
-        saves, save = [], training._save
+        saves, save = [], checkpoints.save
 
         def save_and_die(state, path):
             save(state, path)
@@ -154,7 +154,7 @@ def dies_after(monkeypatch):
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(training, "_save", save_and_die)
+            patch.setattr(checkpoints, "save", save_and_die)
             with pytest.raises(KeyboardInterrupt):
                 train(config, device="cpu", results=results)
         assert (results / ".checkpoints" / f"{config.name}.pt").exists()
@@ -246,7 +246,7 @@ def test_a_resumed_run_keeps_its_precision_and_confesses_other_code(tmp_path, mo
 def test_a_full_or_read_only_disk_is_one_line_that_names_the_file(small_disk):
     place, remount = small_disk
     config = RunConfig(**SMALL)
-    checkpoint = training.checkpoint_of(config, place)
+    checkpoint = checkpoints.checkpoint_of(config, place)
     with pytest.raises(records.WriteError) as caught:
         train(config, device="cpu", results=place)
     assert str(caught.value) == f"{checkpoint} cannot be written: No space left on device"
@@ -275,12 +275,12 @@ def test_what_a_killed_process_had_half_written_is_cleared(tmp_path):
     other = RunConfig(**SMALL, seed=1)
     parts = {}
     for each in (config, other):
-        lies = training.checkpoint_of(each, tmp_path), records.path_of(each, tmp_path)
+        lies = checkpoints.checkpoint_of(each, tmp_path), records.path_of(each, tmp_path)
         parts[each] = [path.with_name(f".{path.name}.x1_y.part") for path in lies]
         for part in parts[each]:
             part.parent.mkdir(exist_ok=True)
             part.touch()
-    with FileLock(training.lock_of(config, tmp_path)), pytest.raises(Timeout):
+    with FileLock(checkpoints.lock_of(config, tmp_path)), pytest.raises(Timeout):
         train(config, device="cpu", results=tmp_path, wait=False)
     assert all(part.exists() for part in parts[config])
     train(config, device="cpu", results=tmp_path)
@@ -517,7 +517,7 @@ def test_small_dense_is_narrow(tmp_path):
 
 @pytest.mark.parametrize("has", [False, True])
 def test_a_small_run_is_float32_on_every_cpu(tmp_path, monkeypatch, has):
-    monkeypatch.setattr("rigl.training.devices._cpu_has_bf16", lambda: has)
+    monkeypatch.setattr("rigl.training.devices.cpu_has_bf16", lambda: has)
     assert run(tmp_path, epochs=1).provenance.precision == "float32"
     paper = RunConfig(protocol="paper", dataset="cifar10", model="wrn-10-1", epochs=1)
     assert training.build_run(paper, torch.device("cpu")).precision == ("bf16" if has else "float32")

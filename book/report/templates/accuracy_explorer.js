@@ -79,8 +79,12 @@ function redraw() {
   const half = (mark) => (spread === "none" ? 0 : (mark[spread] ?? 0));
   const sparse = shown.filter((mark) => mark.method !== "dense");
   const top = Math.max(...shown.map((mark) => mark.mean));
-  const floor = Math.max(...(sparse.length ? sparse : shown).map((mark) => mark.mean)) - reach;
-  const below = shown.filter((mark) => mark.mean < floor);
+  // One collapse would flatten all others: left out is what lies far below most (Tukey's fence) and the best.
+  const means = (sparse.length ? sparse : shown).map((mark) => mark.mean).sort((a, b) => a - b);
+  const [lower, upper] = [0.25, 0.75].map((share) => means[Math.floor(share * (means.length - 1))]);
+  const floor = Math.min(means.at(-1) - reach, lower - 1.5 * (upper - lower));
+  const inside = (mark) => mark.mean >= floor;
+  const below = shown.filter((mark) => !inside(mark));
   const low = Math.max(floor, Math.min(...shown.map((mark) => mark.mean - Math.min(half(mark), 1))));
   const high = top + Math.min(1, Math.max(...shown.map(half)));
   const room = (high - low || 1) * 0.06;
@@ -95,13 +99,13 @@ function redraw() {
   const place = (mark) => [at.x(mark[axis]), Math.min(at.y(mark.mean), at.box.bottom - 6)];
 
   for (const best of control("front").checked ? kinds : []) {
-    const path = best.map((mark, index) => `${index ? "H" : "M"}${place(mark)[0]}${index ? "V" : " "}${place(mark)[1]}`);
+    const path = best.filter(inside).map((mark, index) => `${index ? "H" : "M"}${place(mark)[0]}${index ? "V" : " "}${place(mark)[1]}`);
     draw(svg, "path", { d: `${path.join("")}H${at.box.right}`, class: "front", fill: "none", stroke: "#808080", "stroke-width": 7, "stroke-opacity": 0.3 });
   }
   const lines = [...Map.groupBy(shown, (mark) => `${mark.name} ${mark.source}`).values()];
   for (const line of lines)
     draw(svg, "path", {
-      d: `M${line.map((mark) => place(mark).join(" ")).join("L")}`,
+      d: line.some(inside) ? `M${line.filter(inside).map((mark) => place(mark).join(" ")).join("L")}` : "",
       fill: "none",
       stroke: looks[line[0].method].colour,
       "stroke-width": line[0].length > 1 ? 3 : 1.5,
