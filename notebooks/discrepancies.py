@@ -207,7 +207,7 @@ display.show_text(discrepancies.steps_verdict(laptop, discrepancies.AGAIN))
 #   removes the hooks that it registers.
 # - **Static on CIFAR-10.** [makefiles/cifar10.mk, lines 54-57](https://github.com/varun19299/rigl-reproducibility/blob/0fa58d4e9ada3f5b8160b75d430115cf75700fdf/makefiles/cifar10.mk#L54-L57), at commit 0fa58d4: the target for uniform masks passes `Random` to
 #   the run's label only. The run reads
-#   [conf/specific/cifar10_wrn_22_2_static.yaml, line 12](https://github.com/varun19299/rigl-reproducibility/blob/b2b25613baf0166dbe4b30e7018a6ad061ca22d0/conf/specific/cifar10_wrn_22_2_static.yaml#L12), which says ERK.
+#   [conf/specific/cifar10_wrn_22_2_static.yaml, line 12](https://github.com/varun19299/rigl-reproducibility/blob/b2b25613baf0166dbe4b30e7018a6ad061ca22d0/conf/specific/cifar10_wrn_22_2_static.yaml#L12), at commit b2b2561, which says ERK.
 # - **Typed-in accuracies.** [visualization/main_results.py, lines 71-76](https://github.com/varun19299/rigl-reproducibility/blob/2bb1d60e5b3762fd1b0190192ce986988564d0b9/visualization/main_results.py#L71-L76), at commit 2bb1d60: the
 #   script that makes the table replaces two seeds of SET, uniform, density 0.05, on CIFAR-10 by 90.10 and 90.00. A comment
 #   says that they collapsed.

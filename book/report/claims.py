@@ -275,7 +275,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "snfs-better",
             "SNFS beats RigL",
-            "SNFS reaches a higher accuracy than RigL.",
+            "SNFS reaches a higher accuracy than RigL, whatever it costs.",
             "SNFS less RigL, at the same masks, density and length",
             BETTER,
             ("SNFS, %", "RigL, %"),

@@ -103,7 +103,8 @@ def test_race(tmp_path, monkeypatch):
     assert cost_sparse.race_text(runs) == (
         "With as many weights as a small dense network, RigL is more accurate at 1 of 1 densities and takes "
         "longer at 1. RigL at density 0.05 (13k weights): 88.00 %, 30 s; small-dense with as many weights: "
-        "85.00 %, 15 s; small-dense of the report's widths (54k weights): 87.25 %, 20 s. Dense: 89.00 %, 60 s."
+        "85.00 %, 15 s; small-dense of the report's widths (54k weights): 87.25 %, 20 s. Dense: 89.00 %, "
+        "60 s."
     )
     drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in cost_sparse.race_plot(runs).data}
     assert drawn["RigL, 13k weights"] == ([30.0, 31.0], [88.0, 88.0])
