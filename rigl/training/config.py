@@ -208,18 +208,20 @@ class RunConfig(BaseModel):
     density: float | None = Field(0.1, gt=0, le=1)
     distribution: dict[str, float] | str | None = "erk"
     flops: float | None = Field(None, gt=0, le=1)
-    preset: str = "repro2021"
-    alpha: float = Field(0.3, ge=0, le=1)
-    decay: Literal["cosine", "linear", "constant", "inverse-power"] = "cosine"
-    delta_t: int = Field(100, ge=1, le=MOST)
-    t_end: float = Field(0.75, ge=0, le=1)
+    preset: str = Field("repro2021", description="of published implementations: repro2021 or google")
+    alpha: float = Field(0.3, ge=0, le=1, description="drop fraction at the start")
+    decay: Literal["cosine", "linear", "constant", "inverse-power"] = Field(
+        "cosine", description="how the drop fraction falls"
+    )
+    delta_t: int = Field(100, ge=1, le=MOST, description="steps from one mask update to the next")
+    t_end: float = Field(0.75, ge=0, le=1, description="share of the steps after which masks stay fixed")
 
     protocol: ProtocolName = "smoke"
     dataset: DatasetName
     model: str
-    multiplier: int = Field(1, ge=1, le=MOST)
+    multiplier: int = Field(1, ge=1, le=MOST, description="how many times as long the run trains")
     seed: int = Field(0, ge=0, lt=2**31)
-    epochs: int = Field(ge=1, le=MOST)
+    epochs: int = Field(ge=1, le=MOST, description="before `multiplier`")
     batch_size: int = Field(ge=1, le=MOST, description="images per optimiser step")
     learning_rate: float = Field(0.1, gt=0)
     lr_drop_share: float = Field(
@@ -243,7 +245,7 @@ class RunConfig(BaseModel):
         lt=1,
         description="probability moved from the true class to all classes, in training only",
     )
-    validation: int = Field(ge=0)
+    validation: int = Field(ge=0, description="training images held out to validate")
     augmentation: Augmentation
     dropout: float = Field(
         0.0, ge=0, lt=1, description="between the two convolutions of a wide residual network's block"

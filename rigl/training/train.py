@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,31 @@ from rigl.training.run import Run, Start, build_run, fingerprint, full_layers
 ONE_THREAD_BELOW = 1e9
 History = dict[str, list[float | None]]
 Stop = Callable[[int, int], bool]
+
+
+@dataclass
+class Progress:
+    """How far a run has come, as its checkpoint keeps it beside the run's state.
+
+    origin         the fields of `Provenance` that are known at the start
+    started        when the run began, in UTC
+    epoch          how many epochs are completed
+    history        the metrics of each of them, by name
+    seconds        what they took
+    resumed        how often the run was resumed
+    density_steps  the steps after which densities were sampled; with each, `densities` of all layers and
+                   `forward`, a forward pass's FLOPs
+    """
+
+    origin: dict[str, Any]
+    started: str
+    epoch: int = 0
+    history: History = field(default_factory=dict)
+    seconds: float = 0.0
+    resumed: int = 0
+    density_steps: list[int] = field(default_factory=list)
+    densities: list[list[float]] = field(default_factory=list)
+    forward: list[float] = field(default_factory=list)
 
 
 class Interrupted(OneLineError, RuntimeError):
@@ -171,39 +196,30 @@ def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> 
     run, stop = engine.run, options.stop
     config = run.config
     checkpoint = checkpoint_of(config, options.results)
-    done: dict[str, Any] = {
-        "epoch": 0,
-        "history": {},
-        "seconds": 0.0,
-        "resumed": 0,
-        "origin": _origin(engine, options.lanes),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "density_steps": [],
-        "densities": [],
-        "forward": [],
-    }
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    done = Progress(origin=_origin(engine, options.lanes), started=now)
     _sample(run, done)
     if checkpoint.exists():
         done = _resume(engine, checkpoint, options.lanes) or done
     training, validation = dataset.split(config.validation)
-    history: History = done["history"]
+    history = done.history
     diverged = _diverged(history)
     with (
-        tracking.watch(options.tracker, config, options.results, done["epoch"]) as watched,
+        tracking.watch(options.tracker, config, options.results, done.epoch) as watched,
         tqdm(
             total=config.total_steps,
-            initial=done["epoch"] * config.steps_per_epoch,
+            initial=done.epoch * config.steps_per_epoch,
             disable=None if options.progress is None else not options.progress,
             desc=config.label,
             unit="step",
         ) as bar,
     ):
         run.sparsifier.on_update = watched.update
-        while done["epoch"] < config.total_epochs and not diverged:
-            if stop is not None and stop(done["epoch"], config.total_epochs):
-                raise Interrupted(f"{config.name} was stopped after {done['epoch']} epochs")
+        while done.epoch < config.total_epochs and not diverged:
+            if stop is not None and stop(done.epoch, config.total_epochs):
+                raise Interrupted(f"{config.name} was stopped after {done.epoch} epochs")
             begin = time.perf_counter()
-            loss, accuracy = engine.epoch(training, done["epoch"], bar.update)
+            loss, accuracy = engine.epoch(training, done.epoch, bar.update)
             metrics = {"train_loss": loss, "train_accuracy": accuracy}
             if len(validation):
                 loss, accuracy = engine.evaluate(validation)
@@ -211,18 +227,18 @@ def _train(engine: Engine, dataset: Dataset, start: Start, options: Options) -> 
             for name, value in metrics.items():
                 history.setdefault(name, []).append(value)
             diverged = _diverged(history)
-            done["epoch"] += 1
-            if done["epoch"] in _sampled(config):
+            done.epoch += 1
+            if done.epoch in _sampled(config):
                 _sample(run, done)
-            done["seconds"] += time.perf_counter() - begin
+            done.seconds += time.perf_counter() - begin
             watched.epoch(run, metrics, len(training))
-            bar.set_postfix(epoch=done["epoch"], density=f"{run.density():.3f}", **metrics)
-            checkpoints.save({"name": config.name, "run": run.state_dict(), "done": done}, checkpoint)
+            bar.set_postfix(epoch=done.epoch, density=f"{run.density():.3f}", **metrics)
+            checkpoints.save({"name": config.name, "run": run.state_dict(), "done": vars(done)}, checkpoint)
     test = None
     if not diverged:
         loss, accuracy = engine.evaluate(dataset.test)
         test = None if loss is None else accuracy
-    if done["density_steps"][-1] != run.sparsifier.step_count:
+    if done.density_steps[-1] != run.sparsifier.step_count:
         _sample(run, done)
     masks = {name: mask.cpu().numpy() for name, mask in run.sparsifier.masks.items()}
     return record_of(run, dataset, done, test, start), masks
@@ -237,10 +253,10 @@ def _sampled(config: RunConfig) -> set[int]:
     return {1, 2, 3, 4, 6, 8} | {math.ceil(config.total_epochs * part / 20) for part in range(1, 21)}
 
 
-def _sample(run: Run, done: dict[str, Any]) -> None:
-    done["density_steps"].append(run.sparsifier.step_count)
-    done["densities"].append([round(density, 9) for density in run.layer_densities()])
-    done["forward"].append(run.forward_flops())
+def _sample(run: Run, done: Progress) -> None:
+    done.density_steps.append(run.sparsifier.step_count)
+    done.densities.append([round(density, 9) for density in run.layer_densities()])
+    done.forward.append(run.forward_flops())
 
 
 def _diverged(history: History) -> bool:
@@ -263,7 +279,7 @@ def _origin(engine: Engine, lanes: int) -> dict[str, Any]:
     }
 
 
-def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | None:
+def _resume(engine: Engine, checkpoint: Path, lanes: int) -> Progress | None:
     """Load a checkpoint into the engine's run and return its progress. If it cannot be used, warn, restore
     the run and return None. Precision and threads stay those at the start of the run."""
     run = engine.run
@@ -271,8 +287,8 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
     try:
         saved = checkpoints.load(checkpoint, run.config, run.device)
         run.load_state_dict(saved["run"])
-        done: dict[str, Any] = saved["done"]
-        origin, now = done["origin"], _origin(engine, lanes)
+        done = Progress(**saved["done"])
+        origin, now = done.origin, _origin(engine, lanes)
         run.precision = origin["precision"]
         torch.set_num_threads(origin["threads"])
     except Exception as error:  # such as a checkpoint of another version
@@ -287,16 +303,17 @@ def _resume(engine: Engine, checkpoint: Path, lanes: int) -> dict[str, Any] | No
     for key in ("device", "engine"):
         if now[key] not in origin[key].split(" + "):
             origin[key] += f" + {now[key]}"
-    return {**done, "resumed": done["resumed"] + 1}
+    done.resumed += 1
+    return done
 
 
-def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | None, start: Start) -> Record:
+def record_of(run: Run, dataset: Dataset, done: Progress, test: float | None, start: Start) -> Record:
     """The record of a run that has ended, from its progress `done` and its `test` accuracy in percent, None
     if it diverged."""
     config = run.config
     parameters = sum(p.numel() for p in run.model.parameters())
     inactive = sum(mask.numel() - int(mask.sum()) for mask in run.sparsifier.masks.values())
-    history: dict[str, list[float | None]] = done["history"]
+    history = done.history
     flops = flops_of(run, start.source)
     return Record(
         name=config.name,
@@ -305,13 +322,13 @@ def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | No
         test_accuracy=test,
         validation_accuracy=history["validation_accuracy"][-1] if config.validation else None,
         history=history,
-        density_steps=done["density_steps"],
-        forward_ratio=[round(forward / flops.dense_forward, 6) for forward in done["forward"]],
+        density_steps=done.density_steps,
+        forward_ratio=[round(forward / flops.dense_forward, 6) for forward in done.forward],
         source=start.source.name if start.source else None,
         source_masks=fingerprint(start.masks) if start.masks else None,
         layers=[
             LayerRecord(name=layer.name, shape=layer.shape, density=list(density))
-            for layer, density in zip(run.layers, zip(*done["densities"], strict=True), strict=True)
+            for layer, density in zip(run.layers, zip(*done.densities, strict=True), strict=True)
         ],
         parameters=parameters,
         active_parameters=parameters - inactive,
@@ -319,12 +336,12 @@ def record_of(run: Run, dataset: Dataset, done: dict[str, Any], test: float | No
         flops=flops,
         state_sha256=fingerprint(run.hashed_state()),
         provenance=Provenance(
-            **done["origin"],
+            **done.origin,
             data_sha256=dataset.sha256,
-            started=done["started"],
-            wall_seconds=round(done["seconds"], 2),
+            started=done.started,
+            wall_seconds=round(done.seconds, 2),
             peak_memory=provenance.peak_memory(run.device),
-            resumed=done["resumed"],
+            resumed=done.resumed,
         ),
     )
 

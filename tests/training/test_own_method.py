@@ -1,6 +1,7 @@
 """A method is one row: whoever adds one can train, record and plot it."""
 
-from book.report import figures
+from book.report import accuracy_explorer, figures, runs
+from book.report.tables import Setup
 from rigl.sparsity.flops import training_flops
 from rigl.sparsity.methods import METHODS, Method
 from rigl.training import records
@@ -28,3 +29,7 @@ def test_a_method_added_at_run_time(tmp_path, monkeypatch):
         "contrary", record.flops.dense_forward, record.flops.mean_forward, delta_t=10
     )
     assert figures.densities(record)[1].endswith(".")
+    setup = Setup("smoke", "digits", "lenet-300-100", None, runs.load(tmp_path))
+    (place,) = accuracy_explorer.places([setup])
+    assert {mark["method"] for mark in place["marks"]} == {"contrary", "rigl"}
+    assert "contrary" in accuracy_explorer.html([place], "train_flops")
