@@ -29,6 +29,8 @@ def test_a_method_added_at_run_time(tmp_path, monkeypatch):
         "contrary", record.flops.dense_forward, record.flops.mean_forward, delta_t=10
     )
     assert figures.densities(record)[1].endswith(".")
+    for method in ("contrary", "rigl"):  # plots show the protocol's own knobs
+        train(RunConfig(method=method, model="lenet-300-100", density=0.2), device="cpu", results=tmp_path)
     setup = Setup("smoke", "digits", "lenet-300-100", None, runs.load(tmp_path))
     (place,) = accuracy_explorer.places([setup])
     assert {mark["method"] for mark in place["marks"]} == {"contrary", "rigl"}
