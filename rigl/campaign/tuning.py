@@ -87,15 +87,11 @@ class Sampler(TPESampler):
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to run a study: `device`, `data` and `tracker` are as for `rigl.train`; `storage` is a URL for
-    Optuna, by default SQLite in `results`; `end` is the time of `time.time` at which to stop."""
+class Options(TrainOptions):
+    """How to run a study, beside how to train its runs: `storage` is a URL for Optuna, by default SQLite in
+    `results`; `end` is the time of `time.time` at which to stop; `workers` is the number of processes."""
 
-    results: str
     storage: str | None = None
-    device: str = "auto"
-    data: str | None = None
-    tracker: str | None = None
     end: float | None = None
     workers: int = 1
 
@@ -197,12 +193,9 @@ def run(settings: Settings, options: Options) -> Outcome:
             limit = None if options.end is None else options.end - time.time()
             reference = runner.run(
                 settings.reference(),
-                results=options.results,
-                device=options.device,
-                data=options.data,
+                options,
                 workers=min(options.workers, len(settings.seeds)),
                 time_limit=limit,
-                tracker=options.tracker,
             )
             errors += [f"{name}: {error}" for name, error in reference.failed.items()]
             stopped = reference.reason is not None
@@ -360,13 +353,7 @@ def _trials(
 def _run(config: RunConfig, options: Options, stop: Callable[[], bool], epoch: float | None) -> runner.Result:
     """Train one run, or wait for the process that trains it."""
     until = runner.until(config, stop, lambda *_: None, epoch=epoch, end=options.end)
-    how = TrainOptions(
-        device=options.device.split(",")[0],
-        results=options.results,
-        data=options.data,
-        tracker=options.tracker,
-        stop=until,
-    )
+    how = replace(options, device=options.device.split(",")[0], stop=until)
     while (result := runner.run_one(config, how)).outcome == "busy":
         if stop():
             return runner.Result("stopped")
