@@ -29,14 +29,14 @@ first, sparse = cost.first(), cost_sparse.benchmark()
 display.show_text(cost_sparse.in_short(first, sparse))
 
 # %% [markdown]
-# If whole channels are dropped, `rigl.compact` cuts them out, and a smaller dense network remains. In wall time at density
-# 0.1, for whichever of uniform and ERK masks it saves less:
+# If whole channels are dropped, `rigl.compact` cuts them out, and a smaller dense network remains. What that saves in wall
+# time at density 0.1, with the worse of uniform and ERK masks:
 
 # %% tags=["hide-input"]
 display.show_text(cost.saved())
 
 # %% [markdown]
-# A GPU waits for the next kernel while networks are as small as these; a CPU does not:
+# These networks are too small to keep a GPU busy, so it gains little; a CPU gains much:
 
 # %% tags=["hide-input"]
 display.show_table(
@@ -55,7 +55,7 @@ display.show_table(
 # %% tags=["hide-input"]
 display.show_table(
     cost_sparse.training(sparse),
-    "How many times faster than a dense step RigL's is, with quartiles over rounds; variants take turns.",
+    "Speed of a RigL step relative to a dense one, with quartiles over rounds: below 1 it is slower. Variants take turns.",
     cost_sparse.origin(sparse),
 )
 display.show_text(cost_sparse.memory(sparse))
@@ -63,9 +63,9 @@ display.show_text(cost_sparse.memory(sparse))
 # %% tags=["hide-input"]
 display.show_table(
     cost_sparse.models(sparse),
-    "At density 0.05: file, memory of parameters and buffers, latency at batch 1 and 256, and a training step. "
-    "Small-dense has about as many weights here, in narrower layers; elsewhere its widths are those of dense times the "
-    "square root of the density.",
+    "At density 0.05: file, memory of parameters and buffers, latency at batch 1 and 256, and a training step. Here "
+    "small-dense has about as many weights as the sparse model. On other pages it has more: each width is that of dense "
+    "times the square root of the density.",
     cost_sparse.origin(sparse),
 )
 display.show_text(cost_sparse.meaning(sparse))

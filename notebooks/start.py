@@ -27,9 +27,9 @@ display.show(mask_movie.banner(film) + story.answers(found, frame))
 # %% [markdown]
 # ## Every claim at a glance
 #
-# Each mark is the effect that one source gives, and its line the 95 % interval. A claim holds if the whole line lies in the
-# shaded region, both sides have at least two seeds, and no single setting contradicts it. {doc}`verdicts` explains the rule
-# and has every number; {doc}`method` explains the words.
+# Each mark is the effect that one source gives, what the claim names first less what it is compared with, and its line
+# the 95 % interval. A claim holds if the whole line lies in the shaded region, both sides have at least two seeds, and no
+# single setting contradicts it. {doc}`verdicts` explains the rule and has every number; {doc}`method` explains the words.
 
 # %% tags=["hide-input"]
 forest.show(found)

@@ -15,7 +15,8 @@
 # # Use it
 #
 # ```bash
-# pip install .    # in a clone of the repository: torch and numpy, nothing else
+# # in a clone of the repository; it needs torch and numpy, nothing else
+# pip install .
 # ```
 #
 # Then one line makes your own training loop sparse:
@@ -24,7 +25,12 @@
 # from rigl import Sparsifier
 #
 # sparsifier = Sparsifier(
-#     model, optimizer, method="rigl", density=0.1, distribution="erk", total_steps=len(loader) * epochs
+#     model,
+#     optimizer,
+#     method="rigl",
+#     density=0.1,
+#     distribution="erk",
+#     total_steps=len(loader) * epochs,
 # )
 # for x, y in loader:  # the loop itself stays as it was
 #     optimizer.zero_grad()
@@ -38,7 +44,7 @@
 #
 # ## Which method should I use?
 #
-# By the verdicts of this book, the report's numbers first and our runs second:
+# Each claim has two badges: first what the report's numbers say, then what our runs say.
 
 # %% tags=["hide-input"]
 from book.report import story, verdicts

@@ -44,7 +44,7 @@ def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
     ]
     return display.render(
         "answers",
-        lead=_lead(theirs, mine),
+        lead=_lead(found, theirs, mine),
         claims=len(CLAIMS),
         runs=len(frame),
         split=", ".join(f"{n} of {names.network(x)}" for x, n in Counter(frame["model"]).most_common()),
@@ -54,8 +54,13 @@ def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
     )
 
 
-def _lead(theirs: dict[str, str], ours: dict[str, str]) -> str:
-    """The two verdicts that one would ask for first."""
+def _lead(found: Sequence[Finding], theirs: dict[str, str], ours: dict[str, str]) -> str:
+    """The two verdicts that one would ask for first, with the effects of all sources that have an
+    interval."""
+
+    def extent(key: str) -> str:
+        values = [each.effect.value for each in _told(found, key) if each.effect]
+        return f" ({min(values):+.2f} to {max(values):+.2f} points)" if values else ""
 
     def both(key: str) -> str:
         told = {theirs.get(key, "not tested"), ours[key]} - set(verdicts.UNKNOWN)
@@ -67,9 +72,8 @@ def _lead(theirs: dict[str, str], ours: dict[str, str]) -> str:
         "does not hold": "it does not beat SET, its closest rival",
     }
     first = fixed.get(both("rigl-beats-static"), "Whether RigL beats a fixed mask is open")
-    return (
-        f"{first}; {rival.get(both('rigl-beats-set'), 'whether it beats SET, its closest rival, is open')}."
-    )
+    second = rival.get(both("rigl-beats-set"), "whether it beats SET, its closest rival, is open")
+    return f"{first}{extent('rigl-beats-static')}; {second}{extent('rigl-beats-set')}."
 
 
 def _sides(found: Sequence[Finding]) -> tuple[dict[str, str], dict[str, str]]:
