@@ -210,7 +210,7 @@ display.show_text(discrepancies.steps_verdict(laptop, discrepancies.AGAIN))
 #   [conf/specific/cifar10_wrn_22_2_static.yaml, line 12](https://github.com/varun19299/rigl-reproducibility/blob/b2b25613baf0166dbe4b30e7018a6ad061ca22d0/conf/specific/cifar10_wrn_22_2_static.yaml#L12), at commit b2b2561, which says ERK.
 # - **Typed-in accuracies.** [visualization/main_results.py, lines 71-76](https://github.com/varun19299/rigl-reproducibility/blob/2bb1d60e5b3762fd1b0190192ce986988564d0b9/visualization/main_results.py#L71-L76), at commit 2bb1d60: the
 #   script that makes the table replaces two seeds of SET, uniform, density 0.05, on CIFAR-10 by 90.10 and 90.00. A comment
-#   says that they collapsed.
+#   says that they collapsed. No table of the report has that density.
 #
 # The differences listed further up stand here:
 #

@@ -51,6 +51,9 @@ verdicts.show(found)
 # - **no interval** (○): there are fewer than two seeds on a side, or the report prints no spread;
 # - **not tested** (-): nothing was run that could tell.
 #
+# An exclamation mark after a verdict by the report's numbers says that a fault found in its published code may touch every
+# row behind it: masks that are not loaded, or a label that is not what was trained ({doc}`discrepancies`).
+#
 # So “no better” and “the same” are shown by an interval that is narrow enough, never by the lack of a clear
 # difference. An effect that is only known to be at least so large, since it is read off a straight line below a curve,
 # cannot speak against a claim.

@@ -366,5 +366,5 @@ def _doubt(row: pd.Series) -> str:
     if row["method"] in ("lottery", "rigl-reinit"):
         return "the published code does not load the mask that such a run starts from"
     if (row["method"], row["distribution"], row["dataset"]) == ("static", "uniform", "cifar10"):
-        return "what the published code labels as uniform fixed masks on CIFAR-10 is ERK"
+        return "what the published code labels as uniform fixed masks on CIFAR-10 is ERK, the stronger rival"
     return ""

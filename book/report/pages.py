@@ -21,7 +21,7 @@ from book.report.tables import SETUPS, Setup
 from rigl.training.config import ConfigError, flag, parameters, shown
 
 PARAMETERS = ("protocol", "seeds", "run")
-TOO_FEW = Markup("<p><em>Too few runs under this protocol yet.</em></p>")
+TOO_FEW = Markup("<p><em>Under this protocol there are no two settings yet with two seeds or more.</em></p>")
 
 
 @dataclass(frozen=True)

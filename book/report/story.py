@@ -34,11 +34,13 @@ def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
     for grade in [each for each in OURS if each in grades]:
         told = [claim for claim in both if grades[grade][claim.key] == "holds"]
         both = [claim for claim in both if claim not in told]
-        groups.append(
-            (f"Confirmed by the report's numbers and on our {GRADES[grade].removeprefix('the ')}", told)
-        )
+        ours = f"on our {GRADES[grade].removeprefix('the ')}"
+        whole = [claim for claim in told if _throughout(found, claim.key)]
+        part = [claim for claim in told if claim not in whole]
+        groups.append((f"Holds by the report's numbers and {ours}", whole))
+        groups.append((f"Holds by the report's numbers on one of its data sets, and {ours}", part))
     groups += [
-        ("Confirmed by counting FLOPs", counted),
+        ("Holds by counting FLOPs", counted),
         ("Holds by the report's numbers, not by our runs", _where(theirs, mine, "holds", "does not hold")),
         ("Undecided by both", _where(theirs, mine, "undecided", "undecided")),
     ]
@@ -74,6 +76,12 @@ def _lead(found: Sequence[Finding], theirs: dict[str, str], ours: dict[str, str]
     first = fixed.get(both("rigl-beats-static"), "Whether RigL beats a fixed mask is open")
     second = rival.get(both("rigl-beats-set"), "whether it beats SET, its closest rival, is open")
     return f"{first}{extent('rigl-beats-static')}; {second}{extent('rigl-beats-set')}."
+
+
+def _throughout(found: Sequence[Finding], key: str) -> bool:
+    """Whether a claim holds on every data set for which the report prints numbers that can tell."""
+    printed = [each for each in _told(found, key) if each.source.protocol == REPORT]
+    return all(each.verdict == "holds" for each in printed)
 
 
 def _sides(found: Sequence[Finding]) -> tuple[dict[str, str], dict[str, str]]:
@@ -113,8 +121,12 @@ def _against_set(found: Sequence[Finding]) -> str:
     by = "is undecided by our runs and by its own numbers"
     if clear:
         by = f"is decided by {len(clear)} of {len(told)} sources"
+    if not told:
+        return ""
     head = f"**That RigL beats SET, the report's central finding, {by}.**"
-    return f"{head} The lead: {_listed(told)}. {_link('rigl-beats-set')}" if told else ""
+    most = max(each.effect.high for each in told if each.effect)
+    bound = f" By all of these intervals the lead is below {most:.2f} points." if most > 0 else ""
+    return f"{head} The lead: {_listed(told)}.{bound} {_link('rigl-beats-set')}"
 
 
 def _against_small(found: Sequence[Finding]) -> str:

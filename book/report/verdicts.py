@@ -143,7 +143,7 @@ def brief(found: Finding) -> str:
         return f"{where}: {found.why}"
     value, words, bounds = parts(found.effect, found.claim.unit)
     counted = f" ({seeds(found.seeds)})" if found.source.protocol != REPORT else ""
-    if not bounds:
+    if not bounds or found.verdict in UNKNOWN:
         return f"{where}{counted}: {value}{words}, {found.why or 'no interval'}"
     reason = f" ({found.why})" if found.why else ""
     return f"{where}{counted}: {value}{words} [{', '.join(bounds)}]{reason}"
@@ -237,7 +237,7 @@ def _verdict(found: Finding | None) -> Mapping[str, Any]:
     return {
         "verdict": mark(found.verdict, doubtful=found.doubtful),
         "effect": f"{value}{words}",
-        "interval": f"[{', '.join(bounds)}]" if bounds else "",
+        "interval": f"[{', '.join(bounds)}]" if bounds and found.verdict not in UNKNOWN else "",
         "anchor": anchor(found),
         "aside": "; ".join(filter(None, [seeds(found.seeds), found.why if bounds else ""])),
     }
