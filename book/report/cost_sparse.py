@@ -24,6 +24,7 @@ TRAINED = {
     "sparse": ("rigl", "sparse"),
 }
 SHOWN = 0.05  # the density of the models that were saved
+SPAN = 3.0  # points below the median run that the plot of the race shows
 RACE = "bench/seconds"
 ALIKE = 0.15  # share by which two networks with as many weights may differ: widths are whole numbers
 
@@ -193,7 +194,7 @@ def race_plot(runs: pd.DataFrame) -> go.Figure:
 def _seen(runs: pd.DataFrame) -> tuple[float, float]:
     """The accuracies that `race_plot` shows: one network too small to learn would flatten all others."""
     accuracy = runs["test_accuracy"]
-    return max(accuracy.min(), accuracy.median() - figures.REACH) - 0.3, accuracy.max() + 0.3
+    return max(accuracy.min(), accuracy.median() - SPAN) - 0.3, accuracy.max() + 0.6
 
 
 def race_text(runs: pd.DataFrame) -> str:
