@@ -79,19 +79,22 @@ class Finding:
         return tuple(dict.fromkeys(run for cell in self.cells for run in cell.runs))
 
     @property
+    def tested(self) -> tuple[Cell, ...]:
+        """The settings that were compared."""
+        return tuple(cell for cell in self.cells if cell.verdict != "not tested")
+
+    @property
     def seeds(self) -> tuple[int, int]:
         """The fewest and the most seeds on a side of what was compared, of settings that have an interval
         where any has; zeros where nothing was compared."""
-        tested = [cell for cell in self.cells if cell.verdict != "not tested"]
-        counts = [n for cell in tested if not cell.note for n in cell.seeds]
-        counts = counts or [n for cell in tested for n in cell.seeds]
+        counts = [n for cell in self.tested if not cell.note for n in cell.seeds]
+        counts = counts or [n for cell in self.tested for n in cell.seeds]
         return (min(counts), max(counts)) if counts else (0, 0)
 
     @property
     def doubtful(self) -> bool:
         """Whether a fault of the published code may touch every setting behind it."""
-        tested = [cell for cell in self.cells if cell.verdict != "not tested"]
-        return bool(tested) and all(cell.doubt for cell in tested)
+        return bool(self.tested) and all(cell.doubt for cell in self.tested)
 
     @property
     def outliers(self) -> tuple[str, ...]:
@@ -99,7 +102,7 @@ class Finding:
         others of theirs, and those whose weight moves the mean by `LEAST` or more."""
         if self.claim.all_over or self.effect is None:
             return ()
-        tested = [cell for cell in self.cells if cell.effect and cell.verdict != "not tested"]
+        tested = [cell for cell in self.tested if cell.effect]
         scattered = wild([cell.effect for cell in tested if cell.effect])
         moved = abs(fmean(cell.effect.value for cell in tested if cell.effect) - self.effect.value) >= LEAST
         found = (

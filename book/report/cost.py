@@ -177,7 +177,7 @@ def smaller() -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "Machine": f"{each['device']}, {each['precision']}",
+                "Machine": _machine(each),
                 "Network": network,
                 "Training": display.spread(training),
                 "Inference": display.spread(inference),
@@ -204,13 +204,17 @@ def _smaller(benchmark: Benchmark) -> list[tuple[str, Ratio, Ratio]]:
     ]
 
 
+def _machine(benchmark: Benchmark) -> str:
+    return f"{benchmark['device']}, {benchmark['precision']}"
+
+
 def fewer_channels() -> str:
     """A training step of each network of `smaller` in multiples of a dense one's, machine by machine."""
     lines = []
     for each in benchmarks():
         times = ", ".join(f"{network} {training['median']:.2f}" for network, training, _ in _smaller(each))
         if times:
-            lines.append(f"{each['device']}, {each['precision']}: {times}")
+            lines.append(f"{_machine(each)}: {times}")
     return f"A training step, in multiples of a dense one's. {'; '.join(lines)}." if lines else ""
 
 
@@ -221,7 +225,7 @@ def fastest() -> str:
         if found := _smaller(each):
             name, ratio, _ = min(found, key=lambda network: network[1]["median"])
             best = name if ratio["median"] < GAIN else "none of these"
-            lines.append(f"{each['device']}, {each['precision']}: {best}")
+            lines.append(f"{_machine(each)}: {best}")
     return "; ".join(lines)
 
 
@@ -236,7 +240,7 @@ def saved() -> str:
                 max(ratio["median"] for ratio in side) for side in zip(*found, strict=True)
             )
             lines.append(
-                f"- **{each['device']}, {each['precision']}**: {_change(training)} a training step, "
+                f"- **{_machine(each)}**: {_change(training)} a training step, "
                 f"{_change(inference)} inference."
             )
     return "\n".join(lines) or "Nothing has been measured yet: `python -m benchmarks` does."
@@ -305,7 +309,7 @@ def report_time() -> pd.DataFrame:
         best = max(gains, key=lambda lanes: gains[lanes], default=1)
         rows.append(
             {
-                "Device": f"{each['device']}, {each['precision']}",
+                "Device": _machine(each),
                 "A run on CIFAR-10, h": f"{one[0] / rate(each) / 3600:,.2f}",
                 "A run on CIFAR-100, h": f"{one[1] / rate(each) / 3600:,.2f}",
                 "All tables and figures, h": f"{total / rate(each) / 3600:,.0f}",

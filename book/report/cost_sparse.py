@@ -23,7 +23,6 @@ TRAINED = {
     "masked": ("rigl", "masked"),
     "sparse": ("rigl", "sparse"),
 }
-SHOWN = 0.05  # the density of the models that were saved
 SPAN = 3.0  # points below the median run that the plot of the race shows
 RACE = "bench/seconds"
 ALIKE = 0.15  # share by which two networks with as many weights may differ: widths are whole numbers
@@ -130,12 +129,13 @@ def in_short(step: Benchmark | None, sparse: Benchmark | None) -> str:
     if sparse and gains:
         sizes = {(row["network"], row["form"]): row["file"] for row in sparse["models"]}
         share = max(size / sizes[name, "dense"] for (name, form), size in sizes.items() if form == "sparse")
+        density = min(row["density"] for row in sparse["models"])  # all forms but dense have it
         takes = [kinds["sparse"] / kinds["dense"] for kinds in _bytes(sparse).values()]
         peak = f" Training takes {min(takes):.2f} to {max(takes):.2f} times the memory." if takes else ""
         parts.append(
             f"On a CPU, sparse linear layers make a step {min(gains):.1f} to {max(gains):.1f} times as fast "
             f'as a dense one, depending on network and density (`execution="auto"`).{peak} At density '
-            f"{SHOWN:g} a file saved by `rigl.save_sparse` takes at most {share:.0%} of the dense one's "
+            f"{density:g} a file saved by `rigl.save_sparse` takes at most {share:.0%} of the dense one's "
             "space; other files do not shrink."
         )
     return " ".join(parts)

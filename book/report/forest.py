@@ -17,7 +17,7 @@ from markupsafe import Markup
 from book.report import display, names
 from book.report.claims import TOPICS, Claim, Finding
 from book.report.evidence import GRADES, REPORT, Source
-from book.report.verdicts import UNKNOWN, anchor, figure, mark, place, seeds
+from book.report.verdicts import UNKNOWN, anchor, chip, figure, mark, place, seeds
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,15 @@ def html(found: Sequence[Finding]) -> Markup:
         for claim in claims:
             mine = [each for each in found if each.claim.key == claim.key and each.verdict != "not tested"]
             lines: list[dict[str, Any]] = [
-                {"source": _short(each.source), "marks": [_mark(each)], "verdict": _verdict(each)}
+                {"source": _short(each.source), "marks": [_mark(each)], "verdict": chip(each)}
                 for each in mine
                 if each.verdict not in UNKNOWN
             ]
             if hollow := [_mark(each) for each in mine if each.verdict in UNKNOWN and each.effect]:
                 lines.append({"source": "no interval", "marks": hollow, "verdict": mark("no interval")})
-            nothing: dict[str, Any] = {
-                "source": "no runs to compare",
-                "marks": [],
-                "verdict": mark("not tested"),
-            }
-            rows.append({"claim": claim, "region": _region(claim), "lines": lines or [nothing]})
+            if not lines:
+                lines.append({"source": "no runs to compare", "marks": [], "verdict": mark("not tested")})
+            rows.append({"claim": claim, "region": _region(claim), "lines": lines})
         scale = SCALES[claims[0].unit]
         ticks = [(scale.at(each), scale.form.format(each) if each else "0") for each in scale.ticks]
         topics.append({"name": topic, "scale": scale.name, "ticks": ticks, "rows": rows})
@@ -79,10 +76,6 @@ def html(found: Sequence[Finding]) -> Markup:
         topics=topics,
         grades=[(key, text) for key, text in GRADES.items() if any(x.source.grade == key for x in found)],
     )
-
-
-def _verdict(found: Finding) -> Markup:
-    return mark(found.verdict, doubtful=found.doubtful)
 
 
 def _region(claim: Claim) -> tuple[float, float]:

@@ -3,7 +3,6 @@ use."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -13,12 +12,11 @@ from markupsafe import Markup
 from book.report import cost, display, names, tables, verdicts
 from book.report.claims import CLAIMS, Claim, Finding
 from book.report.evidence import GRADES, REPORT, Source, ratio
-from book.report.statistics import Effect, welch
+from book.report.statistics import Effect, apart
 from book.report.tables import SETUPS, Setup
 
 OURS = [grade for grade in GRADES if grade != "printed"]
 DECIDED = ("holds", "does not hold")
-FASTER = "A network that is faster on today's hardware"
 DENSITY = 0.1  # that nearly all experiments have
 
 
@@ -136,11 +134,12 @@ def _against_small(found: Sequence[Finding]) -> str:
         (each.source, pair) for each in _of(found, "rigl-beats-small-dense") if (pair := _pair(each.source))
     ]
     mine = [each for each in pairs if each[0].grade == "small"]
-    theirs = next((pair for source, pair in pairs if source.protocol == REPORT), None)
+    theirs = next((each for each in pairs if each[0].protocol == REPORT), None)
     if not mine or not theirs:
         return ""
     source, (gap, share, seeds) = max(mine, key=lambda each: each[1][2])
-    if gap.high >= theirs[0].value:
+    printed, (lead, _, _) = theirs
+    if gap.high >= lead.value:
         return ""
     side = "behind" if gap.value > 0 else "ahead of"
     bounds = ", ".join(verdicts.parts(gap, "points")[2])
@@ -148,8 +147,8 @@ def _against_small(found: Sequence[Finding]) -> str:
         f"**A small dense network is closer to RigL than in the report.** On {verdicts.place(source)} at "
         f"density {DENSITY:g}, it ends {abs(gap.value):.2f} points {side} RigL with ERK (RigL less "
         f"small-dense [{bounds}], {verdicts.seeds((seeds, seeds))} or more), for "
-        f"{100 * share:.0f} % of its training FLOPs. In the report's Table 2, with a WRN-22-2 on CIFAR-10, "
-        f"RigL leads by {theirs[0].value:.1f} points. {_link('rigl-beats-small-dense')}"
+        f"{100 * share:.0f} % of its training FLOPs. In {verdicts.place(printed)}, "
+        f"RigL leads by {lead.value:.1f} points. {_link('rigl-beats-small-dense')}"
     )
 
 
@@ -159,7 +158,7 @@ def _pair(source: Source) -> tuple[Effect, float, int] | None:
     right = left and source.partner(left, method="small-dense", distribution=None)
     if not left or not right or not ratio(left, right):
         return None
-    gap = welch(((1.0, left.accuracy), (-1.0, right.accuracy)))
+    gap = apart(left.accuracy, right.accuracy)
     return gap, 1 / ratio(left, right), min(left.accuracy.n, right.accuracy.n)
 
 
@@ -178,20 +177,13 @@ def _redistributed(frame: pd.DataFrame) -> str:
     for dataset, model in SETUPS["laptop"]:
         setup = Setup("laptop", dataset, model, None, frame)
         rows = setup.rows("table5")
-        told = tables.ranking(rows).partition("\n")[0].partition(" (Each")[0]
-        pairs, alike = _counts(told)
-        if 2 * alike < pairs:
-            moved, _ = _counts(tables.ranking([x for x in rows if x.config.method != "rigl-reinit"]))
-            again = f" In {pairs - moved} of them one side is RigL trained again from the masks it found."
-            lines.append(f"{setup.title}: {told}{again if pairs > moved else ''}")
+        every = tables.ranks(rows)
+        if 2 * every.alike < every.pairs:
+            again = every.pairs - tables.ranks([x for x in rows if x.config.method != "rigl-reinit"]).pairs
+            side = f" In {again} of them one side is RigL trained again from the masks it found."
+            lines.append(f"{setup.title}: {every.told}{side if again else ''}")
     head = "**The report tells settings of redistribution apart that our runs do not.**"
     return f"{head} {' '.join(lines)} [The pairs](redistribution.html#do-they-rank-alike)." if lines else ""
-
-
-def _counts(ranking: str) -> tuple[int, int]:
-    """(pairs that the report tells apart, those that come out alike) of `tables.ranking`."""
-    pairs, alike, *_ = [*map(int, re.findall(r"\d+", ranking)), 0, 0]
-    return pairs, alike
 
 
 def _tickets(found: Sequence[Finding]) -> str:
@@ -226,6 +218,7 @@ def advice(found: Sequence[Finding]) -> Markup:
             "The best accuracy at a given number of weights, without ever training a dense network",
             "RigL with ERK" if holds("rigl-beats-set") else "RigL or SET, with ERK",
             ["rigl-beats-static", "rigl-beats-set", "erk-at-equal-parameters"],
+            "",
         ),
         (
             "The best accuracy for given FLOPs",
@@ -233,6 +226,7 @@ def advice(found: Sequence[Finding]) -> Markup:
             if holds("uniform-at-equal-flops")
             else "RigL; compare uniform masks and ERK",
             ["uniform-at-equal-flops", "rigl-beats-small-dense"],
+            "",
         ),
         (
             "A sparse network, and training may take as long as dense training",
@@ -240,11 +234,13 @@ def advice(found: Sequence[Finding]) -> Markup:
             if holds("matches-pruning") or holds("longer-matches-pruning")
             else "Gradual pruning",
             ["matches-pruning", "longer-matches-pruning", "longer-exceeds-pruning"],
+            "",
         ),
         (
-            FASTER,
+            "A network that is faster on today's hardware",
             cost.fastest() or ("A small dense network" if holds("structured-no-better") else "rigl.compact"),
             ["structured-no-better"],
+            cost.fewer_channels(),
         ),
         (
             "No time to tune",
@@ -252,6 +248,7 @@ def advice(found: Sequence[Finding]) -> Markup:
             if holds("reference-hyperparameters")
             else "a search for alpha and Delta-T",
             ["reference-hyperparameters", "learning-rate-0-1"],
+            "",
         ),
     ]
     claims = {claim.key: claim for claim in CLAIMS}
@@ -270,10 +267,7 @@ def advice(found: Sequence[Finding]) -> Markup:
 
     return display.render(
         "advice",
-        rows=[
-            (want, use, [said(key) for key in keys], cost.fewer_channels() if want == FASTER else "")
-            for want, use, keys in rows
-        ],
+        rows=[(want, use, [said(key) for key in keys], measured) for want, use, keys, measured in rows],
     )
 
 

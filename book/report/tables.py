@@ -265,10 +265,32 @@ def command(name: str, setup: Setup) -> str:
     return f"python -m rigl.campaign run {name} {where}"
 
 
-def ranking(found: Sequence[Row]) -> str:
-    """How ours rank the settings of one density that the report tells apart: in how many pairs alike, and
-    each pair that comes out the other way. Two settings are told apart where Welch's interval of their
-    difference over seeds leaves 0 out. Nothing where no pair can be compared."""
+@dataclass(frozen=True)
+class Ranks:
+    """Of the pairs of settings of one density that the report tells apart: how many come out alike here, how
+    many are not told apart, and in words each that comes out the other way."""
+
+    alike: int
+    open: int
+    other: tuple[str, ...]
+
+    @property
+    def pairs(self) -> int:
+        return self.alike + self.open + len(self.other)
+
+    @property
+    def told(self) -> str:
+        """The counts in a sentence."""
+        return (
+            f"Of {self.pairs} pairs of settings of one density that the report tells apart, {self.alike} "
+            f"come out the same way here, {self.open} are not told apart, and {len(self.other)} come out the "
+            "other way."
+        )
+
+
+def ranks(found: Sequence[Row]) -> Ranks:
+    """How ours rank the settings that the report tells apart: two are told apart where Welch's interval of
+    their difference over seeds leaves 0 out."""
     alike, open_, other = 0, 0, []
     usable = [row for row in found if len(row.accuracies) > 1 and not isnan(row.reported("std"))]
     for a, b in combinations(usable, 2):
@@ -285,14 +307,16 @@ def ranking(found: Sequence[Row]) -> str:
                 f"- {a.label} against {b.label}: {mine.value:+.2f} points here ({interval(mine)}), "
                 f"{theirs.value:+.2f} in the report ({interval(theirs)})."
             )
-    if not alike + open_ + len(other):
+    return Ranks(alike, open_, tuple(other))
+
+
+def ranking(found: Sequence[Row]) -> str:
+    """`ranks` in Markdown. Nothing where no pair can be compared."""
+    made = ranks(found)
+    if not made.pairs:
         return ""
-    told = (
-        f"Of {alike + open_ + len(other)} pairs of settings of one density that the report tells apart, "
-        f"{alike} come out the same way here, {open_} are not told apart, and {len(other)} come out the "
-        "other way. (Each by its own interval: of pairs that do not differ, one in twenty seems to.)"
-    )
-    return f"{told}\n\n" + "\n".join(other)
+    chance = "(Each by its own interval: of pairs that do not differ, one in twenty seems to.)"
+    return f"{made.told} {chance}\n\n" + "\n".join(made.other)
 
 
 def _seeds(row: Row) -> str:

@@ -52,7 +52,7 @@ def scoreboard(found: Iterable[Finding]) -> pd.DataFrame:
             "high": each.effect.high if each.effect else None,
             "unit": each.claim.unit,
             "how": each.effect.how if each.effect else None,
-            "settings": sum(cell.verdict != "not tested" for cell in each.cells),
+            "settings": len(each.tested),
             "runs": len(each.runs),
             "fewest": each.seeds[0],
             "most": each.seeds[1],
@@ -84,6 +84,11 @@ def mark(verdict: str, *, doubtful: bool = False) -> Markup:
     return Markup('<span class="verdict {}">{}{}</span>').format(
         kind, signed(verdict), doubt if doubtful else ""
     )
+
+
+def chip(found: Finding) -> Markup:
+    """A finding's verdict as `mark` shows it."""
+    return mark(found.verdict, doubtful=found.doubtful)
 
 
 def signed(verdict: str) -> str:
@@ -119,7 +124,7 @@ def sentence(found: Finding) -> str:
     """The verdict, and the effect that it rests on with the number of settings behind it."""
     if found.effect is None:
         return f"{found.verdict}: {found.why}"
-    counts = tally(cell for cell in found.cells if cell.verdict != "not tested")
+    counts = tally(found.tested)
     told = [f"{words} {counts[words]}" for words in SIGNS if counts[words]]
     total = counts.total()
     alone = f"{total} settings, by themselves: {', '.join(told)}" if total > 1 else "1 setting"
@@ -130,9 +135,8 @@ def sentence(found: Finding) -> str:
 def aside(found: Finding) -> str:
     """The settings that count less than others, those that are in doubt, and why."""
     less = f"Counts less, since its seeds scatter: {'; '.join(found.outliers)}" if found.outliers else ""
-    tested = [cell for cell in found.cells if cell.verdict != "not tested"]
-    doubts = Counter(cell.doubt for cell in tested if cell.doubt)
-    doubt = "; ".join(f"{count} of {len(tested)} settings: {text}" for text, count in doubts.items())
+    doubts = Counter(cell.doubt for cell in found.tested if cell.doubt)
+    doubt = "; ".join(f"{count} of {len(found.tested)} settings: {text}" for text, count in doubts.items())
     return ". ".join(filter(None, [less, f"In doubt, {doubt}" if doubt else ""]))
 
 
@@ -204,7 +208,9 @@ def html(found: Sequence[Finding]) -> Markup:
     every = {place(each.source): each.source for each in found}
     decided = {place(each.source) for each in found if each.verdict not in UNKNOWN}
     order = list(GRADES)
-    sources = sorted(decided, key=lambda name: order.index(every[name].grade))
+    sources = sorted(
+        (each for each in every if each in decided), key=lambda name: order.index(every[name].grade)
+    )
     cells = {(each.claim.key, place(each.source)): each for each in found}
     heads = Counter(GRADES[every[name].grade] for name in sources)
     silent = [name for name in every if name not in decided]
@@ -235,7 +241,7 @@ def _verdict(found: Finding | None) -> Mapping[str, Any]:
         return {"verdict": mark("not tested"), "effect": ""}
     value, words, bounds = parts(found.effect, found.claim.unit)
     return {
-        "verdict": mark(found.verdict, doubtful=found.doubtful),
+        "verdict": chip(found),
         "effect": f"{value}{words}",
         "interval": f"[{', '.join(bounds)}]" if bounds and found.verdict not in UNKNOWN else "",
         "anchor": anchor(found),
@@ -266,7 +272,7 @@ def claim_html(key: str, found: Sequence[Finding]) -> Markup:
             {
                 "grade": GRADES[each.source.grade],
                 "place": place(each.source),
-                "verdict": mark(each.verdict, doubtful=each.doubtful),
+                "verdict": chip(each),
                 "rest": sentence(each).removeprefix(each.verdict).removeprefix(": "),
                 "aside": aside(each),
                 "anchor": anchor(each),

@@ -503,8 +503,8 @@ class Sparsifier:
 
     def _check_weights(self) -> None:
         """Raise RuntimeError for weights that are no longer the model's, and mask anew, with a warning, what
-        somebody else wrote to. A fused step does not change a tensor's version, so
-        that another optimiser's is noticed every `delta_t` steps only."""
+        somebody else wrote to. A fused step does not change a tensor's version, so that another optimiser's
+        is noticed every `delta_t` steps only."""
         for name, weight in self._weights.items():
             place = self._places.get(name)
             if place is not None and place[0]._parameters.get(place[1]) is not weight:

@@ -340,7 +340,6 @@ class RunConfig(BaseModel):
         get instead, so that equal runs have equal names."""
         rule = METHODS[self.method]
         found: dict[str, Any] = {}
-        default = {name: field.default for name, field in type(self).model_fields.items()}
         if self.method == "dense":
             found["density"] = 1.0
         if not rule.distributed:
@@ -356,7 +355,7 @@ class RunConfig(BaseModel):
             idle += ["prune_start_share"]
         if self.precision == self.usual_precision:
             idle += ["precision"]
-        found |= {knob: default[knob] for knob in idle}
+        found |= {knob: type(self).model_fields[knob].default for knob in idle}
         return {knob: value for knob, value in found.items() if getattr(self, knob) != value}
 
     def but(self, **knobs: Any) -> RunConfig:
