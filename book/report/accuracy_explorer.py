@@ -109,10 +109,7 @@ def _ours(setup: Setup) -> list[Mark]:
 def _report(setup: Setup) -> list[Mark]:
     made: dict[tuple[Any, ...], Mark] = {}
     for table in TABLES:
-        rows = published(table=table, dataset=setup.dataset, model=setup.model)
-        if "choice" in rows:
-            rows = rows[rows["choice"].isna() | rows["choice"].eq("reference")]
-        for _, row in rows.iterrows():
+        for _, row in published(table=table, dataset=setup.dataset, model=setup.model, variant="").iterrows():
             mark = _mark(REPORT, row, Sample("", row["accuracy"], row["std"], SEEDS))
             key = mark["method"], mark["masks"], mark["length"], mark["density"]
             made.setdefault(key, mark | Mark(runs=[], printed=names.table(table)))  # type: ignore[typeddict-item]

@@ -330,11 +330,8 @@ def _is_theirs(setting: Setting) -> bool:
     """Whether a setting is one that the report found best (its Table 4)."""
     if setting.method != "rigl" or not setting.variant.startswith("alpha="):
         return False
-    best = published(table="table4", choice="optimal")
-    same = best[(best["distribution"] == setting.distribution) & (best["density"] == setting.density)]
-    return any(
-        setting.variant == f"alpha={row['alpha']:g}, delta_t={row['delta_t']:g}" for _, row in same.iterrows()
-    )
+    place = {key: getattr(setting, key) for key in ("distribution", "density", "variant")}
+    return not published(table="table4", **place).empty
 
 
 def _printed(row: pd.Series) -> Setting:
@@ -347,7 +344,7 @@ def _printed(row: pd.Series) -> Setting:
         distribution=row["distribution"] if isinstance(row["distribution"], str) else None,
         density=float(row["density"]),
         multiplier=int(row["multiplier"]),
-        variant=TUNED if row["choice"] == "optimal" else "",
+        variant=TUNED if row["variant"] else "",
         accuracy=Sample("", row["accuracy"], float(std), SEEDS),
         costs=() if isnan(cost) or dense_time else (float(cost),),
         runs=(str(row["table"]),),

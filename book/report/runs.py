@@ -22,6 +22,7 @@ from rigl.training.config import FLOAT32, RunConfig
 from rigl.training.records import Record
 
 __all__ = ["Settings", "Study", "Trial", "experiments", "load", "published", "settings", "studies", "usual"]
+SETTING = ("dataset", "model", "method", "distribution", "density", "multiplier")
 SEEDS = 3  # behind every mean of the report's tables
 KEYS = ["protocol", "dataset", "model", "method", "distribution", "multiplier", "preset", "variant", "size"]
 
@@ -132,10 +133,11 @@ def convolutional(record: Record) -> bool:
 
 
 def published(**equal: Any) -> pd.DataFrame:
-    """The rows of all the report's tables, under the names that runs have here.
+    """The report's own numbers: a row of `experiments.lines` each, under the names that runs have here.
 
     Accuracy and its standard deviation over three seeds are in percent, FLOPs and wall times relative to
-    dense; what a table does not give is missing. `equal` keeps the rows whose columns have these values, e.g.
+    dense; what a table does not give is missing. `variant` is what a row changes of the protocol, such as
+    tuned hyperparameters. `equal` keeps the rows whose columns have these values, e.g.
     ``published(table="table2", method="rigl")``. Raises ValueError for an unknown column.
     """
     path = display.folder() / "published.json"
@@ -150,8 +152,20 @@ def published(**equal: Any) -> pd.DataFrame:
 @cache
 def _published(path: Path, _: int) -> pd.DataFrame:
     """The rows of the file at `path`, read once until it changes."""
-    tables = json.loads(path.read_text())["tables"]
-    return pd.DataFrame([{"table": name} | row for name, table in tables.items() for row in table["rows"]])
+    made = []
+    for table, printed in json.loads(path.read_text())["tables"].items():
+        numbers = {(each.pop("row"), each.pop("dataset"), each.pop("density")): each for each in printed}
+        for text, config in experiments.lines(table, protocol="paper"):
+            setting = {key: getattr(config, key) for key in SETTING}
+            found = numbers.pop((text, config.dataset, config.density), None)
+            if found is None:
+                raise ValueError(f"{path}: {table} has no number for {text}, density {config.density}")
+            made.append(
+                {"table": table, "row": text, **setting, "variant": config.changes("validation"), **found}
+            )
+        if numbers:
+            raise ValueError(f"{path}: {table} has no row {next(iter(numbers))[0]}")
+    return pd.DataFrame(made)
 
 
 def train(names: Sequence[str], *, seeds: Sequence[int], **options: Any) -> list[str]:

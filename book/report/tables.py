@@ -109,15 +109,15 @@ def rows(
     }
     found = [seed for seed in sorted(set(frame["seed"])) if seeds is None or seed in seeds]
     reported = published(dataset=dataset if dataset in REPORTED else REPORTED[0], table=name)
-    theirs = reported.to_dict("records")
+    theirs: dict[Any, Any] = {(each["row"], each["density"]): each for each in reported.to_dict("records")}
     places = {each: place for place, each in enumerate(frame["name"])}
     made = []
-    for config in experiments.rows(name, **options):
+    for text, config in experiments.lines(name, **options):
         every = [config.model_copy(update={"seed": seed}).name for seed in found]
         mine = frame.iloc[[places[each] for each in every if each in places]]
         plain = usual_precision(config.protocol)
         kinds = [each for each in dict.fromkeys(mine["precision"]) if each != plain]
-        report = _report(config, theirs)
+        report = theirs.get((text, config.density))
         made.append(Row(config, mine[mine["precision"] == plain], report))
         made += [Row(config, mine[mine["precision"] == each], report, each) for each in kinds]
     return sorted(made, key=lambda row: row.config.density or row.config.flops or 1)
@@ -128,18 +128,6 @@ def _densities(frame: pd.DataFrame, dataset: str, model: str) -> list[float]:
     mine = frame[(frame["dataset"] == dataset) & (frame["model"] == model) & (frame["protocol"] == "laptop")]
     plain = usual(mine[(mine["method"] == "rigl") & (mine["multiplier"] == 1)])
     return sorted({*map(float, plain["density"])}) or list(experiments.usual_densities("laptop", dataset, ()))
-
-
-def _report(config: RunConfig, theirs: Sequence[Mapping[Any, Any]]) -> Mapping[str, Any] | None:
-    for row in theirs:
-        size = config.density if config.flops is None else None
-        same = (row["method"], row["density"], row["multiplier"]) == (config.method, size, config.multiplier)
-        masks = row["distribution"] if isinstance(row["distribution"], str) else None
-        knobs = row.get("alpha"), row.get("delta_t")
-        given = knobs[0] is None or isnan(knobs[0]) or knobs == (config.alpha, config.delta_t)
-        if same and masks == config.distribution_name and given:
-            return row
-    return None
 
 
 @dataclass(frozen=True)

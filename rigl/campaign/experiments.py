@@ -7,7 +7,7 @@ what a run starts from is in its `source`: nothing else is needed to train a tab
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -167,7 +167,12 @@ def table(name: str) -> Table:
     raise ConfigError(f"table {shown(name)} is unknown{hint}: choose from {', '.join(TABLES)}")
 
 
-def rows(
+def rows(name: str, **options: Any) -> list[RunConfig]:
+    """The distinct runs of a table's or figure's `lines`, in the report's order; `options` as there."""
+    return _unique(config for _, config in lines(name, **options))
+
+
+def lines(
     name: str,
     *,
     protocol: str,
@@ -175,8 +180,9 @@ def rows(
     densities: Sequence[float] | None = None,
     dataset: str | None = None,
     model: str | None = None,
-) -> list[RunConfig]:
-    """The rows of a table or figure at one seed, in the report's order.
+) -> Iterator[tuple[str, RunConfig]]:
+    """Each row of a table or figure with its runs at one seed, one per data set and density, in the report's
+    order.
 
     protocol   ``"paper"``, ``"tenth"``, ``"laptop"`` or ``"smoke"``
     densities  default: the report's, or `LAPTOP_DENSITIES` under ``"laptop"``; rows with a density of their
@@ -192,13 +198,15 @@ def rows(
         raise ConfigError(f"dataset={shown(dataset)} is unknown: choose from {', '.join(DATASETS)}")
     if densities is None:
         densities = usual_densities(protocol, dataset or own[0], found.densities)
-    made = [
-        RunConfig(protocol=protocol, dataset=each, model=model, seed=seed, **found.common, **knobs)
-        for text in found.rows
-        for each in ((dataset,) if dataset else own)
-        for knobs in _settings(text, densities)
-    ]
-    return _unique(made)
+    for text in found.rows:
+        for each in (dataset,) if dataset else own:
+            for knobs in _settings(text, densities):
+                yield (
+                    text,
+                    RunConfig(
+                        protocol=protocol, dataset=each, model=model, seed=seed, **found.common, **knobs
+                    ),
+                )
 
 
 def usual_densities(protocol: str, dataset: str, report: Sequence[float]) -> Sequence[float]:

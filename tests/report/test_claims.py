@@ -446,7 +446,7 @@ def test_every_claim_has_a_finding_a_section_and_texts_with_no_run_at_all(tmp_pa
     assert sorted(re.findall(r"^# \(claim-(.*)\)=$", source, re.M)) == sorted(KEYS)
     texts = verdicts.texts(found)
     printed = json.loads((root() / "results" / "published.json").read_text())["tables"].values()
-    spreads = [row["std"] for table in printed for row in table["rows"] if row.get("std") is not None]
+    spreads = [row["std"] for table in printed for row in table if row.get("std") is not None]
     assert texts["report-spread"] == f"{statistics.median(spreads):.2f}"
     assert texts["claim-rigl-beats-set-laptop"] == "not tested"
     assert texts["claim-rigl-beats-set"].startswith("by the report's numbers undecided for WRN-22-2")

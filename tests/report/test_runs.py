@@ -2,7 +2,6 @@
 printed."""
 
 import statistics
-from math import nan
 
 import pandas as pd
 import pytest
@@ -12,11 +11,9 @@ from hypothesis import strategies as st
 from book.report import runs
 from book.report.runs import published
 from report.sample import record
-from rigl.campaign.experiments import TABLES, rows
 from rigl.sparsity.distributions import DISTRIBUTIONS
 from rigl.sparsity.methods import METHODS
 from rigl.training import records
-from rigl.training.config import RunConfig
 
 
 def frame_of(tmp_path, *made: records.Record) -> pd.DataFrame:
@@ -103,19 +100,6 @@ def test_every_table_is_there_with_its_rows() -> None:
         "table5": 32,
         "supplement-table2": 20,
     }
-
-
-@pytest.mark.parametrize("name", [name for name in TABLES if "table" in name])
-def test_a_tables_rows_are_those_that_the_campaign_trains(name: str) -> None:
-    knobs = ("dataset", "model", "method", "distribution", "density", "multiplier", "alpha", "delta_t")
-    common = {"validation": 0} if name == "table1" else {}
-    printed = {
-        RunConfig(
-            protocol="paper", **common, **{key: row[key] for key in knobs if row.get(key) == row.get(key)}
-        ).name
-        for row in published(table=name).replace({None: nan}).to_dict("records")
-    }
-    assert printed == {config.name for config in rows(name, protocol="paper")}
 
 
 def test_names_are_ours_and_values_possible() -> None:
