@@ -14,7 +14,7 @@
 # %% [markdown]
 # # RigL, reproduced and executable
 #
-# A reproduction study of RigL {cite}`evci2020rigging,sundar2021rigging` as a book that checks each claim by code.
+# A reproduction study of RigL {cite}`evci2020rigging,sundar2021rigging` as a book that checks claims by code.
 
 # %% tags=["hide-input"]
 from book.report import display, forest, mask_movie, runs, story, verdicts

@@ -3,7 +3,6 @@ use."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -35,11 +34,11 @@ def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
         ours = f"on our {GRADES[grade].removeprefix('the ')}"
         whole = [claim for claim in told if _throughout(found, claim.key)]
         part = [claim for claim in told if claim not in whole]
-        groups.append((f"Holds by the report's numbers and {ours}", whole))
-        groups.append((f"Holds by the report's numbers on one of its data sets, and {ours}", part))
+        groups.append((f"Holds in the report and {ours}", whole))
+        groups.append((f"Holds on one of the report's data sets and {ours}", part))
     groups += [
         ("Holds by counting FLOPs", counted),
-        ("Holds by the report's numbers, not by our runs", _where(theirs, mine, "holds", "does not hold")),
+        ("Holds in the report, not in our runs", _where(theirs, mine, "holds", "does not hold")),
         ("Undecided by both", _where(theirs, mine, "undecided", "undecided")),
     ]
     return display.render(
@@ -47,7 +46,6 @@ def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
         lead=_lead(found, theirs, mine),
         claims=len(CLAIMS),
         runs=len(frame),
-        split=", ".join(f"{n} of {names.network(x)}" for x, n in Counter(frame["model"]).most_common()),
         groups=[(text, claims) for text, claims in groups if claims],
         tested=any(each.source.protocol != REPORT for each in found),
         strength=verdicts.strength(found),
