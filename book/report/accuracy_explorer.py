@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, figures, names
-from book.report.runs import SEEDS, budgeted, published, settings
+from book.report.runs import DIGIT, budgeted, printed_sample, published, settings
 from book.report.statistics import Sample, apart, clear, welch
 from book.report.tables import Setup
 
@@ -110,7 +110,7 @@ def _report(setup: Setup) -> list[Mark]:
     made: dict[tuple[Any, ...], Mark] = {}
     for table in TABLES:
         for _, row in published(table=table, dataset=setup.dataset, model=setup.model, variant="").iterrows():
-            mark = _mark(REPORT, row, Sample("", row["accuracy"], row["std"], SEEDS))
+            mark = _mark(REPORT, row, printed_sample("", row))
             key = mark["method"], mark["masks"], mark["length"], mark["density"]
             made.setdefault(key, mark | Mark(runs=[], printed=names.table(table)))  # type: ignore[typeddict-item]
     return list(made.values())
@@ -185,7 +185,14 @@ def _best(part: Sequence[Mark], sized: bool) -> str:
     """The best of a part and the next, with their densities where `sized`."""
     pair = sorted(part, key=lambda mark: -mark["mean"])[:2]
     none = float("nan")
-    effect = apart(*(Sample("", mark["mean"], mark["deviation"] or none, mark["seeds"]) for mark in pair))
+    effect = apart(
+        *(
+            Sample(
+                "", mark["mean"], mark["deviation"] or none, mark["seeds"], DIGIT if mark["printed"] else 0
+            )
+            for mark in pair
+        )
+    )
     first, second = (mark["name"] + (f" at density {mark['density']:g}" if sized else "") for mark in pair)
     ahead = "ahead of" if clear(effect) else "not told apart from"
     return f"{first} is best, {_percent(pair[0])}, {ahead} {second}, {_percent(pair[1])}"

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from book.report import display, names
-from book.report.runs import SEEDS, Study, convolutional, published, usual_precision
+from book.report.runs import SEEDS, Study, convolutional, printed_sample, published, usual_precision
 from book.report.runs import settings as grouped
 from book.report.statistics import Effect, Region, Sample, Terms, Verdict, extent, judge, sample, welch
 from rigl.sparsity.methods import METHODS
@@ -345,7 +345,7 @@ def _printed(row: pd.Series) -> Setting:
         density=float(row["density"]),
         multiplier=int(row["multiplier"]),
         variant=TUNED if row["variant"] else "",
-        accuracy=Sample("", row["accuracy"], float(std), SEEDS),
+        accuracy=printed_sample("", row),
         costs=() if isnan(cost) or dense_time else (float(cost),),
         runs=(str(row["table"]),),
         # Three seeds of which two agree lie std * sqrt(3) apart.

@@ -6,14 +6,16 @@ Whatever the book needs of `rigl.campaign` is imported here.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from book.report import display
+from book.report.statistics import Sample
 from rigl.campaign import experiments
 from rigl.campaign.studies import Settings, Study, Trial, studies
 from rigl.sparsity.distributions import DISTRIBUTIONS
@@ -24,6 +26,7 @@ from rigl.training.records import Record
 __all__ = ["Settings", "Study", "Trial", "experiments", "load", "published", "settings", "studies", "usual"]
 SETTING = ("dataset", "model", "method", "distribution", "density", "multiplier")
 SEEDS = 3  # behind every mean of the report's tables
+DIGIT = 0.1  # the last of them, in percent
 KEYS = ["protocol", "dataset", "model", "method", "distribution", "multiplier", "preset", "variant", "size"]
 
 
@@ -147,6 +150,11 @@ def published(**equal: Any) -> pd.DataFrame:
             raise ValueError(f"{column!r} is not a column: choose from {', '.join(map(str, frame))}")
         frame = frame[frame[column] == value]
     return frame.reset_index(drop=True)
+
+
+def printed_sample(name: str, row: Mapping[str, Any] | pd.Series) -> Sample:
+    """The accuracy in a row of `published`, which the report rounds to `DIGIT`, with its deviation."""
+    return Sample(name, float(row["accuracy"]), float(row.get("std", nan)), SEEDS, DIGIT)
 
 
 @cache

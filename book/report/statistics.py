@@ -22,12 +22,14 @@ Verdict = Literal["holds", "does not hold", "undecided", "no interval", "not tes
 
 @dataclass(frozen=True)
 class Sample:
-    """One setting's runs: mean, sample standard deviation (n - 1; NaN below two), and how many."""
+    """One setting's runs: mean, sample standard deviation (n - 1; NaN below two), how many, and one unit of
+    the digit to which the mean is rounded (0 if it is not)."""
 
     name: str
     mean: float
     std: float
     n: int
+    digit: float = 0.0
 
 
 Terms = tuple[tuple[float, Sample], ...]
@@ -77,7 +79,9 @@ def welch(terms: Terms, offset: float = 0.0, level: float = LEVEL) -> Effect:
     """The weighted sum of means, less `offset`, with the interval of Welch and Satterthwaite at `level`.
 
     For weights 1 and -1 it is Welch's t interval of a difference. A sample that comes twice is one sample.
-    Fewer than two runs on a side, or no spread on any, give an unbounded interval.
+    A rounded mean may be off by half a digit either way, evenly spread, which adds a twelfth of the digit's
+    square to its variance, and nothing to the degrees of freedom. Fewer than two runs on a side, or no
+    spread on any, give an unbounded interval.
     """
     weights: dict[Sample, float] = {}
     for weight, each in terms:
@@ -89,10 +93,11 @@ def welch(terms: Terms, offset: float = 0.0, level: float = LEVEL) -> Effect:
     parts = [(weight * each.std) ** 2 / each.n for each, weight in used.items()]
     if sum(parts) == 0:
         return Effect(value, -inf, inf, "Welch", terms)
+    variance = sum(parts) + sum((weight * each.digit) ** 2 / 12 for each, weight in used.items())
     # Shares of the variance: squares of variances themselves can fall below the smallest double.
     shares = [part / sum(parts) for part in parts]
     freedom = 1 / sum(share**2 / (each.n - 1) for share, each in zip(shares, used, strict=True))
-    half = float(special.stdtrit(freedom, (1 + level) / 2)) * sqrt(sum(parts))
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * sqrt(variance)
     return Effect(value, value - half, value + half, "Welch", terms)
 
 

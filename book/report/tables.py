@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from book.report import display, names
-from book.report.runs import SEEDS, experiments, published, usual, usual_precision
+from book.report.runs import SEEDS, experiments, printed_sample, published, usual, usual_precision
 from book.report.statistics import Sample, apart, clear, interval, sample, standard_error
 from rigl.training.config import RunConfig
 
@@ -75,7 +75,7 @@ class Row:
     @property
     def reported_sample(self) -> Sample:
         """The same of the report's seeds."""
-        return Sample(self.label, self.reported("accuracy"), self.reported("std"), SEEDS)
+        return printed_sample(self.label, {"accuracy": nan} if self.report is None else self.report)
 
     def reported(self, column: str) -> float:
         """The report's figure; NaN where it has none."""

@@ -65,6 +65,19 @@ def test_one_seed_or_no_spread_gives_no_interval(left):
     assert not isfinite(printed.low)
 
 
+def test_a_rounded_mean_is_less_certain_by_what_rounding_takes():
+    exact, rounded = Sample("a", 92.4, 0.06, 3), Sample("b", 92.4, 0.06, 3, digit=0.1)
+    plain, wider = (welch(((1.0, each),), 92.0) for each in (exact, rounded))
+    draws = np.random.default_rng(0).uniform(-0.05, 0.05, 10**6)
+    extra = np.var(draws)  # of what rounding to 0.1 took away
+    half = stats.t.ppf((1 + LEVEL) / 2, 2) * sqrt(0.06**2 / 3 + extra)
+    assert wider.value == plain.value == pytest.approx(0.4)
+    assert wider.high - wider.value == pytest.approx(half, rel=1e-3)
+    assert wider.low < plain.low
+    # Rounding alone is no spread: an interval needs seeds that differ.
+    assert welch(((1.0, Sample("c", 92.4, 0.0, 3, digit=0.1)),)).low == -inf
+
+
 def test_a_sample_on_both_sides_counts_once():
     shared = sample("shared", [80.0, 90.0, 85.0])
     other = sample("other", [80.0, 81.0, 82.0])
