@@ -159,19 +159,16 @@ def test_a_gpu_is_given_to_one_run_at_a_time(dask, tmp_path, capsys):
 def test_workers_need_the_folder_of_results(tmp_path):
     from distributed import Client
 
-    task = runner.Task(
-        name=config().name,
-        topic="anything",
-        folder="of another machine",
-        config=config(),
-        options=Options(device="cpu", results=tmp_path),
-        epoch=None,
-        end=None,
-        devices=("cpu",),
-        threads=1,
-    )
+    task = {
+        "options": Options(device="cpu", results=tmp_path),
+        "topic": "of another machine",
+        "devices": ("cpu",),
+        "threads": 1,
+        "epoch": None,
+        "end": None,
+    }
     with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
-        result = client.submit(runner.work, task).result(timeout=60)
+        result = client.submit(runner.work, config(), None, **task).result(timeout=60)
     assert result.closes == "the workers do not share the results folder"
     assert result.error.endswith(f"does not share {tmp_path}: all workers need the same results folder")
     assert not list(tmp_path.rglob("*.json"))
