@@ -362,7 +362,7 @@ def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):
 
 
 def test_without_dask(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "distributed", None)
     arguments = ["run", "table2", "--protocol", "smoke", "--results", str(tmp_path)]
     for more in (["--workers", "2"], ["--lanes", "2"], ["--cluster", "tcp://127.0.0.1:1"]):
         assert main([*arguments, *more]) == 2
