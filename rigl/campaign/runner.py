@@ -205,7 +205,7 @@ class Campaign:
         return self.end is not None and time.time() >= self.end
 
     def close(self, reason: str | None) -> None:
-        """Start no more runs; the first reason counts."""
+        """Start no more runs if there is a reason, of which the first counts."""
         self.closing = self.closing or reason
 
     def request_stop(self) -> None:
@@ -247,15 +247,15 @@ class Campaign:
         job.bar.n = epochs
         self.show()
 
-    def lost(self, job: Job) -> None:
-        """The worker of a run has ended it, or died."""
+    def release(self, job: Job) -> None:
+        """Give the bar of a run back, which has ended or whose worker has died."""
         if job.bar is not None:
             self.bars.idle(job.bar)
             job.bar = None
 
     def end_of(self, job: Job, result: Result) -> None:
         """Handle the result of a run."""
-        self.lost(job)
+        self.release(job)
         if result.outcome in status.DONE:
             self.trained |= job.begun
             job.status, job.epochs = "done", job.config.total_epochs
@@ -270,7 +270,8 @@ class Campaign:
             job.status, job.look = "elsewhere", time.monotonic() + LOOK
         else:
             job.status = "left"
-            self.close(NO_TIME if result.outcome == "stopped" else None)
+            if result.outcome == "stopped":
+                self.close(NO_TIME)
         self.close(result.closes)
 
     def fail(self, job: Job, error: str) -> None:
@@ -402,10 +403,7 @@ def _alone(campaign: Campaign) -> None:
 def _together(campaign: Campaign, cluster: str | None, workers: int, lanes: int) -> None:
     """Train runs as Dask tasks."""
     device = campaign.options.device
-    devices = tuple(device.split(","))
-    if cluster is None and devices in (("auto",), ("cuda",)) and torch.cuda.device_count() > 1:
-        devices = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
-    threads = max(1, torch.get_num_threads() // (workers * lanes)) if cluster is None else None
+    devices, threads = shares(device, workers * lanes) if cluster is None else ([device], None)
     resources = {GPU: 1 / lanes} if cluster is not None and device.startswith("cuda") else None
     topic = f"rigl-{uuid4().hex}"
     mark = _mark(campaign.options, topic)
@@ -424,6 +422,14 @@ def _together(campaign: Campaign, cluster: str | None, workers: int, lanes: int)
             sender.end()
     finally:
         mark.unlink(missing_ok=True)
+
+
+def shares(device: str, workers: int) -> tuple[list[str], int]:
+    """The devices that workers of this machine take in turn, and the CPU threads of each worker."""
+    devices = device.split(",")
+    if device in ("auto", "cuda") and torch.cuda.device_count() > 1:
+        devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return devices, max(1, torch.get_num_threads() // workers)
 
 
 def _mark(options: Options, topic: str) -> Path:
@@ -523,12 +529,11 @@ class Sender:
         elif job.status != "sent":
             return  # it has ended, or was cancelled
         elif "versions" in said:
-            campaign.lost(job)  # if another worker had it, that one died
+            campaign.release(job)  # if another worker had it, that one died
             job.received = True
-            if said["versions"] != self.versions:
-                other = set(said["versions"].items()) - set(self.versions.items())
-                theirs = ", ".join(f"{k} {v}" for k, v in said["versions"].items() if (k, v) in other)
-                campaign.once(f"the worker {said['worker']} has other versions: {theirs}")
+            theirs = [f"{k} {v}" for k, v in said["versions"].items() if v != self.versions.get(k)]
+            if theirs:
+                campaign.once(f"the worker {said['worker']} has other versions: {', '.join(theirs)}")
         else:
             epochs = int(said["epochs"])
             if job.begun and job.bar is None:
@@ -570,7 +575,7 @@ def work(
     *,
     options: Options,
     topic: str,
-    devices: tuple[str, ...],
+    devices: list[str],
     threads: int | None,
     epoch: float | None,
     end: float | None,

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-import torch
 from filelock import FileLock
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
@@ -388,7 +387,7 @@ def _together(settings: Settings, options: Options, stopping: threading.Event) -
     from rigl.campaign.cluster import connect
 
     topic, errors = f"rigl-{uuid.uuid4().hex}", []
-    devices = options.device.split(",")
+    devices, threads = runner.shares(options.device, options.workers)
     with connect(None, workers=options.workers, lanes=1, device=options.device) as client:
         client.subscribe_topic(topic, lambda event: print(event[1], flush=True))
         futures = client.map(
@@ -396,7 +395,7 @@ def _together(settings: Settings, options: Options, stopping: threading.Event) -
             [settings] * options.workers,
             [replace(options, device=devices[i % len(devices)]) for i in range(options.workers)],
             topic=topic,
-            threads=max(1, torch.get_num_threads() // options.workers),
+            threads=threads,
             pure=False,
         )
         while not (stopping.is_set() or all(future.done() for future in futures)):

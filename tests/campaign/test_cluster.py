@@ -162,7 +162,7 @@ def test_workers_need_the_folder_of_results(tmp_path):
     task = {
         "options": Options(device="cpu", results=tmp_path),
         "topic": "of another machine",
-        "devices": ("cpu",),
+        "devices": ["cpu"],
         "threads": 1,
         "epoch": None,
         "end": None,
