@@ -25,7 +25,7 @@ CONNECT = 10.0  # seconds
 # Worker processes are forked from a server that has imported torch. torch._dynamo is imported by a process's
 # first optimiser, which takes as long as importing torch.
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-PRELOAD = ["distributed.nanny", "distributed.worker", "rigl.campaign.runner", "torch._dynamo"]
+PRELOAD = ["distributed.nanny", "distributed.worker", "rigl.campaign.tasks", "torch._dynamo"]
 GPU = "GPU"
 
 

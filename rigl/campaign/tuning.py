@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from rigl.campaign import runner, studies
+from rigl.campaign import runner, studies, tasks
 from rigl.campaign.signals import heard
 from rigl.campaign.studies import Settings, Study, Trial
 from rigl.training import provenance, records, tracking
@@ -387,7 +387,7 @@ def _together(settings: Settings, options: Options, stopping: threading.Event) -
     from rigl.campaign.cluster import connect
 
     topic, errors = f"rigl-{uuid.uuid4().hex}", []
-    devices, threads = runner.shares(options.device, options.workers)
+    devices, threads = tasks.shares(options.device, options.workers)
     with connect(None, workers=options.workers, lanes=1, device=options.device) as client:
         client.subscribe_topic(topic, lambda event: print(event[1], flush=True))
         futures = client.map(
@@ -400,7 +400,7 @@ def _together(settings: Settings, options: Options, stopping: threading.Event) -
         )
         while not (stopping.is_set() or all(future.done() for future in futures)):
             time.sleep(POLL / 5)
-        client.run(runner.tell_to_stop, topic, wait=False)
+        client.run(tasks.tell_to_stop, topic, wait=False)
         for future in futures:
             try:
                 errors += future.result()
@@ -417,7 +417,7 @@ def _worker(settings: Settings, options: Options, topic: str, threads: int) -> l
     use_threads(threads)
     warnings.showwarning = lambda message, *_, **__: worker.log_event(topic, f"warning: {message}")
     return _trials(
-        settings, options, lambda: topic in runner.STOPPED, lambda text: worker.log_event(topic, text)
+        settings, options, lambda: topic in tasks.STOPPED, lambda text: worker.log_event(topic, text)
     )
 
 

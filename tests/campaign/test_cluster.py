@@ -13,7 +13,7 @@ from itertools import chain, count
 import pytest
 from campaigns import config, meanwhile, mid_run, wait_for
 
-from rigl.campaign import cluster, runner, status
+from rigl.campaign import cluster, runner, status, tasks
 from rigl.campaign.__main__ import main
 from rigl.training import records
 from rigl.training import train as training
@@ -55,7 +55,7 @@ class Dask:
         for name, more in (("one", ["--resources", "GPU=1"]), ("two", [])):
             if name in names and not self._alive(name):
                 options = [self.address, "--no-nanny", "--no-dashboard", "--name", name, *more]
-                self._begin(name, [*options, "--nthreads", 1, "--preload", "rigl.campaign.runner"])
+                self._begin(name, [*options, "--nthreads", 1, "--preload", "rigl.campaign.tasks"])
         wait_for(lambda: set(names) <= set(self.workers()))
 
     def workers(self):
@@ -168,15 +168,15 @@ def test_workers_need_the_folder_of_results(tmp_path):
         "end": None,
     }
     with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
-        result = client.submit(runner.work, config(), None, **task).result(timeout=60)
+        result = client.submit(tasks.work, config(), None, **task).result(timeout=60)
     assert result.closes == "the workers do not share the results folder"
     assert result.error.endswith(f"does not share {tmp_path}: all workers need the same results folder")
     assert not list(tmp_path.rglob("*.json"))
 
 
 def test_a_worker_of_other_versions_is_named_once(dask, tmp_path, capsys, monkeypatch):
-    mine = {**runner.provenance.versions(), "torch": "2.0"}
-    monkeypatch.setattr(runner.provenance, "versions", lambda: mine)
+    mine = {**tasks.provenance.versions(), "torch": "2.0"}
+    monkeypatch.setattr(tasks.provenance, "versions", lambda: mine)
     assert campaign(dask, [config()], tmp_path).status == 0
     assert "has other versions: torch " in capsys.readouterr().out
 
