@@ -373,8 +373,9 @@ def _alone(campaign: Campaign) -> None:
         while not (campaign.closing or campaign.over):
             job = next(campaign.ready(), None)
             if job is None:
-                campaign.once("waiting for runs that other processes train")
-                time.sleep(POLL)
+                if not campaign.over:  # the last runs may have failed for want of their source
+                    campaign.once("waiting for runs that other processes train")
+                    time.sleep(POLL)
                 continue
 
             def tell(epochs: int, job: Job = job) -> None:
