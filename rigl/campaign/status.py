@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -229,8 +228,9 @@ def export(results: str | Path, names: Collection[str] | None = None) -> pd.Data
     fields of the config. Raises RecordError for a damaged file."""
     found = list(records.records(results, strict=True))
     table = records.tabulate(found)
-    for knob in [key for key in RunConfig.model_fields if key not in table.columns]:
-        table[knob] = [record.config.model_dump()[knob] for _, record in found]
+    configs = [record.config.model_dump() for _, record in found]
+    knobs = pd.DataFrame(configs, columns=[*RunConfig.model_fields])
+    table = table.join(knobs.drop(columns=table.columns, errors="ignore"))
     return table if names is None else table[table["name"].isin(list(names))].reset_index(drop=True)
 
 
@@ -258,9 +258,7 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
     if Path(path).suffix == ".csv":
         content = csv(table).encode()
     else:
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, engine="pyarrow", index=False)
-        content = buffer.getvalue()
+        content = table.to_parquet(engine="pyarrow", index=False)
     records.write_whole(Path(path), content)
 
 
