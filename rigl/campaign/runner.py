@@ -193,14 +193,9 @@ class Campaign:
     def late(self) -> bool:
         return self.end is not None and time.time() >= self.end
 
-    def close(self, reason: str | None) -> None:
+    def close(self, reason: str | None = "interrupted") -> None:
         """Start no more runs if there is a reason, of which the first counts."""
         self.closing = self.closing or reason
-
-    def request_stop(self) -> None:
-        """Stop after the current epochs."""
-        self.close("interrupted")
-        self.bars.say("stopping after the current epochs; interrupt again to stop at once")
 
     def once(self, text: str) -> None:
         """Print a message, but only once."""
@@ -368,7 +363,7 @@ def _alone(campaign: Campaign) -> None:
     """Train one run after another in this process."""
     options = replace(campaign.options, device=campaign.options.device.split(",")[0])
     after = None if campaign.end is None else campaign.end - time.time()
-    with warnings.catch_warnings(), heard(campaign.request_stop, after):
+    with warnings.catch_warnings(), heard(campaign.close, campaign.bars.say, after):
         warnings.showwarning = lambda message, *_, **__: campaign.bars.say(str(message))
         while not (campaign.closing or campaign.over):
             job = next(campaign.ready(), None)

@@ -57,7 +57,7 @@ def together(campaign: Campaign, cluster: str | None, workers: int, lanes: int) 
         mark.touch()
     try:
         with (
-            heard(campaign.request_stop),
+            heard(campaign.close, campaign.bars.say),
             connect(cluster, workers=workers, lanes=lanes, device=device) as client,
         ):
             sender = Sender(campaign, client, topic, resources, devices=devices, threads=threads)

@@ -206,16 +206,13 @@ def run(settings: Settings, options: Options) -> Outcome:
     stopping = threading.Event()
     errors: list[str] = []
 
-    def ask() -> None:
-        stopping.set()
-        print("stopping after the current epochs; interrupt again to stop at once", flush=True)
-
     if options.end is not None:  # leave time for processes to end
         left = options.end - time.time()
         options = replace(options, end=options.end - min(5.0, 0.1 * max(left, 0)))
-    with heard(ask):
+    say = partial(print, flush=True)
+    with heard(stopping.set, say):
         if options.workers == 1:
-            errors += _trials(settings, options, stopping.is_set, partial(print, flush=True))
+            errors += _trials(settings, options, stopping.is_set, say)
         elif not _over(study, settings):
             errors += _together(settings, options, stopping)
         stopped = stopping.is_set() or (options.end is not None and time.time() >= options.end)
