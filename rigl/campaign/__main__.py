@@ -67,21 +67,19 @@ def _run(options: argparse.Namespace, begun: float) -> int:
             warm()
     from rigl.campaign import runner, status
     from rigl.training.estimate import estimator
-    from rigl.training.train import Options
 
     # Other machines are not as fast.
     estimate = None if options.cluster else estimator(options.device, options.results)
-    found = status.look(asked.runs(), options.results)
+    configs = asked.runs()
+    found = status.look(configs, options.results)
     print("\n".join(status.headline(found, estimate, workers, options.device)), flush=True)
     outcome = runner.run(
-        asked.runs(),
-        Options(
-            device=options.device,
-            results=options.results,
-            data=options.data,
-            tracker=options.tracker,
-            engine=options.engine,
-        ),
+        configs,
+        device=options.device,
+        results=options.results,
+        data=options.data,
+        tracker=options.tracker,
+        engine=options.engine,
         workers=workers,
         lanes=options.lanes,
         cluster=options.cluster,
@@ -141,9 +139,7 @@ def _tune(options: argparse.Namespace, begun: float) -> int:
     from rigl.campaign import tuning
 
     if options.status:
-        table = tuning.status_table(asked, options.results, options.storage)
-        print(table.to_string(index=False))
-        return tuning.exit_status(table)
+        return tuning.show(asked, options.results, options.storage)
     return tuning.main(
         asked,
         tuning.Options(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -14,61 +13,49 @@ ALL = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left"
 EACH = "{desc} {n_fmt}/{total_fmt} epochs|{bar}| {remaining} left"
 
 
-@dataclass
 class Bars:
     """Progress in FLOPs, initially `done` of `total`. `show` is `progress` of `rigl.train`."""
 
-    total: float
-    done: float
-    workers: int
-    show: bool | None
-    _began: float | None = None
-    _all: Any = None
-    _each: list[Any] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        look = self._look
-        self._first = self.done
+    def __init__(self, total: float, done: float, workers: int, show: bool | None) -> None:
+        self.total, self.done, self._first = total, done, done
+        self._began: float | None = None
+        disable = None if show is None else not show
+        self._look = {"disable": disable, "dynamic_ncols": True, "smoothing": 0}
         self._all = tqdm(
-            total=self.total or 1.0, initial=self.done, desc="all runs", position=0, bar_format=ALL, **look
+            total=total or 1.0, initial=done, desc="all runs", position=0, bar_format=ALL, **self._look
         )
-        for index in range(self.workers):
-            self._one(index)
+        self._each: list[Any] = []
+        self._idle = [self._add() for _ in range(workers)]
 
-    @property
-    def _look(self) -> dict[str, Any]:
-        disable = None if self.show is None else not self.show
-        return {"disable": disable, "dynamic_ncols": True, "smoothing": 0}
+    def _add(self) -> Any:
+        place = 1 + len(self._each)
+        bar = tqdm(total=1, desc="idle", position=place, bar_format=EACH, leave=False, **self._look)
+        self._each.append(bar)
+        return bar
 
-    def _one(self, index: int) -> Any:
-        """The bar of worker `index`; workers of a cluster may be added at any time."""
-        while index >= len(self._each):
-            place = 1 + len(self._each)
-            bar = tqdm(total=1, desc="idle", position=place, bar_format=EACH, leave=False, **self._look)
-            self._each.append(bar)
-        return self._each[index]
+    def begin(self, name: str, epochs: int, done: int) -> Any:
+        """The bar of a run that starts; its `n` is the number of completed epochs.
 
-    def begin(self, index: int, name: str, epochs: int) -> None:
-        """Worker `index` starts a run."""
+        It is that of an idle worker, or a new one: a cluster may add workers at any time.
+        """
         if self._began is None:  # leave out the time that worker processes take to start
             self._began, self._all.start_t = time.monotonic(), time.time()
-        bar = self._one(index)
+        bar = self._idle.pop(0) if self._idle else self._add()
         bar.set_description_str(name, refresh=False)
         bar.reset(total=epochs)
+        bar.initial = bar.n = done
+        return bar
 
-    def epoch(self, index: int, done: int, first: bool) -> None:
-        """Worker `index` has completed `done` epochs of its run, before this campaign if `first`."""
-        bar = self._one(index)
-        bar.initial = done if first else bar.initial
-        bar.n = done
+    def idle(self, bar: Any) -> None:
+        """The worker of a bar is idle."""
+        bar.set_description_str("idle", refresh=False)
+        bar.reset(total=1)
+        self._idle.append(bar)
 
-    def idle(self, index: int) -> None:
-        """Worker `index` is idle."""
-        self.begin(index, "idle", 1)
-
-    def work(self, done: float, text: str) -> None:
-        """Set the completed work and the text of the overall bar."""
-        self.done = self._all.n = min(done, self.total)
+    def work(self, total: float, done: float, text: str) -> None:
+        """Set the total and the completed work, and the text of the overall bar."""
+        self.total, self.done = total, min(done, total)
+        self._all.n = self.done
         self._all.set_description_str(text, refresh=False)
 
     def refresh(self) -> None:

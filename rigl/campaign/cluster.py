@@ -7,12 +7,12 @@ import multiprocessing
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rigl.campaign.request import need
 from rigl.campaign.signals import held
 from rigl.training.config import ConfigError, OneLineError, brief, shown
 
@@ -25,7 +25,7 @@ CONNECT = 10.0  # seconds
 # Worker processes are forked from a server that has imported torch. torch._dynamo is imported by a process's
 # first optimiser, which takes as long as importing torch.
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-PRELOAD = ["distributed.nanny", "distributed.worker", "rigl.campaign.runner", "torch._dynamo"]
+PRELOAD = ["distributed.nanny", "distributed.worker", "rigl.campaign.tasks", "torch._dynamo"]
 GPU = "GPU"
 
 
@@ -68,14 +68,14 @@ def check(text: str | None) -> Slurm | None:
 
     Returns the content of the file. Raises ConfigError for anything else, and if Dask is not installed.
     """
-    need("distributed")
+    need("distributed", "several workers need")
     if text is None or re.fullmatch(r"[a-z]+://[^\s/]+:\d+", text):
         return None
     if Path(text).suffix not in (".yaml", ".yml"):
         local = re.fullmatch(r"local:(\d+)", text)
         hint = f"--workers {local[1]}" if local else "tcp://SCHEDULER:PORT or a file such as slurm.yaml"
         raise ConfigError(f"cluster {shown(text)} is unknown: give {hint}")
-    need("dask_jobqueue")
+    need("dask_jobqueue", "several workers need")
     import yaml
 
     try:
@@ -90,13 +90,6 @@ def check(text: str | None) -> Slurm | None:
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = f"cannot be read: {error}"
     raise ConfigError(f"cluster {text!r}: {brief(reason, 200)}")
-
-
-def need(module: str) -> None:
-    """Raise ConfigError if a module of the extra "campaign" is not installed."""
-    if find_spec(module) is None:
-        name = module.replace("_", "-")
-        raise ConfigError(f'several workers need {name}: pip install -e ".[campaign]"')
 
 
 @contextmanager

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rigl.campaign import runner, status, studies
-from rigl.campaign.request import Request, request, seconds
+from rigl.campaign.request import Request, need, request, seconds, whole
 from rigl.campaign.runner import Outcome
 from rigl.campaign.status import State
 from rigl.campaign.studies import Settings
-from rigl.training import records, tracking
-from rigl.training.config import ConfigError, flag, parameters, shown
-from rigl.training.devices import resolve_device
+from rigl.training import records
+from rigl.training.config import ConfigError, flag, parameters
 from rigl.training.estimate import Estimator, duration, estimator
 from rigl.training.project import results_folder
 
@@ -31,7 +30,8 @@ TUNING_PARAMETERS = (
     *studies.ASKED,
     *("sampler_seed", "storage", "workers", "time_limit", "device", "results", "tracker"),
 )
-TEXTS = ("density", "distribution", "seeds")  # papermill converts them to numbers
+# Papermill converts texts such as "0" and "0.05" to numbers.
+TEXTS = (*ASKED, "density", "distribution", "device", "time_limit", "storage", "tracker")
 
 
 @dataclass(frozen=True)
@@ -80,20 +80,15 @@ class Campaign:
 def configure(namespace: Mapping[str, Any], before: set[str]) -> Campaign:
     """The campaign that a notebook's parameters describe; `namespace` and `before` are as in
     `rigl.training.notebook.configure`. Raises ConfigError, one line, for invalid parameters."""
-    given = parameters(namespace, before, PARAMETERS, {"before", "campaign", "outcome"})
-    # Papermill converts "0" and "0.05" to numbers.
-    asked = request(**{name: str(given[name]) for name in ASKED if name in given})
-    run, workers = flag("run", given.get("run", False)), given.get("workers", 1)
-    _check_workers(workers)
-    results, device = results_folder(given.get("results", "results")), str(given.get("device", "auto"))
-    limit = given.get("time_limit")
+    given = _given(namespace, before, PARAMETERS, {"before", "campaign", "outcome"})
+    results, device = results_folder(given.get("results", "results")), given.get("device", "auto")
     return Campaign(
-        request=asked,
+        request=request(**{name: given[name] for name in ASKED if name in given}),
         results=results,
         device=device,
-        workers=workers,
-        time_limit=None if limit is None else seconds(str(limit)),
-        run=run,
+        workers=whole("workers", given.get("workers", 1), 1),
+        time_limit=seconds(given["time_limit"]) if "time_limit" in given else None,
+        run=flag("run", given.get("run", False)),
         estimate=estimator(device, results),
     )
 
@@ -105,20 +100,16 @@ class Tuning:
     settings: Settings
     options: Options
 
-    @property
-    def results(self) -> Path:
-        return Path(self.options.results)
-
     def summary(self) -> str:
         """The study, its progress, and how long the rest should take with one worker."""
         from rigl.campaign import tuning
 
-        settings = self.settings
-        _, counts = tuning.look(settings, self.results, self.options.storage)
-        left = max(settings.trials - counts.complete, 0)
-        lines = [f"study {settings.name}", f"{counts.complete} of {settings.trials} trials complete"]
+        settings, results = self.settings, self.options.results
+        complete = tuning.look(settings, results, self.options.storage).counts.complete
+        left = max(settings.trials - complete, 0)
+        lines = [f"study {settings.name}", f"{complete} of {settings.trials} trials complete"]
         if left:
-            each = estimator(self.options.device, self.results)(settings.config)
+            each = estimator(self.options.device, results)(settings.config)
             time = f", about {duration(left * len(settings.seeds) * each.seconds)}" if each else ""
             lines.append(f"left: {left}{time}")
         return "\n".join(lines)
@@ -131,42 +122,37 @@ class Tuning:
 
     def frame(self) -> pd.DataFrame:
         """The current records."""
-        return records.frame(self.results)
+        return records.frame(self.options.results)
 
 
 def configure_tuning(namespace: Mapping[str, object], before: set[str]) -> Tuning:
     """The study that a notebook's parameters describe; `namespace` and `before` are as in
     `rigl.training.notebook.configure`. Raises ConfigError, one line, for invalid parameters."""
     begun = time.time()
-    studies.check_optuna()
+    need("optuna", "tuning needs")
     from rigl.campaign.tuning import Options
 
-    given = parameters(
-        namespace, before, TUNING_PARAMETERS, {"before", "tuning", "outcome", "study", "frame"}
-    )
-    given |= {name: str(given[name]) for name in TEXTS if name in given}
+    later = {"before", "tuning", "outcome", "study", "frame"}
+    given = _given(namespace, before, TUNING_PARAMETERS, later)
     asked = studies.request(
         **{name: given[name] for name in (*studies.ASKED, "sampler_seed") if name in given}
     )
     if len(asked) != 1:
         raise ConfigError(f"these are {len(asked)} studies: give one density and one distribution")
-    workers, limit = given.get("workers", 1), given.get("time_limit")
-    _check_workers(workers)
-    tracker, device = given.get("tracker"), str(given.get("device", "auto"))
-    tracking.check(None if tracker is None else str(tracker))
-    for each in device.split(","):
-        resolve_device(each)
     options = Options(
-        results=str(results_folder(given.get("results", "results"))),
-        storage=None if given.get("storage") is None else str(given["storage"]),
-        device=device,
-        tracker=None if tracker is None else str(tracker),
-        end=None if limit is None else begun + seconds(str(limit)),
-        workers=workers,
+        results=results_folder(given.get("results", "results")),
+        storage=given.get("storage"),
+        device=given.get("device", "auto"),
+        tracker=given.get("tracker"),
+        end=begun + seconds(given["time_limit"]) if "time_limit" in given else None,
+        workers=whole("workers", given.get("workers", 1), 1),
     )
     return Tuning(asked[0], options)
 
 
-def _check_workers(workers: Any) -> None:
-    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-        raise ConfigError(f"workers={shown(workers)} is not right: it should be a whole number from 1 on")
+def _given(
+    namespace: Mapping[str, Any], before: set[str], known: tuple[str, ...], later: set[str]
+) -> dict[str, Any]:
+    """`rigl.training.config.parameters`, with those as texts that are."""
+    given = parameters(namespace, before, known, later)
+    return given | {name: str(given[name]) for name in TEXTS if name in given}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
 from rigl.campaign import experiments
 from rigl.training.config import ConfigError, RunConfig, shown
 
+Number = TypeVar("Number", int, float)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -54,8 +57,8 @@ def request(
     made = Request(
         tables=tuple(experiments.TABLES if "all" in names else dict.fromkeys(names)),
         protocol=protocol,
-        seeds=tuple(int(each) for each in numbers("seeds", seeds, int)),
-        densities=None if densities is None else tuple(numbers("densities", densities, float)),
+        seeds=numbers("seeds", seeds, int),
+        densities=None if densities is None else numbers("densities", densities, float),
         dataset=dataset,
         model=model,
     )
@@ -72,10 +75,23 @@ def seconds(text: str) -> float:
     return found
 
 
-def numbers(name: str, text: str, kind: type[int] | type[float]) -> list[int | float]:
-    """Parse comma-separated numbers and remove duplicates."""
+def numbers(name: str, text: str, kind: Callable[[str], Number]) -> tuple[Number, ...]:
+    """Parse comma-separated numbers and remove duplicates. Raises ConfigError."""
     try:
-        return list(dict.fromkeys(kind(each) for each in text.split(",")))
+        return tuple(dict.fromkeys(kind(each) for each in text.split(",")))
     except ValueError:
         example = "0,1,2" if kind is int else "0.05,0.1"
         raise ConfigError(f"{name} {shown(text)} is not a list of numbers such as {example}") from None
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """Check that a value is a whole number from `least` on. Raises ConfigError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name}={shown(value)} is not right: it should be a whole number from {least} on")
+    return value
+
+
+def need(module: str, what: str) -> None:
+    """Raise ConfigError, which says `what` needs it, if a module of the extra "campaign" is not installed."""
+    if find_spec(module) is None:
+        raise ConfigError(f'{what} {module.replace("_", "-")}: pip install -e ".[campaign]"')

@@ -24,9 +24,9 @@ def held() -> Iterator[None]:
 
 
 @contextmanager
-def heard(ask: Callable[[], None], after: float | None = None) -> Iterator[None]:
-    """Call `ask` on the first signal; raise KeyboardInterrupt on the second, or `after` some seconds. Has no
-    effect outside the main thread."""
+def heard(stop: Callable[[], None], say: Callable[[str], None], after: float | None = None) -> Iterator[None]:
+    """Call `stop` on the first signal, and `say` so; raise KeyboardInterrupt on the second, or `after` some
+    seconds. Has no effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -36,7 +36,8 @@ def heard(ask: Callable[[], None], after: float | None = None) -> Iterator[None]
         if asked or number == signal.SIGALRM:
             raise KeyboardInterrupt
         asked.append(number)
-        ask()
+        stop()
+        say("stopping after the current epochs; interrupt again to stop at once")
 
     before = {number: signal.signal(number, handle) for number in (*BOTH, signal.SIGALRM)}
     if after is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -107,10 +106,11 @@ def plan_table(request: Request, states: Sequence[State], estimate: Estimator) -
     for name in request.tables:
         lines += [_line(name, [named[run.name] for run in row], estimate) for row in request.rows(name)]
     asked = {run.name for name in request.tables for row in request.rows(name) for run in row}
-    extra = [state for state in states if state.config.name not in asked]
-    for config in {_without_seed(state.config): state.config for state in extra}.values():
-        same = [s for s in extra if _without_seed(s.config) == _without_seed(config)]
-        lines.append(_line("for other rows", same, estimate))
+    extra: dict[str, list[State]] = {}
+    for state in states:
+        if state.config.name not in asked:
+            extra.setdefault(state.config.but(seed=0).name, []).append(state)
+    lines += [_line("for other rows", same, estimate) for same in extra.values()]
     return pd.DataFrame(lines)
 
 
@@ -146,8 +146,7 @@ def headline(
     left = [state for state in states if not state.done]
     if left:
         flops = f"left: {sum(_flops(state) for state in left):.1e} FLOPs (masks save no time)"
-        found = [(state, estimate(state.config) if estimate else None) for state in left]
-        known = [(state, each) for state, each in found if each]
+        known = [(state, each) for state in left if estimate and (each := estimate(state.config))]
         seconds = sum(_share(state) * each.seconds / together(each, workers, device) for state, each in known)
         by = f" with {workers} workers" if workers > 1 else ""
         but = f", and {len(left) - len(known)} runs of unknown length" if len(known) < len(left) else ""
@@ -199,10 +198,6 @@ def _flops(state: State) -> float:
     return _share(state) * state.config.total_epochs * epoch_flops(state.config)
 
 
-def _without_seed(config: RunConfig) -> str:
-    return config.but(seed=0).name
-
-
 def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:
     """Check every record under `results`, and the masks of its run if they were kept.
 
@@ -223,8 +218,7 @@ def verify(results: str | Path) -> tuple[int, list[tuple[Path, str]]]:
         try:
             records.load_masks(record.config, root)
         except RecordError as error:
-            tail = Path(record.config.dataset, f"{record.name}.npz")
-            path = next(path for folder in ("masks", ".masks") if (path := root / folder / tail).exists())
+            path = next(path for path in records.mask_paths(record.config, root) if path.exists())
             damaged.append((_set_aside(path, root), str(error)))
     return sound, damaged
 
@@ -234,8 +228,9 @@ def export(results: str | Path, names: Collection[str] | None = None) -> pd.Data
     fields of the config. Raises RecordError for a damaged file."""
     found = list(records.records(results, strict=True))
     table = records.tabulate(found)
-    for knob in [key for key in RunConfig.model_fields if key not in table.columns]:
-        table[knob] = [record.config.model_dump()[knob] for _, record in found]
+    configs = [record.config.model_dump() for _, record in found]
+    knobs = pd.DataFrame(configs, columns=[*RunConfig.model_fields])
+    table = table.join(knobs.drop(columns=table.columns, errors="ignore"))
     return table if names is None else table[table["name"].isin(list(names))].reset_index(drop=True)
 
 
@@ -263,9 +258,7 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
     if Path(path).suffix == ".csv":
         content = csv(table).encode()
     else:
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, engine="pyarrow", index=False)
-        content = buffer.getvalue()
+        content = table.to_parquet(engine="pyarrow", index=False)
     records.write_whole(Path(path), content)
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rigl.campaign.experiments import TUNING, usual_densities
-from rigl.campaign.request import numbers
-from rigl.training.config import ConfigError, RunConfig, choose_protocol, shown
+from rigl.campaign.request import need, numbers, whole
+from rigl.training.config import ConfigError, RunConfig, choose_protocol
 from rigl.training.records import AtLeastOne, Percent, RecordError, Share, read, readable, write_whole
 
 REFERENCE = {"alpha": 0.3, "delta_t": 100}
@@ -155,10 +154,10 @@ def request(
 
     Raises ConfigError, one line, for invalid arguments, and if Optuna is not installed.
     """
-    check_optuna()
+    need("optuna", "tuning needs")
     name, data = choose_protocol(protocol, dataset, cuda=False)
     shares = usual_densities(name, data, TUNING.densities)
-    given = [float(each) for each in numbers("density", density, float)] if density else shares
+    given = numbers("density", density, float) if density else shares
     return [
         settings(
             RunConfig(
@@ -172,7 +171,7 @@ def request(
                 epochs=epochs,
             ),
             trials=trials,
-            seeds=tuple(int(each) for each in numbers("seeds", seeds, int)),
+            seeds=numbers("seeds", seeds, int),
             sampler_seed=sampler_seed,
         )
         for share in given
@@ -188,12 +187,6 @@ def settings(
     sampler_seed: int = 0,
 ) -> Settings:
     """The report's search space for `config`. Raises ConfigError if the method does not use it."""
-    for name, value in (("trials", trials), ("sampler_seed", sampler_seed)):
-        least = 1 if name == "trials" else 0
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ConfigError(
-                f"{name}={shown(value)} is not right: it should be a whole number from {least} on"
-            )
     if not seeds:
         raise ConfigError("seeds: a trial needs at least one seed")
     tried = config.but(alpha=TUNING.alpha[1], delta_t=TUNING.delta_t[1])
@@ -206,14 +199,8 @@ def settings(
         seeds=seeds,
         alpha=TUNING.alpha,
         delta_t=TUNING.delta_t,
-        trials=trials,
-        sampler_seed=sampler_seed,
+        trials=whole("trials", trials, 1),
+        sampler_seed=whole("sampler_seed", sampler_seed, 0),
     )
     found.reference()
     return found
-
-
-def check_optuna() -> None:
-    """Raise ConfigError if Optuna is not installed."""
-    if find_spec("optuna") is None:
-        raise ConfigError('tuning needs optuna: pip install -e ".[campaign]"')

@@ -12,7 +12,8 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import mean
@@ -21,7 +22,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-import torch
 from filelock import FileLock
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from rigl.campaign import runner, studies
+from rigl.campaign import runner, studies, tasks
 from rigl.campaign.signals import heard
 from rigl.campaign.studies import Settings, Study, Trial
 from rigl.training import provenance, records, tracking
@@ -89,11 +89,19 @@ class Sampler(TPESampler):
 @dataclass(frozen=True)
 class Options(TrainOptions):
     """How to run a study, beside how to train its runs: `storage` is a URL for Optuna, by default SQLite in
-    `results`; `end` is the time of `time.time` at which to stop; `workers` is the number of processes."""
+    `results`; `end` is the time of `time.time` at which to stop; `workers` is the number of processes.
+
+    Raises ConfigError for a tracker or device that is not available.
+    """
 
     storage: str | None = None
     end: float | None = None
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        tracking.check(self.tracker)
+        for device in self.device.split(","):
+            resolve_device(device)
 
 
 @dataclass(frozen=True)
@@ -107,27 +115,32 @@ class Counts:
 
 @dataclass
 class Outcome:
-    """The outcome of a study: its trials, the number of completed reference runs, errors, whether it was
-    stopped, and what to do then."""
+    """How far a study is: its trials and their numbers, and the number of completed reference runs; after
+    `run` also its errors, whether it was stopped, and what to do then."""
 
-    study: Study
+    settings: Settings
+    study: Study | None
     counts: Counts
     reference: int
-    errors: list[str]
-    stopped: bool
+    errors: list[str] = field(default_factory=list)
+    stopped: bool = False
     advice: str = "rerun the same command to resume"
+
+    @property
+    def abandoned(self) -> bool:
+        return self.counts.complete < self.settings.trials <= self.counts.failed
 
     @property
     def status(self) -> int:
         """The exit status: 0 all done, 1 errors or too many failed trials, 3 some left."""
-        settings = self.study.settings
-        if self.errors or (self.counts.complete < settings.trials <= self.counts.failed):
+        if self.errors or self.abandoned:
             return 1
-        return 3 if self.counts.complete < settings.trials or self.reference < len(settings.seeds) else 0
+        short = self.counts.complete < self.settings.trials or self.reference < len(self.settings.seeds)
+        return 3 if short else 0
 
     def lines(self) -> list[str]:
         """A summary."""
-        settings, best = self.study.settings, self.study.best
+        settings, best = self.settings, self.study.best if self.study else None
         found = [
             f"done: {self.counts.complete} of {settings.trials} trials ({self.counts.failed} diverged), "
             f"{self.reference} of {len(settings.seeds)} reference runs"
@@ -139,16 +152,27 @@ class Outcome:
             )
         if self.status == 3:
             found.append(f"some are left: {self.advice}")
-        if self.counts.complete < settings.trials <= self.counts.failed:
+        if self.abandoned:
             found.append(f"given up: {self.counts.failed} trials diverged")
         return [*found, *(f"failed: {error}" for error in self.errors)]
+
+    def row(self) -> dict[str, Any]:
+        """A row of a table of studies."""
+        best = self.study.best if self.study else None
+        return {
+            "Study": self.settings.name,
+            "Trials": self.settings.trials,
+            **vars(self.counts),
+            "Best, %": f"{best.value:.2f}" if best else "-",
+            "alpha": f"{best.alpha:.3f}" if best else "-",
+            "delta_t": str(best.delta_t) if best else "-",
+            "Seeds": len(self.settings.seeds),
+            "Reference": self.reference,
+        }
 
 
 def main(asked: Sequence[Settings], options: Options) -> int:
     """Run or resume each study in turn and print its progress; returns the overall exit status."""
-    tracking.check(options.tracker)
-    for device in options.device.split(","):
-        resolve_device(device)
     statuses = []
     for settings in asked:
         print(f"study {settings.name}", flush=True)
@@ -158,6 +182,14 @@ def main(asked: Sequence[Settings], options: Options) -> int:
         if outcome.stopped:
             statuses += [3] * (len(statuses) < len(asked))
             break
+    return 1 if 1 in statuses else max(statuses)
+
+
+def show(asked: Sequence[Settings], results: str | Path, storage: str | None) -> int:
+    """Print a table of the studies and return their overall exit status. Starts nothing."""
+    found = [look(settings, results, storage) for settings in asked]
+    print(pd.DataFrame([outcome.row() for outcome in found]).to_string(index=False))
+    statuses = [outcome.status for outcome in found]
     return 1 if 1 in statuses else max(statuses)
 
 
@@ -174,16 +206,13 @@ def run(settings: Settings, options: Options) -> Outcome:
     stopping = threading.Event()
     errors: list[str] = []
 
-    def ask() -> None:
-        stopping.set()
-        print("stopping after the current epochs; interrupt again to stop at once", flush=True)
-
     if options.end is not None:  # leave time for processes to end
         left = options.end - time.time()
         options = replace(options, end=options.end - min(5.0, 0.1 * max(left, 0)))
-    with heard(ask):
+    say = partial(print, flush=True)
+    with heard(stopping.set, say):
         if options.workers == 1:
-            errors += _trials(settings, options, stopping.is_set, _print)
+            errors += _trials(settings, options, stopping.is_set, say)
         elif not _over(study, settings):
             errors += _together(settings, options, stopping)
         stopped = stopping.is_set() or (options.end is not None and time.time() >= options.end)
@@ -201,8 +230,8 @@ def run(settings: Settings, options: Options) -> Outcome:
             stopped = reference.reason is not None
     else:
         stopped = stopped or not errors
-    done = sum(records.path_of(config, options.results).exists() for config in settings.reference())
-    outcome = Outcome(data(study, settings), counts(study), done, errors, stopped)
+    outcome = _outcome(settings, options.results, study)
+    outcome.errors, outcome.stopped = errors, stopped
     if options.end is not None and not stopping.is_set() and _written(options.results) == before:
         outcome.advice = "no epoch fits into the time limit: give a longer one"
     return outcome
@@ -223,18 +252,17 @@ def begin(settings: Settings, results: str | Path, storage: str | None = None) -
     Raises StoreError for a storage that cannot be used.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder = Path(results) / ".studies"
-    with records.writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with records.writing(folder), _lock(settings, results), _clear(settings, results, storage):
+    mark = _file(settings, results, "place")  # identifies this results folder
+    with records.writing(mark.parent):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+    with records.writing(mark.parent), _lock(settings, results), _clear(settings, results, storage):
         study = optuna.create_study(
-            storage=_open(storage or _default(settings, results), settings),
+            storage=_open(storage or _default(settings, results)),
             sampler=Sampler(settings.sampler_seed),
             study_name=settings.name,
             direction="maximize",
             load_if_exists=True,
         )
-        mark = folder / f"{settings.name}.place"  # identifies this results folder
         if not mark.exists():
             records.write_whole(mark, uuid.uuid4().hex.encode())
         if "place" not in study.user_attrs:
@@ -267,31 +295,25 @@ def data(study: optuna.Study, settings: Settings) -> Study:
     )
 
 
-def status_table(asked: Sequence[Settings], results: str | Path, storage: str | None) -> pd.DataFrame:
-    """One row per study: its trials in each state, the best one, and its reference runs. Starts nothing."""
-    return pd.DataFrame([_line(settings, results, storage) for settings in asked])
-
-
-def look(settings: Settings, results: str | Path, storage: str | None) -> tuple[Study | None, Counts]:
+def look(settings: Settings, results: str | Path, storage: str | None) -> Outcome:
     """The state of a study, from its storage or else from its exported file. Starts nothing."""
-    path, file = studies.path_of(settings, results), Path(results) / ".studies" / f"{settings.name}.db"
     with _clear(settings, results, storage):
-        there = storage and settings.name in optuna.get_all_study_names(_open(storage, settings))
-    if there or (storage is None and file.exists()):
-        study = begin(settings, results, storage)
-        return data(study, settings), counts(study)
-    if not path.exists():
-        return None, Counts()
-    known = studies.load(path)
-    return known, Counts(len(known.complete), len(known.trials) - len(known.complete))
+        there = storage and settings.name in optuna.get_all_study_names(_open(storage))
+    there = there or (storage is None and _file(settings, results, "db").exists())
+    return _outcome(settings, results, begin(settings, results, storage) if there else None)
 
 
-def exit_status(table: pd.DataFrame) -> int:
-    """The exit status: 0 all done, 1 too many failed trials, 3 some left."""
-    short = table[table["complete"] < table["Trials"]]
-    if (short["failed"] >= short["Trials"]).any():
-        return 1
-    return 3 if len(short) or (table["Reference"] < table["Seeds"]).any() else 0
+def _outcome(settings: Settings, results: str | Path, study: optuna.Study | None) -> Outcome:
+    """The state of a study; without `study`, that of its exported file."""
+    path = studies.path_of(settings, results)
+    known, found = None, Counts()
+    if study is not None:
+        known, found = data(study, settings), counts(study)
+    elif path.exists():
+        known = studies.load(path)
+        found = Counts(len(known.complete), len(known.trials) - len(known.complete))
+    reference = sum(records.path_of(config, results).exists() for config in settings.reference())
+    return Outcome(settings, known, found, reference)
 
 
 def _trials(
@@ -299,14 +321,16 @@ def _trials(
 ) -> list[str]:
     """Run trials until none are left or `told` returns True; returns the error that ended it, if any."""
     study = begin(settings, options.results, options.storage)
-    whole = estimator(options.device, options.results)(settings.config) if options.end else None
-    epoch = whole.seconds / settings.config.total_epochs if whole else None
+    estimate = estimator(options.device, options.results) if options.end else None
+    epoch = runner.epoch_seconds(settings.config, estimate)
 
     def stop() -> bool:
         return told() or (options.end is not None and time.time() >= options.end)
 
     def objective(trial: optuna.Trial) -> float:
         began = time.monotonic()
+        if sum(number < trial.number for number in _begun(study)) >= settings.trials:
+            return float("nan")  # another worker began the last one at the same moment
         low, high, step = settings.delta_t
         alpha = trial.suggest_float("alpha", *settings.alpha)
         delta_t = trial.suggest_int("delta_t", low, high, step=step)
@@ -328,31 +352,25 @@ def _trials(
         say(f"{what}: {mean(values):.2f} % in {duration(time.monotonic() - began)}")
         return mean(values)
 
-    def after(study: optuna.Study, _: FrozenTrial) -> None:
-        with _lock(settings, options.results):
-            studies.save(data(study, settings), options.results)
-        if stop() or _full(study, settings):
-            study.stop()
-
     try:
         while not (stop() or _over(study, settings)):
-            if _full(study, settings):  # others run the rest, but may fail
+            if len(_begun(study)) >= settings.trials:  # others run the rest, but may fail
                 time.sleep(POLL)
-                with _quiet():
-                    fail_stale_trials(study)
+                fail_stale_trials(study)
                 continue
-            with _quiet():
-                study.optimize(objective, callbacks=[after])
+            study.optimize(objective, n_trials=1)
+            with _lock(settings, options.results):
+                studies.save(data(study, settings), options.results)
     except Again as error:
         return [str(error)] if str(error) else []
     except (OneLineError, OSError, optuna.exceptions.OptunaError) as error:
-        return [f"{type(error).__name__}: {error}"]
+        return [runner.line_of(error)]
     return []
 
 
 def _run(config: RunConfig, options: Options, stop: Callable[[], bool], epoch: float | None) -> runner.Result:
     """Train one run, or wait for the process that trains it."""
-    until = runner.until(config, stop, lambda *_: None, epoch=epoch, end=options.end)
+    until = runner.until(config, stop, epoch=epoch, end=options.end)
     how = replace(options, device=options.device.split(",")[0], stop=until)
     while (result := runner.run_one(config, how)).outcome == "busy":
         if stop():
@@ -366,32 +384,25 @@ def _together(settings: Settings, options: Options, stopping: threading.Event) -
     from rigl.campaign.cluster import connect
 
     topic, errors = f"rigl-{uuid.uuid4().hex}", []
-    devices = options.device.split(",")
+    devices, threads = tasks.shares(options.device, options.workers)
     with connect(None, workers=options.workers, lanes=1, device=options.device) as client:
-        client.subscribe_topic(topic, lambda event: _print(event[1]))
-        threads = max(1, torch.get_num_threads() // options.workers)
-        futures = [
-            client.submit(
-                _worker,
-                settings,
-                replace(options, device=devices[i % len(devices)]),
-                topic,
-                threads,
-                pure=False,
-            )
-            for i in range(options.workers)
-        ]
-        told = False
-        while not all(future.done() for future in futures):
-            if stopping.is_set() and not told:
-                told = True
-                client.run(runner.tell_to_stop, topic, wait=False)
+        client.subscribe_topic(topic, lambda event: print(event[1], flush=True))
+        futures = client.map(
+            _worker,
+            [settings] * options.workers,
+            [replace(options, device=devices[i % len(devices)]) for i in range(options.workers)],
+            topic=topic,
+            threads=threads,
+            pure=False,
+        )
+        while not (stopping.is_set() or all(future.done() for future in futures)):
             time.sleep(POLL / 5)
+        client.run(tasks.tell_to_stop, topic, wait=False)
         for future in futures:
             try:
                 errors += future.result()
             except Exception as error:
-                errors.append(f"{type(error).__name__}: {error}")
+                errors.append(runner.line_of(error))
     return errors
 
 
@@ -403,12 +414,8 @@ def _worker(settings: Settings, options: Options, topic: str, threads: int) -> l
     use_threads(threads)
     warnings.showwarning = lambda message, *_, **__: worker.log_event(topic, f"warning: {message}")
     return _trials(
-        settings, options, lambda: topic in runner.STOPPED, lambda text: worker.log_event(topic, text)
+        settings, options, lambda: topic in tasks.STOPPED, lambda text: worker.log_event(topic, text)
     )
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)
 
 
 def _counted(study: optuna.Study, running: bool = False) -> list[FrozenTrial]:
@@ -422,16 +429,15 @@ def _counted(study: optuna.Study, running: bool = False) -> list[FrozenTrial]:
     ]
 
 
+def _begun(study: optuna.Study) -> list[int]:
+    """The numbers of the complete and the running trials."""
+    return [trial.number for trial in _counted(study, running=True) if trial.state != TrialState.FAIL]
+
+
 def _over(study: optuna.Study, settings: Settings) -> bool:
     """Whether enough trials are complete, or as many have failed."""
     found = counts(study)
     return found.complete >= settings.trials or found.failed >= settings.trials
-
-
-def _full(study: optuna.Study, settings: Settings) -> bool:
-    """Whether the complete and the running trials are enough."""
-    found = counts(study)
-    return _over(study, settings) or found.complete + found.running >= settings.trials
 
 
 def _data(number: int, trial: FrozenTrial, settings: Settings) -> Trial:
@@ -477,54 +483,37 @@ def _restored(trial: Trial, settings: Settings) -> FrozenTrial:
     )
 
 
-def _line(settings: Settings, results: str | Path, storage: str | None) -> dict[str, Any]:
-    study, found = look(settings, results, storage)
-    best = study.best if study else None
-    return {
-        "Study": settings.name,
-        "Trials": settings.trials,
-        **vars(found),
-        "Best, %": f"{best.value:.2f}" if best else "-",
-        "alpha": f"{best.alpha:.3f}" if best else "-",
-        "delta_t": str(best.delta_t) if best else "-",
-        "Seeds": len(settings.seeds),
-        "Reference": sum(records.path_of(config, results).exists() for config in settings.reference()),
-    }
-
-
 def _again(study: optuna.Study, trial: FrozenTrial) -> None:
     """Repeat the trial of a process that died."""
     if len(trial.params) == 2:  # else its parameters were not drawn yet
         study.enqueue_trial(trial.params)
 
 
-def _default(settings: Settings, results: str | Path) -> str:
-    """The URL of a study's own SQLite file, ``.studies/NAME.db`` under `results`."""
-    path = (Path(results) / ".studies" / f"{settings.name}.db").resolve()
-    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
-
-
-def _open(url: str, settings: Settings) -> RDBStorage:
-    with _quiet():
-        return RDBStorage(
-            url,
-            engine_kwargs={"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else None,
-            heartbeat_interval=HEARTBEAT,
-            grace_period=GRACE,
-            heartbeat_stale_trial_callback=_again,
-        )
+def _file(settings: Settings, results: str | Path, suffix: str) -> Path:
+    """A file beside the records that keeps a study: its database, its lock, or its mark."""
+    return Path(results) / ".studies" / f"{settings.name}.{suffix}"
 
 
 def _lock(settings: Settings, results: str | Path) -> FileLock:
-    return FileLock(Path(results) / ".studies" / f"{settings.name}.lock")
+    return FileLock(_file(settings, results, "lock"))
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Ignore the warnings about experimental features of Optuna, whose version is locked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
+def _default(settings: Settings, results: str | Path) -> str:
+    """The URL of a study's own SQLite file."""
+    path = _file(settings, results, "db").resolve()
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def _open(url: str) -> RDBStorage:
+    # Heartbeats are an experimental feature of Optuna, whose version is locked.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    return RDBStorage(
+        url,
+        engine_kwargs={"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else None,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=GRACE,
+        heartbeat_stale_trial_callback=_again,
+    )
 
 
 @contextmanager

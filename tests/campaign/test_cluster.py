@@ -13,7 +13,7 @@ from itertools import chain, count
 import pytest
 from campaigns import config, meanwhile, mid_run, wait_for
 
-from rigl.campaign import cluster, runner, status
+from rigl.campaign import cluster, runner, status, tasks
 from rigl.campaign.__main__ import main
 from rigl.training import records
 from rigl.training import train as training
@@ -55,7 +55,7 @@ class Dask:
         for name, more in (("one", ["--resources", "GPU=1"]), ("two", [])):
             if name in names and not self._alive(name):
                 options = [self.address, "--no-nanny", "--no-dashboard", "--name", name, *more]
-                self._begin(name, [*options, "--nthreads", 1, "--preload", "rigl.campaign.runner"])
+                self._begin(name, [*options, "--nthreads", 1, "--preload", "rigl.campaign.tasks"])
         wait_for(lambda: set(names) <= set(self.workers()))
 
     def workers(self):
@@ -159,27 +159,24 @@ def test_a_gpu_is_given_to_one_run_at_a_time(dask, tmp_path, capsys):
 def test_workers_need_the_folder_of_results(tmp_path):
     from distributed import Client
 
-    task = runner.Task(
-        name=config().name,
-        topic="anything",
-        folder="of another machine",
-        config=config(),
-        options=Options(device="cpu", results=tmp_path),
-        epoch=None,
-        end=None,
-        devices=("cpu",),
-        threads=1,
-    )
+    task = {
+        "options": Options(device="cpu", results=tmp_path),
+        "topic": "of another machine",
+        "devices": ["cpu"],
+        "threads": 1,
+        "epoch": None,
+        "end": None,
+    }
     with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
-        result = client.submit(runner.work, task).result(timeout=60)
+        result = client.submit(tasks.work, config(), None, **task).result(timeout=60)
     assert result.closes == "the workers do not share the results folder"
     assert result.error.endswith(f"does not share {tmp_path}: all workers need the same results folder")
     assert not list(tmp_path.rglob("*.json"))
 
 
 def test_a_worker_of_other_versions_is_named_once(dask, tmp_path, capsys, monkeypatch):
-    mine = {**runner.provenance.versions(), "torch": "2.0"}
-    monkeypatch.setattr(runner.provenance, "versions", lambda: mine)
+    mine = {**tasks.provenance.versions(), "torch": "2.0"}
+    monkeypatch.setattr(tasks.provenance, "versions", lambda: mine)
     assert campaign(dask, [config()], tmp_path).status == 0
     assert "has other versions: torch " in capsys.readouterr().out
 
@@ -365,7 +362,7 @@ def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):
 
 
 def test_without_dask(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "distributed", None)
     arguments = ["run", "table2", "--protocol", "smoke", "--results", str(tmp_path)]
     for more in (["--workers", "2"], ["--lanes", "2"], ["--cluster", "tcp://127.0.0.1:1"]):
         assert main([*arguments, *more]) == 2

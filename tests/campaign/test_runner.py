@@ -238,13 +238,13 @@ def test_the_pace_of_an_epoch_decides_whether_the_next_is_begun(monkeypatch):
     now, told = [0.0], []
     monkeypatch.setattr(runner.time, "time", lambda: now[0])
     monkeypatch.setattr(runner, "PACES", {})
-    asked = runner.until(config(), lambda: False, lambda *done: told.append(done), end=100.0)
+    asked = runner.until(config(), lambda: False, told.append, end=100.0)
     answers = []
     for done in range(4):
         answers.append(asked(done, 10))
         now[0] += 30.0
     assert answers == [False, False, False, True]  # at 90 s the next 33 s go beyond 100
-    assert told == [(0, 10), (1, 10), (2, 10)]
+    assert told == [0, 1, 2]
 
 
 @both
@@ -383,14 +383,13 @@ def test_warnings_are_said(tmp_path, capsys, workers):
 def test_bars_for_all_and_for_each_worker(capsys):
     bars = runner.Bars(100.0, 25.0, 2, True)
     assert bars.left() == ""
-    bars.begin(1, "rigl-erk density 0.2 s0", 4)
-    bars.epoch(1, 1, True)
-    bars.epoch(1, 3, False)
-    bars.work(50.0, "1/3 runs")
+    bar = bars.begin("rigl-erk density 0.2 s0", 4, 1)
+    bar.n = 3
+    bars.work(100.0, 50.0, "1/3 runs")
     bars.refresh()
     assert bars.left().startswith("about 0 s")
     bars.say("a line above")
-    bars.idle(1)
+    bars.idle(bar)
     bars.close()
     shown = capsys.readouterr()
     assert "1/3 runs  50%" in shown.err
