@@ -228,4 +228,4 @@ def html(found: Sequence[Place], axis: str) -> Markup:
 def show(setups: Sequence[Setup], axis: str) -> None:
     """Display the explorer of `setups`, or say that there are no runs yet."""
     found = places(setups)
-    display.show(html(found, axis) if found else Markup("<p><em>No runs yet.</em></p>"))
+    display.show(html(found, axis) if found else display.parts.note("No runs yet."))

@@ -37,7 +37,7 @@ def show() -> None:
 
 def _row(method: Method) -> dict[str, object]:
     return {
-        "Method": Markup("{}<br><code>{}</code>").format(names.method(method.name), method.name),
+        "Method": display.lines(names.method(method.name), display.parts.code(method.name)),
         "Drops": _drops(method),
         "Grows": _largest(method.grow, method),
         "Layers' budgets": _budgets(method),
@@ -109,4 +109,4 @@ def _paper(text: str) -> Markup | str:
     kind, _, number = where.partition(":")
     if kind not in ADDRESSES:
         return text or "-"
-    return Markup('<a href="{}{}">{}</a>').format(ADDRESSES[kind], number, who)
+    return Markup(display.parts.link(f"{ADDRESSES[kind]}{number}", who))

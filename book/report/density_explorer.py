@@ -266,7 +266,7 @@ def widget(table: Mapping[str, Model], ends: Mapping[str, Mapping[str, End]]) ->
         data = figures.bundle(figure(table[name], *shown, log=log), told)
         plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
         lines = display.plain(layer_table(table[name], point, *shown[1:]))
-        numbers.value = f"<details><summary>The same as a table</summary>{lines}</details>"
+        numbers.value = display.parts.folded("The same as a table", lines)
 
     offer()
     choices["Model"].observe(offer, names="value")

@@ -28,6 +28,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 TEMPLATES.policies["json.dumps_kwargs"] = {}  # keep the order of keys
+parts: Any = TEMPLATES.get_template("parts.html").module  # its macros, called as functions
 
 
 def in_book() -> bool:
@@ -64,13 +65,12 @@ def show_text(markdown: str) -> None:
 
 def show_heading(text: str) -> None:
     """Display a heading within a page's section."""
-    emit({"text/html": str(Markup("<h3>{}</h3>").format(text)), "text/plain": text}, raw=True)
+    emit({"text/html": str(parts.heading(text)), "text/plain": text}, raw=True)
 
 
 def show_table(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: str = "") -> None:
     """Display a table as `html` makes it, or say that there are no runs yet."""
-    empty = Markup("<p><em>Nothing yet. {}</em></p>").format(caption)
-    show(html(table, caption, origin, kind) if len(table) else empty)
+    show(html(table, caption, origin, kind) if len(table) else parts.note(f"Nothing yet. {caption}"))
 
 
 def html(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: str = "") -> Markup:
@@ -88,7 +88,12 @@ def html(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: 
 def spread(ratio: Mapping[str, float], digits: int = 3) -> Markup:
     """A benchmark's median, and its quartiles in a line below it."""
     median, low, high = (f"{ratio[key]:.{digits}f}" for key in ("median", "low", "high"))
-    return Markup("{}<br><small>{} to {}</small>").format(median, low, high)
+    return lines(median, parts.small(f"{low} to {high}"))
+
+
+def lines(*cells: str) -> Markup:
+    """What a cell of a table has on several lines."""
+    return Markup("<br>").join(cells)
 
 
 def framed(table: str, caption: str, kind: str, *, name: str = "", origin: Markup | None = None) -> Markup:
@@ -128,8 +133,7 @@ def printed(mean: float, std: float = float("nan")) -> str:
 def link(path: str, text: str, spoken: str = "") -> Markup:
     """A link to a file of ``results/``, which lies beside the notebooks and beside their pages; a screen
     reader says `spoken`, or else `text`."""
-    label = Markup(' aria-label="{}"').format(spoken) if spoken else ""
-    return Markup('<a href="../results/{}"{}>{}</a>').format(path, label, text)
+    return Markup(parts.link(f"../results/{path}", text, spoken=spoken))
 
 
 def record_link(dataset: str, name: str, text: str = "") -> Markup:
@@ -144,8 +148,7 @@ def printed_link() -> Markup:
 
 def csv_link(data: str, name: str) -> Markup:
     """A link that saves `data` under `name`."""
-    address = f"data:text/csv;charset=utf-8,{quote(data)}"
-    return Markup('<a download="{}" href="{}">Data as csv</a>').format(name, address)
+    return Markup(parts.link(f"data:text/csv;charset=utf-8,{quote(data)}", "Data as csv", download=name))
 
 
 def commit(run: Mapping[str, Any] | pd.Series) -> str:

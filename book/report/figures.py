@@ -109,17 +109,17 @@ def plot(fig: go.Figure, text: str) -> Markup:
         auto_play=False,
         default_width="100%",
     )
-    return Markup('<div class="plot" role="img" aria-label="{}">{}</div>').format(text, Markup(page))
+    return Markup(display.parts.plot(text, Markup(page)))
 
 
 def sentence(text: str) -> Markup:
     """`text` as what stands above a plot and says what to see."""
-    return Markup('<p class="see">{}</p>').format(text)
+    return Markup(display.parts.paragraph(text, "see"))
 
 
 def saved(fig: go.Figure) -> Markup:
     """A link that saves what `fig` draws as csv."""
-    return Markup('<p class="caption">{}</p>').format(display.csv_link(csv(fig), "plot.csv"))
+    return Markup(display.parts.paragraph(display.csv_link(csv(fig), "plot.csv"), "caption"))
 
 
 def csv(fig: go.Figure) -> str:

@@ -89,8 +89,8 @@ def show_summary(found: Sequence[Finding]) -> None:
         mine = [each for each in found if each.claim.key == claim.key and _tells(each)]
         rows.append(
             {
-                "Claim": Markup('<a href="#later-{}">{}</a>').format(claim.key, claim.text),
-                "Later work": Markup("<br>").join(_counted(by_work(claim.key).values())),
+                "Claim": display.parts.link(f"#later-{claim.key}", claim.text),
+                "Later work": display.lines(*_counted(by_work(claim.key).values())),
                 "The report's numbers": _lines([x for x in mine if x.source.protocol == REPORT]),
                 "Our runs": _lines([x for x in mine if x.source.protocol != REPORT]),
             }
@@ -121,11 +121,9 @@ def html(key: str, found: Sequence[Finding]) -> Markup:
     (claim,) = (each for each in claims() if each.key == key)
     mine = [each for each in found if each.claim.key == key and _tells(each)]
     table = pd.DataFrame([_row(row, data["sources"][row["source"]]) for row in rows])
-    ours = Markup("").join(Markup("<li>{}: {}</li>").format(_source(each), _told(each)) for each in mine)
-    head = Markup('<p id="later-{}"><strong>{}</strong> In this book:</p><ul>{}</ul>').format(
-        key, claim.text, ours or Markup("<li>not tested by more than single seeds</li>")
-    )
-    return head + display.html(table, f"What later work says of it: {claim.text}", kind="words later")
+    ours = [Markup("{}: {}").format(_source(each), _told(each)) for each in mine]
+    head = display.parts.later(claim, ours or [Markup("not tested by more than single seeds")])
+    return Markup(head + display.html(table, f"What later work says of it: {claim.text}", kind="words later"))
 
 
 def show_unread() -> None:
@@ -149,7 +147,7 @@ def show_data() -> None:
         for row in data["rows"]
     ]
     link = display.csv_link(pd.DataFrame(flat).to_csv(index=False), "later-work.csv")
-    display.show(Markup("<p>{}</p>").format(link))
+    display.show(display.parts.paragraph(link))
 
 
 def _row(row: dict[str, Any], source: dict[str, Any]) -> dict[str, str]:
@@ -157,10 +155,10 @@ def _row(row: dict[str, Any], source: dict[str, Any]) -> dict[str, str]:
     return {
         "Work": source["name"],
         "On": row["place"],
-        "Printed": Markup("<br>").join(_numbers(row)) or "-",
+        "Printed": display.lines(*_numbers(row)) or "-",
         "On the claim": f"{STANCES[row['stance']]} {row['stance']}",
-        "What it says": Markup('{} <small><a href="{}">{}</a></small>').format(
-            row["says"], source["url"], f"{source['read']}{commit}"
+        "What it says": Markup("{} {}").format(
+            row["says"], display.parts.small(display.parts.link(source["url"], f"{source['read']}{commit}"))
         ),
     }
 
@@ -198,11 +196,11 @@ def _lines(found: Sequence[Finding]) -> Markup | str:
     lines = (
         _link(x, f"{verdicts.SIGNS[x.verdict]} {verdicts.brief(x).partition(' for ')[2]}") for x in found
     )
-    return Markup("<br>").join(lines) or "-"
+    return display.lines(*lines) or "-"
 
 
 def _link(found: Finding, text: str) -> Markup:
-    return Markup('<a href="{}#claim-{}">{}</a>').format(PAGE, found.claim.key, text)
+    return Markup(display.parts.link(f"{PAGE}#claim-{found.claim.key}", text))
 
 
 def _source(found: Finding) -> str:

@@ -33,7 +33,7 @@ class Kind(NamedTuple):
     dx: int
     dy: int
     rest: str
-    look: str
+    look: dict[str, str]
     text: str
 
     def path(self, x: int, y: int) -> str:
@@ -41,18 +41,16 @@ class Kind(NamedTuple):
         return f"M{x + self.dx} {y + self.dy}{self.rest}"
 
 
-BLUE = f'stroke="{figures.BLUE}" stroke-width="2"'
-RED = f'stroke="{figures.VERMILION}" stroke-width="2"'
-GREY = f'stroke="{figures.GREY}" stroke-opacity=".6" stroke-width="1.6" stroke-linecap="round"'
+BLUE = {"fill": "none", "stroke": figures.BLUE, "stroke-width": "2"}
+RED = {"fill": "none", "stroke": figures.VERMILION, "stroke-width": "2"}
+DOT = {"stroke": figures.GREY, "stroke-opacity": ".6", "stroke-width": "1.6", "stroke-linecap": "round"}
 KINDS = {
-    "kept": Kind(-3, -3, "h6v6h-6z", f'fill="{figures.GREY}"', "kept"),
-    "dropped": Kind(-3, -3, "l6 6m0-6l-6 6", f'fill="none" {RED}', "dropped"),
-    "grown": Kind(-4, 0, "a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", f'fill="{figures.BLUE}"', "grown"),
-    "regrown": Kind(
-        -3, 0, "a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", f'fill="none" {BLUE}', "dropped, and grown again at once"
-    ),
+    "kept": Kind(-3, -3, "h6v6h-6z", {"fill": figures.GREY}, "kept"),
+    "dropped": Kind(-3, -3, "l6 6m0-6l-6 6", RED, "dropped"),
+    "grown": Kind(-4, 0, "a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", {"fill": figures.BLUE}, "grown"),
+    "regrown": Kind(-3, 0, "a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", BLUE, "dropped, and grown again at once"),
 }
-IDLE = Kind(0, 0, "h0", GREY, "inactive")
+IDLE = Kind(0, 0, "h0", DOT, "inactive")
 
 
 class Frame(TypedDict):
@@ -103,9 +101,7 @@ def banner(film: Film) -> Markup:
     dots = "".join(
         f"M{x * across + across // 2} {y * down + down // 2}h0" for y, x in zip(rows, columns, strict=True)
     )
-    return Markup('<svg class="banner" viewBox="0 -4 {} {}" aria-hidden="true"><path d="{}"/></svg>').format(
-        width * across, height * down + 8, dots
-    )
+    return Markup(display.parts.banner(width * across, height * down + 8, dots))
 
 
 def frames(film: Film) -> list[Frame]:
@@ -216,10 +212,10 @@ def html(film: Film) -> Markup:
         last=len(found) - 1,
         seconds=SECONDS_A_FRAME,
         width=CELL * ceil(sqrt(size)),
-        idle={"look": Markup(IDLE.look), "path": _path(IDLE, np.ones(size, bool))},
+        idle={"look": IDLE.look, "path": _path(IDLE, np.ones(size, bool))},
         outputs=outputs(film),
-        kinds={name: Markup(kind.look) for name, kind in KINDS.items()},
-        legend=[(Markup(kind.look), kind.path(0, 0), kind.text) for kind in (*KINDS.values(), IDLE)],
+        kinds={name: kind.look for name, kind in KINDS.items()},
+        legend=[(kind.look, kind.path(0, 0), kind.text) for kind in (*KINDS.values(), IDLE)],
         story=story(film, found),
         record=display.record_link(record.parent.name, record.stem, "The record.") if record.exists() else "",
         numbers=display.html(numbers, f"Every update of {film['layer']}, in weights."),

@@ -56,7 +56,7 @@ def html(frame: pd.DataFrame) -> Markup:
     them."""
     found = table(frame)
     if found.empty:
-        return Markup("<p><em>No runs yet.</em></p>")
+        return Markup(display.parts.note("No runs yet."))
     choices = [(name, sorted(set(found[name]))) for name in CHOICES]
     files = [(CSV, "all rows as csv"), (ARCHIVE, "all records as zip")] if display.in_book() else []
     shown = found.drop(columns=list(FULL))

@@ -79,11 +79,7 @@ def seeds(counts: tuple[int, int]) -> str:
 
 def mark(verdict: str, *, doubtful: bool = False) -> Markup:
     """A verdict with its sign, in its colour and shape; `doubtful` adds an exclamation mark."""
-    kind = verdict.replace(" ", "-")
-    doubt = Markup(' <b title="{0}">!<span class="visually-hidden"> {0}</span></b>').format(DOUBT)
-    return Markup('<span class="verdict {}">{}{}</span>').format(
-        kind, signed(verdict), doubt if doubtful else ""
-    )
+    return Markup(display.parts.verdict(SIGNS[verdict], verdict, DOUBT if doubtful else ""))
 
 
 def chip(found: Finding) -> Markup:
@@ -200,7 +196,7 @@ def strength(found: Sequence[Finding]) -> Markup:
 def show(found: Sequence[Finding]) -> None:
     """Display every claim's verdict by every source that decides any, a column a source."""
     data = display.csv_link(scoreboard(found).to_csv(index=False), "verdicts.csv")
-    display.show(html(found) + Markup("<p>{}</p>").format(data))
+    display.show(html(found) + display.parts.paragraph(data))
 
 
 def html(found: Sequence[Finding]) -> Markup:
@@ -319,8 +315,8 @@ def _side(text: str, records: tuple[str, ...], source: Source) -> str:
     """A number, and below it a link to the record of each run behind it, by its seed."""
     if source.protocol == REPORT or not records:
         return text
-    links = (display.record_link(source.dataset, name, name.split("_")[-2:][0]) for name in records)
-    return Markup('{}<br><span class="links">{}</span>').format(text, Markup(" ").join(links))
+    links = [display.record_link(source.dataset, name, name.split("_")[-2:][0]) for name in records]
+    return display.lines(text, display.parts.spaced(links))
 
 
 def glue(found: Sequence[Finding]) -> None:
