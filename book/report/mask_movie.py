@@ -22,7 +22,6 @@ CLASSES = {  # what the outputs stand for, where the layer shown is the last one
     )
 }
 CELL = 10  # units of the pictures' coordinates; a path's letters are relative to a cell's middle
-SECONDS_A_FRAME = 0.5
 Film = Mapping[str, Any]
 
 
@@ -210,7 +209,6 @@ def html(film: Film) -> Markup:
         opening=opening,
         frame=found[opening],
         last=len(found) - 1,
-        seconds=SECONDS_A_FRAME,
         width=CELL * ceil(sqrt(size)),
         idle={"look": IDLE.look, "path": _path(IDLE, np.ones(size, bool))},
         outputs=outputs(film),
