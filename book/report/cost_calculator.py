@@ -34,7 +34,6 @@ FIXED = tuple(
 MOVING = tuple(name for name, rule in METHODS.items() if rule.share)
 # Dense gradients at updates only.
 UPDATED = tuple(name for name, rule in METHODS.items() if rule.dense_gradients == "updates")
-PROTOCOLS = ("paper", "tenth", "laptop", "smoke")  # whose runs are asked first
 START = ("rigl", "erk", 0.1)
 NOTHING = ("-", "-", "-")
 MISSING = "Depends on the run, and no such run has been made: not run"
@@ -145,16 +144,25 @@ def _step(method: str, delta_t: int) -> tuple[float, float]:
     )
 
 
+def forward_ratio(layers: Sequence[Layer], method: str, distribution: str, density: float) -> float:
+    """Forward FLOPs over dense, of dense, small-dense or a method of `FIXED`: they follow from shapes."""
+    dense = forward_flops(layers)
+    if method == "dense":
+        return 1.0
+    if method == "small-dense":
+        return forward_flops(narrowed(layers, sqrt(density))) / dense
+    return forward_flops(layers, layer_densities(layers, density, distribution)) / dense
+
+
 def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, Entry]:
     """What follows from shapes alone."""
-    full = forward_flops(layers)
     alike = len({layer.positions for layer in layers}) == 1
     found = {_key("dense", None, 1): _entry(1.0, "By the rules")}
     for density in densities:
-        small = forward_flops(narrowed(layers, sqrt(density))) / full
+        small = forward_ratio(layers, "small-dense", "", density)
         found[_key("small-dense", None, density)] = _entry(small, "By the rules, widths cut to integers")
         for distribution in DISTRIBUTIONS:
-            ratio = forward_flops(layers, layer_densities(layers, density, distribution)) / full
+            ratio = forward_ratio(layers, "fixed", distribution, density)
             found[_key("fixed", distribution, density)] = _entry(ratio, "By the rules")
             for method in MOVING if alike else ():
                 why = "By the rules: every weight is used once, so it costs the same in any layer"
@@ -163,12 +171,12 @@ def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, En
 
 
 def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, Entry]:
-    """Means over the usual runs of the methods that no closed form covers; of the first of `PROTOCOLS` that
-    has any of a setting."""
+    """Means over the usual runs of the methods that no closed form covers; of the first of `names.PROTOCOLS`
+    that has any of a setting."""
     moving = usual(frame[~frame["method"].isin([*FIXED, "dense", "small-dense"]) & frame["multiplier"].eq(1)])
     moving = moving[(moving["model"] + " on " + moving["dataset"]) == name]
     found: dict[str, Entry] = {}
-    for protocol in PROTOCOLS:
+    for protocol in names.PROTOCOLS:
         part = moving[moving["protocol"] == protocol]
         for (method, masks, density), runs in part.groupby(
             ["method", part["distribution"].fillna("-"), "density"]

@@ -12,20 +12,15 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, names
+from book.report.cost_calculator import FIXED, forward_ratio
 from book.report.runs import published, usual
 from book.report.statistics import in_words, sample
-from rigl.sparsity.distributions import layer_densities
-from rigl.sparsity.flops import forward_flops, training_flops
-from rigl.sparsity.methods import METHODS
-from rigl.sparsity.shapes import Layer, narrowed
+from rigl.sparsity.flops import training_flops
+from rigl.sparsity.shapes import Layer
 from rigl.training.project import model_layers
 
 SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
 LAST_DIGIT = 0.01 + 1e-9
-# Methods whose FLOPs follow from density and masks alone.
-CLOSED = tuple(
-    name for name, rule in METHODS.items() if not (rule.share or rule.prunes or rule.source or rule.channels)
-)
 
 
 def flops_that_differ() -> pd.DataFrame:
@@ -39,7 +34,8 @@ def flops_that_differ() -> pd.DataFrame:
     rows = []
     for table in ("table2", "table3"):
         for _, row in published(table=table).iterrows():
-            if row["method"] not in CLOSED or (row["method"] == "small-dense" and row["model"] != "wrn-22-2"):
+            small = row["method"] == "small-dense" and row["model"] == "wrn-22-2"
+            if row["method"] not in ("dense", *FIXED) and not small:
                 continue
             found = _ratios(row, layers[f"{row['model']} on {row['dataset']}"])
             printed = row["train_flops"], row["test_flops"]
@@ -230,15 +226,8 @@ def _opened(
 
 def _ratios(row: pd.Series, layers: Sequence[Layer]) -> tuple[float, float]:
     """Training and inference FLOPs of a published setting by the rules, relative to dense."""
-    dense = forward_flops(layers)
-    if row["method"] == "small-dense":
-        sparse = forward_flops(narrowed(layers, sqrt(row["density"])))
-    elif row["method"] == "dense":
-        sparse = dense
-    else:
-        sparse = forward_flops(layers, layer_densities(layers, row["density"], row["distribution"]))
-    training = training_flops(row["method"], dense, sparse, multiplier=row["multiplier"])
-    return training / (3 * dense), sparse / dense
+    sparse = forward_ratio(layers, row["method"], row["distribution"], row["density"])
+    return training_flops(row["method"], 1.0, sparse, multiplier=row["multiplier"]) / 3, sparse
 
 
 def _alike(frame: pd.DataFrame, row: pd.Series, **other: Any) -> pd.DataFrame:

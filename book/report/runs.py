@@ -22,7 +22,7 @@ from rigl.training.config import FLOAT32, RunConfig
 from rigl.training.records import Record
 
 __all__ = ["Settings", "Study", "Trial", "experiments", "load", "published", "settings", "studies", "usual"]
-SEEDS = 3  # behind every mean of the report's tables
+SEEDS = len(experiments.SEEDS)  # behind every mean of the report's tables
 KEYS = ["protocol", "dataset", "model", "method", "distribution", "multiplier", "preset", "variant", "size"]
 
 
