@@ -19,12 +19,11 @@ from rigl.training.project import model_layers
 Benchmark = dict[str, Any]
 Ratio = dict[str, float]
 PARTS = {
-    "data": figures.SKY,
-    "forward": figures.BLUE,
-    "backward": figures.ORANGE,
-    "dense, optimiser": figures.GREEN,
+    "data": figures.hatched(figures.SKY, ""),
+    "forward": figures.hatched(figures.BLUE, "/"),
+    "backward": figures.hatched(figures.ORANGE, "x"),
+    "dense, optimiser": figures.hatched(figures.GREEN, "."),
 }
-PATTERNS = ("", "/", "x", ".")
 GAIN = 0.95  # of a dense step's time: above it, nothing is gained
 LANES = {count: f"{count} lanes against one, images a second" for count in (2, 4, 8)}
 # What may bound a step, its unit, and what a device gets most of it in.
@@ -127,13 +126,13 @@ def methods(benchmark: Benchmark | None) -> pd.DataFrame:
 def split(benchmark: Benchmark) -> go.Figure:
     """Where the time of an eager dense step goes, in milliseconds."""
     fig = go.Figure()
-    for pattern, (part, colour) in zip(PATTERNS, PARTS.items(), strict=True):
+    for part, look in PARTS.items():
         fig.add_bar(
             x=[1000 * benchmark["seconds"][part]["median"]],
             y=[""],
             name=part.removeprefix("dense, "),
             orientation="h",
-            marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+            marker=look,
             hovertemplate="%{x:.2f} ms<extra>%{fullData.name}</extra>",
         )
     figures.styled(fig, height=200, barmode="stack", xaxis_title="time, ms")

@@ -70,7 +70,7 @@ def density_table(
     return {
         name: {
             "layers": [
-                (layer.name, " x ".join(map(str, layer.shape)), layer.numel, forward_flops([layer]))
+                (layer.name, names.shape(layer.shape), layer.numel, forward_flops([layer]))
                 for layer in layers
             ],
             "weights": sum(layer.numel for layer in layers),
@@ -149,22 +149,11 @@ def ended(frame: pd.DataFrame) -> dict[str, dict[str, End]]:
 def figure(model: Model, *shown: tuple[str, Sequence[float]], log: bool = False) -> go.Figure:
     """A bar a layer for each distribution of `shown`, its name and its densities; the page's script puts
     other numbers into this very figure."""
-    fig = go.Figure()
-    for (name, shares), (colour, edge, pattern) in zip(shown, LOOKS, strict=False):
-        fig.add_bar(
-            x=list(range(1, len(model["layers"]) + 1)),
-            y=list(shares),
-            name=name,
-            customdata=model["layers"],
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}",
-            marker={
-                "color": colour,
-                "line": {"color": edge, "width": 1},
-                "pattern": {"shape": pattern, "fgcolor": edge, "fillmode": "overlay"},
-            },
-        )
-    figures.styled(fig, height=400, xaxis_title="layer, from input to output", yaxis_title="density")
-    fig.update_layout(barmode="group", showlegend=True)
+    bars = (
+        (*each, {"line": {"color": edge, "width": 1}, **figures.hatched(colour, pattern, fgcolor=edge)})
+        for each, (colour, edge, pattern) in zip(shown, LOOKS, strict=False)
+    )
+    fig = figures.layer_bars(model["layers"], bars, height=400, showlegend=True)
     return fig.update_yaxes(type="log" if log else "linear", range=[-4, 0] if log else [0, 1])
 
 

@@ -7,7 +7,7 @@ page and on a dark one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -190,26 +190,42 @@ def history(record: Record) -> Drawn:
     return styled(fig, height=520), " ".join(told)
 
 
+def hatched(colour: str, pattern: str, **look: Any) -> dict[str, Any]:
+    """What plotly calls the marker of a bar: its colour, and a pattern over it."""
+    return {"color": colour, "pattern": {"shape": pattern, **look, "fillmode": "overlay"}}
+
+
+def layer_bars(
+    layers: Sequence[Sequence[Any]],
+    bars: Iterable[tuple[str, Iterable[float], dict[str, Any]]],
+    hover: str = "%{customdata[0]}<br>%{customdata[1]}",
+    **layout: Any,
+) -> go.Figure:
+    """Densities layer by layer: `bars` are names, densities and markers, `layers` what `hover` tells of each,
+    by default its name and shape."""
+    fig = go.Figure()
+    for name, shares, marker in bars:
+        fig.add_bar(
+            x=list(range(1, len(layers) + 1)),
+            y=list(shares),
+            name=name,
+            customdata=layers,
+            hovertemplate=f"{hover}<br>density %{{y:.4f}}",
+            marker=marker,
+        )
+    styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group", **layout)
+    return fig.update_yaxes(range=[0, 1])
+
+
 def densities(record: Record) -> Drawn:
     """Density of each maskable layer before training, and after it where any changed."""
-    fig = go.Figure()
-    positions = list(range(1, len(record.layers) + 1))
-    hover = [[layer.name, " x ".join(map(str, layer.shape))] for layer in record.layers]
     moved = [layer for layer in record.layers if layer.density[0] != layer.density[-1]]
-    moments = (("before", 0, SKY, ""), ("after", -1, ORANGE, "/"))
-    for moment, index, colour, pattern in moments if moved else moments[:1]:
-        fig.add_bar(
-            x=positions,
-            y=[layer.density[index] for layer in record.layers],
-            name=f"{moment} (step {record.density_steps[index]:,})",
-            customdata=hover,
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}",
-            marker={
-                "color": colour,
-                "pattern": {"shape": pattern, "fgcolor": "#5a3d00", "fillmode": "overlay"},
-            },
-        )
-    styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
+    moments = [("before", 0, hatched(SKY, "")), ("after", -1, hatched(ORANGE, "/", fgcolor="#5a3d00"))]
+    bars = [
+        (f"{moment} (step {record.density_steps[at]:,})", [x.density[at] for x in record.layers], look)
+        for moment, at, look in moments[: 2 if moved else 1]
+    ]
+    fig = layer_bars([[layer.name, names.shape(layer.shape)] for layer in record.layers], bars)
     told = "No layer's density changes: this method moves connections within a layer only."
     if moved:
         most = max(moved, key=lambda layer: abs(layer.density[-1] - layer.density[0]))
@@ -217,7 +233,7 @@ def densities(record: Record) -> Drawn:
             f"{len(moved)} of {len(record.layers)} layers change their density, {most.name} most: from "
             f"{most.density[0]:.3g} to {most.density[-1]:.3g}."
         )
-    return fig.update_yaxes(range=[0, 1]), told
+    return fig, told
 
 
 def flops(record: Record) -> Drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -65,6 +66,11 @@ def network(name: str) -> str:
 def dataset(name: str) -> str:
     """``"cifar10"`` as ``"CIFAR-10"``."""
     return DATASETS.get(name, name)
+
+
+def shape(sizes: Sequence[int]) -> str:
+    """A layer's shape as ``"16 x 3 x 3 x 3"``."""
+    return " x ".join(map(str, sizes))
 
 
 def place(model: str, data: str) -> str:

@@ -86,7 +86,7 @@ def _place(setup: Setup) -> Place | None:
     made = [_run(run, still[f"{run['density']:g}"]) for _, run in ordered.iterrows()]
     return {
         "title": f"{setup.title}, protocol “{setup.protocol}”",
-        "layers": [(layer.name, " x ".join(map(str, layer.shape))) for layer in layers],
+        "layers": [(layer.name, names.shape(layer.shape)) for layer in layers],
         "still": still,
         "runs": made,
         "command": command("figure5", setup),
