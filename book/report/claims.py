@@ -17,7 +17,7 @@ import pandas as pd
 
 from book.report import comparisons
 from book.report.comparisons import Comparison
-from book.report.evidence import COLLAPSE, DEARER, GRADES, REPORT, Cell, Source, gather, reported
+from book.report.evidence import COLLAPSE, DEARER, GRADES, Cell, Source, gather, reported
 from book.report.runs import Study
 from book.report.statistics import Effect, Region, Verdict, among, judge, pool, wild
 
@@ -30,6 +30,7 @@ REACHES = Region(low=-MARGIN)
 NO_BETTER = Region(high=MARGIN)
 DEARER_THAN = Region(low=MORE)
 SAME = 0.3  # points, of Table 1
+UNKNOWN = ("no interval", "not tested")  # verdicts where nothing can tell
 ODDS = 1 / 3  # of a collapse, which the report's own row shows
 
 
@@ -75,6 +76,11 @@ class Finding:
     why: str = ""
 
     @property
+    def known(self) -> bool:
+        """Whether it has an interval, or a range, that can tell."""
+        return self.verdict not in UNKNOWN
+
+    @property
     def runs(self) -> tuple[str, ...]:
         """Names of all records behind it, each once."""
         return tuple(dict.fromkeys(run for cell in self.cells for run in cell.runs))
@@ -112,6 +118,11 @@ class Finding:
             if cell.effect in scattered
         )
         return tuple(dict.fromkeys(filter(None, found)))
+
+
+def of(found: Iterable[Finding], key: str) -> list[Finding]:
+    """The findings on the claim called `key`."""
+    return [each for each in found if each.claim.key == key]
 
 
 def findings(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Finding]:
@@ -181,7 +192,7 @@ def tally(cells: Iterable[Cell]) -> Counter[str]:
 
 
 def _nothing(source: Source) -> str:
-    return "its tables do not compare this" if source.protocol == REPORT else "no runs to compare"
+    return "its tables do not compare this" if source.printed else "no runs to compare"
 
 
 MAIN = ("table2", "table3")

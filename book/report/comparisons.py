@@ -16,7 +16,6 @@ from book.report import names
 from book.report.evidence import (
     ALIKE,
     REDISTRIBUTED,
-    REPORT,
     TUNED,
     Cell,
     Setting,
@@ -214,10 +213,10 @@ def collapses(source: Source) -> Iterable[Cell]:
 
 def original(source: Source) -> Iterable[Cell]:
     """Means of runs on all training images against what the report says the original code reaches."""
-    if source.protocol not in ("paper", REPORT) or source.dataset != "cifar10":
+    if not (source.printed or source.protocol == "paper") or source.dataset != "cifar10":
         return
     theirs = [each for table in reported("table1") for each in table.settings]
-    variant = "" if source.protocol == REPORT else "validation=0"
+    variant = "" if source.printed else "validation=0"
     for target in theirs:
         ours = source.partner(target, variant=variant)
         if ours:

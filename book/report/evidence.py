@@ -104,6 +104,11 @@ class Source:
         return next(iter(self.like(**{**{key: getattr(setting, key) for key in keys}, **other})), None)
 
     @property
+    def printed(self) -> bool:
+        """Whether it is the report's tables."""
+        return self.protocol == REPORT
+
+    @property
     def grade(self) -> str:
         """How close its runs are to the report's: a key of `GRADES`."""
         named = {REPORT: "printed", "paper": "own", "tenth": "shortened"}

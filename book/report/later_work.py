@@ -14,8 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, verdicts
-from book.report.claims import CLAIMS, Claim, Finding
-from book.report.evidence import REPORT
+from book.report.claims import CLAIMS, Claim, Finding, of
 
 PAGE = "verdicts.html"  # where a verdict's comparison is
 # What a work's result is to a claim, with a sign that tells it without colour.
@@ -86,13 +85,13 @@ def show_summary(found: Sequence[Finding]) -> None:
     printed numbers and by our runs."""
     rows = []
     for claim in claims():
-        mine = [each for each in found if each.claim.key == claim.key and _tells(each)]
+        mine = [each for each in of(found, claim.key) if each.known]
         rows.append(
             {
                 "Claim": display.parts.link(f"#later-{claim.key}", claim.text),
                 "Later work": display.lines(*_counted(by_work(claim.key).values())),
-                "The report's numbers": _lines([x for x in mine if x.source.protocol == REPORT]),
-                "Our runs": _lines([x for x in mine if x.source.protocol != REPORT]),
+                "The report's numbers": _lines([each for each in mine if each.source.printed]),
+                "Our runs": _lines([each for each in mine if not each.source.printed]),
             }
         )
     signs = ", ".join(map(verdicts.signed, ("holds", "does not hold", "undecided")))
@@ -119,7 +118,7 @@ def html(key: str, found: Sequence[Finding]) -> Markup:
     if not rows:
         raise ValueError(f"no later work bears on {key!r}: choose from {', '.join(x.key for x in claims())}")
     (claim,) = (each for each in claims() if each.key == key)
-    mine = [each for each in found if each.claim.key == key and _tells(each)]
+    mine = [each for each in of(found, key) if each.known]
     table = pd.DataFrame([_row(row, data["sources"][row["source"]]) for row in rows])
     ours = [Markup("{}: {}").format(_source(each), _told(each)) for each in mine]
     head = display.parts.later(claim, ours or [Markup("not tested by more than single seeds")])
@@ -181,11 +180,6 @@ def _counted(stances: Collection[str]) -> list[str]:
     ]
 
 
-def _tells(found: Finding) -> bool:
-    """Whether a finding has an interval."""
-    return found.verdict not in verdicts.UNKNOWN
-
-
 def _told(found: Finding) -> Markup:
     """A verdict with its effect and where, as a link to its comparison."""
     return _link(found, f"{verdicts.SIGNS[found.verdict]} {verdicts.brief(found)}")
@@ -204,4 +198,4 @@ def _link(found: Finding, text: str) -> Markup:
 
 
 def _source(found: Finding) -> str:
-    return "the report's printed numbers" if found.source.protocol == REPORT else found.source.protocol
+    return "the report's printed numbers" if found.source.printed else found.source.protocol

@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, figures, names
+from book.report.comparisons import NEAR, settling_step
 from book.report.runs import convolutional
 from book.report.tables import Setup, command
 from rigl.sparsity.distributions import layer_densities
@@ -20,7 +21,6 @@ from rigl.training.records import Record
 # Methods that move weights between layers. Global RigL drops over all layers, but each regrows what it lost.
 METHODS_THAT_MOVE = tuple(name for name, rule in METHODS.items() if rule.share or rule.prunes)
 REPORTED = (0.1, 0.2)  # densities of the report's runs, shown before any run of ours
-NEAR = 0.1  # of its last density: from when on a layer counts as settled
 
 
 class Still(TypedDict):
@@ -136,12 +136,7 @@ def sentence(record: Record, still: dict[str, Still]) -> str:
 
 def settled(record: Record) -> float:
     """The epoch from which on no layer's density was further than `NEAR` of itself from its last."""
-    at = 0
-    for position in range(len(record.density_steps)):
-        ends = ((layer.density[position], layer.density[-1]) for layer in record.layers)
-        if any(abs(now - end) > NEAR * end for now, end in ends):
-            at = position + 1
-    return record.density_steps[min(at, len(record.density_steps) - 1)] / record.config.steps_per_epoch
+    return settling_step(record) / record.config.steps_per_epoch
 
 
 def html(found: Sequence[Place]) -> Markup:

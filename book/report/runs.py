@@ -23,6 +23,8 @@ from rigl.training.records import Record
 
 __all__ = ["Settings", "Study", "Trial", "experiments", "load", "published", "settings", "studies", "usual"]
 SEEDS = len(experiments.SEEDS)  # behind every mean of the report's tables
+KNOBS = [knob for knob in RunConfig.model_fields if knob not in (*records.COLUMNS, "distribution", "flops")]
+EXTRA = ["distribution", *KNOBS, "budget", "variant", "record", "searched"]  # columns that `load` adds
 KEYS = ["protocol", "dataset", "model", "method", "distribution", "multiplier", "preset", "variant", "size"]
 
 
@@ -48,18 +50,13 @@ def load(folder: Path | None = None, *, searched: bool = False) -> pd.DataFrame:
     found = [each for each in found if searched or not each[2]]
     frame = records.tabulate((path, record) for path, record, _ in found)
     labels = {record.name: record.config.label for _, record, _ in found}
-    made = [_extra(record, labels) | {"searched": alone} for _, record, alone in found]
-    extra = pd.DataFrame(made, columns=[*_extra(None, {}), "searched"], index=frame.index)
+    made = [(*_extra(record, labels), alone) for _, record, alone in found]
+    extra = pd.DataFrame(made, columns=EXTRA, index=frame.index)
     return frame.drop(columns="distribution").join(extra).astype({"variant": object, "searched": bool})
 
 
-def _extra(record: Record | None, labels: dict[str, str]) -> dict[str, Any]:
-    """The columns that `load` adds for a record; those of None name them."""
-    knobs = [
-        knob for knob in RunConfig.model_fields if knob not in (*records.COLUMNS, "distribution", "flops")
-    ]
-    if record is None:
-        return dict.fromkeys(["distribution", *knobs, "budget", "variant", "record"])
+def _extra(record: Record, labels: dict[str, str]) -> list[Any]:
+    """What `load` adds for a record, in the order of `EXTRA`, but for its last."""
     config, distribution = record.config, record.config.distribution_name
     changed = [config.changes("preset", "precision")]
     if record.provenance.precision != usual_precision(config.protocol):
@@ -68,13 +65,8 @@ def _extra(record: Record | None, labels: dict[str, str]) -> dict[str, Any]:
         changed.append("densities given")
         if label := labels.get(str(config.distribution)):
             distribution = f"as {label}"
-    return {
-        "distribution": distribution,
-        **{knob: getattr(config, knob) for knob in knobs},
-        "budget": config.flops,
-        "variant": ", ".join(filter(None, changed)),
-        "record": record,
-    }
+    knobs = [getattr(config, knob) for knob in KNOBS]
+    return [distribution, *knobs, config.flops, ", ".join(filter(None, changed)), record]
 
 
 def usual_precision(protocol: str) -> str:
