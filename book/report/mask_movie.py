@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from math import ceil, sqrt
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ CLASSES = {  # what the outputs stand for, where the layer shown is the last one
 }
 CELL = 10  # units of the pictures' coordinates; a path's letters are relative to a cell's middle
 Film = Mapping[str, Any]
+Frame = dict[str, Any]
 
 
 class Kind(NamedTuple):
@@ -50,28 +51,6 @@ KINDS = {
     "regrown": Kind(-3, 0, "a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", BLUE, "dropped, and grown again at once"),
 }
 IDLE = Kind(0, 0, "h0", DOT, "inactive")
-
-
-class Frame(TypedDict):
-    """The layer after one update, or before the first.
-
-    Counts are of weights: `dropped` and `grown` both have those that were dropped and at once grown again,
-    `regrown`; `first` are active and were in the first mask too; `inputs` are input units with an active
-    weight. `active` and `paths` have an entry an output unit: its active weights, and by kind the SVG path
-    that draws them.
-    """
-
-    update: int
-    step: int
-    dropped: int
-    grown: int
-    regrown: int
-    kept: int
-    first: int
-    inputs: int
-    text: str
-    active: list[int]
-    paths: list[dict[str, str]]
 
 
 def film(path: Path | None = None) -> Film:
@@ -104,14 +83,20 @@ def banner(film: Film) -> Markup:
 
 
 def frames(film: Film) -> list[Frame]:
-    """Every frame of `film`, as plain JSON-able data."""
-    found: list[Frame] = []
+    """The layer before the first update of `film`, and after each, as plain JSON-able data.
+
+    Counts are of weights: `dropped` and `grown` both have those that were dropped and at once grown again,
+    `regrown`; `first` are active and were in the first mask too; `inputs` are input units with an active
+    weight. `active` and `paths` have an entry an output unit: its active weights, and by kind the SVG path
+    that draws them.
+    """
+    found = []
     views = masks(film)
     first = before = views[0][1]
     for number, (kept, mask) in enumerate(views):
         gone, new = before & ~kept, mask & ~kept
         kinds = {"kept": kept, "dropped": gone & ~new, "grown": new & ~gone, "regrown": gone & new}
-        counts: dict[str, int] = {
+        frame: Frame = {
             "update": number,
             "step": film["frames"][number]["step"],
             "dropped": int(gone.sum()),
@@ -120,23 +105,18 @@ def frames(film: Film) -> list[Frame]:
             "kept": int(kept.sum()),
             "first": int((mask & first).sum()),
             "inputs": int(mask.any(0).sum()),
+            "active": mask.sum(1).tolist(),
+            "paths": [
+                {kind: _path(KINDS[kind], some[row]) for kind, some in kinds.items()}
+                for row in range(len(mask))
+            ],
         }
-        found.append(
-            {
-                **counts,  # type: ignore[typeddict-item]
-                "text": _text(film, counts, mask),
-                "active": mask.sum(1).tolist(),
-                "paths": [
-                    {kind: _path(KINDS[kind], some[row]) for kind, some in kinds.items()}
-                    for row in range(len(mask))
-                ],
-            }
-        )
+        found.append(frame | {"text": _text(film, frame, mask)})
         before = mask
     return found
 
 
-def _text(film: Film, counts: Mapping[str, int], mask: np.ndarray) -> str:
+def _text(film: Film, counts: Frame, mask: np.ndarray) -> str:
     total = f"{int(mask.sum()):,} of {mask.size:,} weights active"
     inputs = f"{counts['inputs']} of {mask.shape[1]} hidden units connected"
     if not counts["update"]:
@@ -195,7 +175,7 @@ def table(found: list[Frame]) -> pd.DataFrame:
         **{"regrown": "Dropped and grown again", "kept": "Kept", "first": "Active at the start too"},
         "inputs": "Hidden units connected",
     }
-    return pd.DataFrame([{name: frame[key] for key, name in columns.items()} for frame in found])  # type: ignore[literal-required]
+    return pd.DataFrame(found)[[*columns]].rename(columns=columns)
 
 
 def html(film: Film) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from book.report import display, figures, names
 from book.report.comparisons import NEAR, settling_step
 from book.report.runs import convolutional
-from book.report.tables import Setup, command
+from book.report.tables import OWN, Setup, command
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
@@ -23,55 +23,25 @@ METHODS_THAT_MOVE = tuple(name for name, rule in METHODS.items() if rule.share o
 REPORTED = (0.1, 0.2)  # densities of the report's runs, shown before any run of ours
 
 
-class Still(TypedDict):
-    """A distribution at one density: each layer's density, and forward FLOPs relative to dense."""
+def places(setups: Sequence[Setup]) -> list[dict[str, Any]]:
+    """Each of `setups` whose layers are known: first those with runs, and with FLOPs that move too.
 
-    densities: list[float]
-    flops: float
-
-
-class Run(TypedDict):
-    """A run: `steps` at which its layers' `densities` are known, a list a step; forward FLOPs at each,
-    relative to dense; what to see in it."""
-
-    density: str
-    setting: str
-    seed: str
-    record: str
-    colour: str
-    steps: list[int]
-    epochs: list[float]
-    densities: list[list[float]]
-    flops: list[float]
-    told: str
-
-
-class Place(TypedDict):
-    """A network on a data set under a protocol: layers (name and shape), the distributions beside the runs by
-    density, the runs, and how to make them. `flat`: FLOPs are weights, and no plot shows them."""
-
-    title: str
-    layers: list[tuple[str, str]]
-    still: dict[str, dict[str, Still]]
-    runs: list[Run]
-    command: str
-    flat: bool
-
-
-def places(setups: Sequence[Setup]) -> list[Place]:
-    """Each of `setups` whose layers are known: first those with runs, and with FLOPs that move too."""
+    Each has its layers (name and shape), by density the distributions beside the runs (each layer's density,
+    and forward FLOPs relative to dense), the runs, and how to make them. `flat`: FLOPs are weights, and no
+    plot shows them.
+    """
     made = [place for setup in setups if (place := _place(setup))]
     return sorted(made, key=lambda place: (not place["runs"], place["flat"]))
 
 
-def _place(setup: Setup) -> Place | None:
+def _place(setup: Setup) -> dict[str, Any] | None:
     layers = model_layers().get(f"{setup.model} on {setup.dataset}")
     runs = setup.usual
     runs = runs[runs["method"].isin(METHODS_THAT_MOVE) & (runs["multiplier"] == 1)]
-    if layers is None or (runs.empty and setup.protocol != "paper"):
+    if layers is None or (runs.empty and setup.protocol != OWN):
         return None
     dense = forward_flops(layers)
-    still: dict[str, dict[str, Still]] = {}
+    still = {}
     for density in sorted(set(runs["density"])) or REPORTED:
         shares = {kind: layer_densities(layers, density, kind) for kind in ("uniform", "erk")}
         still[f"{density:g}"] = {
@@ -98,7 +68,9 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _run(run: pd.Series, still: dict[str, Still]) -> Run:
+def _run(run: pd.Series, still: dict[str, Any]) -> dict[str, Any]:
+    """A run: `steps` at which its layers' `densities` are known, a list a step; forward FLOPs at each,
+    relative to dense; what to see in it."""
     record: Record = run["record"]
     frames = [[_short(x.density[at]) for x in record.layers] for at in range(len(record.density_steps))]
     return {
@@ -115,7 +87,7 @@ def _run(run: pd.Series, still: dict[str, Still]) -> Run:
     }
 
 
-def sentence(record: Record, still: dict[str, Still]) -> str:
+def sentence(record: Record, still: dict[str, Any]) -> str:
     """What to see in a run: when its layers settle, how they end beside ERK, and what that does to its
     cost."""
     config, last = record.config, [layer.density[-1] for layer in record.layers]
@@ -139,7 +111,7 @@ def settled(record: Record) -> float:
     return settling_step(record) / record.config.steps_per_epoch
 
 
-def html(found: Sequence[Place]) -> Markup:
+def html(found: Sequence[dict[str, Any]]) -> Markup:
     """The player as standalone HTML; it opens with the first run, where training begins."""
     titles = [(index, place["title"]) for index, place in enumerate(found)]
     return display.render("redistribution_player", places=titles, data={"places": found})
