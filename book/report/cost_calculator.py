@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from typing import TypedDict
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -34,46 +34,10 @@ FIXED = tuple(
 MOVING = tuple(name for name, rule in METHODS.items() if rule.share)
 # Dense gradients at updates only.
 UPDATED = tuple(name for name, rule in METHODS.items() if rule.dense_gradients == "updates")
+Table = dict[str, Any]  # what `table` makes
 START = ("rigl", "erk", 0.1)
 NOTHING = ("-", "-", "-")
 MISSING = "Depends on the run, and no such run has been made: not run"
-
-
-class Entry(TypedDict):
-    """A setting's forward FLOPs relative to dense: averaged over training, and at its end; what training
-    something else before cost, relative to a dense forward pass; and where all that comes from."""
-
-    mean: float
-    final: float
-    source: float
-    origin: str
-
-
-class Model(TypedDict):
-    """A model: dense forward FLOPs a sample, `entries` by ``"METHOD DISTRIBUTION DENSITY"``, where methods of
-    `FIXED` share ``"fixed"``, and what the report prints, by method and with the multiplier at the end."""
-
-    dense: float
-    entries: dict[str, Entry]
-    printed: dict[str, tuple[str, str, str]]
-
-
-class Table(TypedDict):
-    """`models`, and for each method and Delta-T what a step costs: (sparse, dense) forward passes."""
-
-    models: dict[str, Model]
-    steps: dict[str, dict[str, tuple[float, float]]]
-
-
-class Cost(TypedDict):
-    """FLOPs of a training step, times how much longer training is, and of a forward pass, both relative to
-    dense; None where no run tells. `dense` is FLOPs a sample of a dense forward pass."""
-
-    training: float | None
-    inference: float | None
-    dense: float
-    origin: str
-    printed: tuple[str, str, str]  # training and inference, relative to dense, and the report's table
 
 
 def table(
@@ -83,6 +47,10 @@ def table(
 
     models  ``{"MODEL on DATASET": layers}``
     frame   of `runs.load`, for methods whose layers' densities follow from the run
+
+    That is, of each model, `dense` forward FLOPs a sample, `entries` by ``"METHOD DISTRIBUTION DENSITY"``,
+    where methods of `FIXED` share ``"fixed"``, and what the report prints, by method and with the multiplier
+    at the end; and `steps`, for each method and Delta-T what a step costs: (sparse, dense) forward passes.
     """
     return {
         "models": {
@@ -107,13 +75,18 @@ def cost(
     density: float,
     delta_t: int = USUAL,
     multiplier: int = 1,
-) -> Cost:
-    """What `method` costs on `model`. `distribution` and `density` are ignored where the method has none."""
+) -> dict[str, Any]:
+    """What `method` costs on `model`. `distribution` and `density` are ignored where the method has none.
+
+    `training` is FLOPs of a training step, times how much longer training is, and `inference` those of a
+    forward pass, both relative to dense; None where no run tells. `dense` is FLOPs a sample of a dense
+    forward pass, `printed` the report's training and inference with its table.
+    """
     of = found["models"][model]
-    entry = of["entries"].get(_place(method, distribution, density))
+    entry = of["entries"].get(_key("fixed" if method in FIXED else method, distribution, density))
     theirs = f"{_key(method, distribution, density)} {multiplier}"
     asked = delta_t == USUAL or method not in UPDATED
-    made: Cost = {
+    made = {
         "training": None,
         "inference": None,
         "dense": of["dense"],
@@ -130,10 +103,6 @@ def cost(
 def _key(method: str, distribution: str | None, density: float) -> str:
     masks = "-" if method in NO_DISTRIBUTION or not isinstance(distribution, str) else distribution
     return f"{method} {masks} {1 if method == 'dense' else density:g}"
-
-
-def _place(method: str, distribution: str | None, density: float) -> str:
-    return _key("fixed" if method in FIXED else method, distribution, density)
 
 
 def _step(method: str, delta_t: int) -> tuple[float, float]:
@@ -154,7 +123,7 @@ def forward_ratio(layers: Sequence[Layer], method: str, distribution: str, densi
     return forward_flops(layers, layer_densities(layers, density, distribution)) / dense
 
 
-def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, Entry]:
+def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, dict[str, Any]]:
     """What follows from shapes alone."""
     alike = len({layer.positions for layer in layers}) == 1
     found = {_key("dense", None, 1): _entry(1.0, "By the rules")}
@@ -170,12 +139,12 @@ def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, En
     return found
 
 
-def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, Entry]:
+def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Means over the usual runs of the methods that no closed form covers; of the first of `names.PROTOCOLS`
     that has any of a setting."""
     moving = usual(frame[~frame["method"].isin([*FIXED, "dense", "small-dense"]) & frame["multiplier"].eq(1)])
     moving = moving[(moving["model"] + " on " + moving["dataset"]) == name]
-    found: dict[str, Entry] = {}
+    found: dict[str, dict[str, Any]] = {}
     for protocol in names.PROTOCOLS:
         part = moving[moving["protocol"] == protocol]
         for (method, masks, density), runs in part.groupby(
@@ -199,7 +168,9 @@ def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, Entry]:
     return found
 
 
-def _entry(ratio: float, origin: str) -> Entry:
+def _entry(ratio: float, origin: str) -> dict[str, Any]:
+    """A setting's forward FLOPs relative to dense: averaged over training, and at its end; what training
+    something else before cost, relative to a dense forward pass; and where all that comes from."""
     return {"mean": ratio, "final": ratio, "source": 0.0, "origin": origin}
 
 
@@ -215,7 +186,7 @@ def _printed(name: str) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def rows(found: Cost) -> list[tuple[str, str, str, str]]:
+def rows(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """A cost in words: what, FLOPs a sample, relative to dense, and the report's number for that; the page's
     script writes the same."""
     made = []

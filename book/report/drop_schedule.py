@@ -23,8 +23,8 @@ def curves() -> list[list[dict[str, Any]]]:
 
 
 def curve(alpha: float, end: float) -> dict[str, Any]:
-    """The schedule of `PLAN` with these two parameters in place of its own: its `values`, the drop fraction at
-    each of `SHOWN_STEPS`, and a `text` on what it adds up to."""
+    """The schedule of `PLAN` with these two parameters in place of its own: its `values`, the drop fraction
+    at each of `SHOWN_STEPS`, and a `text` on what it adds up to."""
     t_end = end * PLAN.total_steps
     updates = [step for step in range(PLAN.delta_t - 1, PLAN.total_steps, PLAN.delta_t) if step < t_end]
     fractions = [drop_fraction(step, t_end, alpha) for step in updates]
