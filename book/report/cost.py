@@ -279,7 +279,7 @@ def report_time() -> pd.DataFrame:
     """Hours of all the report's runs on one device of each machine measured, by their FLOPs at its rate, one
     after the other and as many at once as is fastest there; and the report's own account, which is in
     days."""
-    theirs = json.loads((display.folder() / "published.json").read_text())["compute"]
+    theirs = display.read("published.json")["compute"]
     rows = [
         {
             "Device": theirs["gpu"],

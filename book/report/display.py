@@ -6,6 +6,7 @@ the density explorer, which is made of widgets where there is a kernel.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -39,6 +40,11 @@ def in_book() -> bool:
 def folder(name: str = "results") -> Path:
     """The project's folder called `name`."""
     return root() / name
+
+
+def read(name: str) -> Any:
+    """What the file of ``results/`` called `name` holds."""
+    return json.loads((folder() / name).read_text(encoding="utf-8"))
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -107,10 +113,9 @@ def framed(table: str, caption: str, kind: str, *, name: str = "", origin: Marku
 def plain(table: pd.DataFrame) -> Markup:
     """A table as HTML and no more, on one line a row; cells are escaped unless they are `Markup`."""
     safe = table.map(lambda cell: escape("-" if cell is None or cell != cell else cell))
-    if isinstance(table.columns, pd.MultiIndex):
-        safe.columns = pd.MultiIndex.from_tuples([tuple(map(escape, name)) for name in table.columns])
-    else:
-        safe.columns = pd.Index([escape(name) for name in table.columns])
+    safe.columns = table.columns.map(
+        lambda name: tuple(map(escape, name)) if isinstance(name, tuple) else escape(name)
+    )
     with pd.option_context("display.max_colwidth", None):
         return Markup(safe.to_html(index=False, border=0, classes="table", escape=False, justify="left"))
 

@@ -330,10 +330,10 @@ def _is_theirs(setting: Setting) -> bool:
     """Whether a setting is one that the report found best (its Table 4)."""
     if setting.method != "rigl" or not setting.variant.startswith("alpha="):
         return False
-    best = published(table="table4", choice="optimal")
-    same = best[(best["distribution"] == setting.distribution) & (best["density"] == setting.density)]
-    return any(
-        setting.variant == f"alpha={row['alpha']:g}, delta_t={row['delta_t']:g}" for _, row in same.iterrows()
+    place = {"distribution": setting.distribution, "density": setting.density}
+    best = published(table="table4", choice="optimal", **place)
+    return setting.variant in (
+        "alpha={alpha:g}, delta_t={delta_t:g}".format(**row) for _, row in best.iterrows()
     )
 
 

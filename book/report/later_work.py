@@ -5,7 +5,6 @@ Every figure stands in ``results/later_work.json`` with the text that it was rea
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -38,7 +37,7 @@ GROUPS = {
 def load() -> dict[str, Any]:
     """The data: `sources` by name, `rows` in the order of the page, and `unread`, what is not printed since
     no text of it could be read."""
-    data: dict[str, Any] = json.loads((display.folder() / "later_work.json").read_text(encoding="utf-8"))
+    data: dict[str, Any] = display.read("later_work.json")
     return data
 
 

@@ -7,7 +7,6 @@ was read in. All stands in ``results/libraries.json``: a new row there is a new 
 from __future__ import annotations
 
 import ast
-import json
 from functools import cache
 from typing import Any
 
@@ -24,7 +23,7 @@ MISSING: Markup = display.parts.missing("not found")
 
 def load() -> dict[str, Any]:
     """The data: `libraries` by key, `sources` by name, and `rows` in the order of the page."""
-    data: dict[str, Any] = json.loads((display.folder() / "libraries.json").read_text(encoding="utf-8"))
+    data: dict[str, Any] = display.read("libraries.json")
     return data
 
 

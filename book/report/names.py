@@ -48,9 +48,11 @@ def method(name: str) -> str:
     return METHODS.get(name, name)
 
 
-def masks(name: str) -> str:
+def masks(name: str | float | None) -> str:
     """``"erk"`` as ``"ERK"``; ``"as rigl-sm-uniform"``, densities found by a run, as ``"as RigL-SM
-    (uniform)"``."""
+    (uniform)"``; ``"-"`` where there are none."""
+    if not isinstance(name, str):
+        return "-"
     if name.startswith("as "):
         source = max((each for each in ROWS if name.startswith(f"as {each}")), key=len, default=name[3:])
         return f"as {setting(source, name.removeprefix(f'as {source}').removeprefix('-') or None)}"

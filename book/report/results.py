@@ -29,7 +29,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             "Data": names.dataset(run["dataset"]),
             "Network": names.network(run["model"]),
             "Method": names.method(run["method"]),
-            "Masks": names.masks(run["distribution"]) if isinstance(run["distribution"], str) else "-",
+            "Masks": names.masks(run["distribution"]),
             "Density": f"{run['density']:g}",
             "Length": f"{run['multiplier']}x",
             "Changed": _changed(run),

@@ -3,9 +3,7 @@ computed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +23,9 @@ STYLES = {  # told apart by the form of the border as well as by its colour
 Example = Mapping[str, Any]
 
 
-def example(path: Path | None = None) -> Example:
-    """The example in `path`, the project's own by default."""
-    found: Example = json.loads((path or display.folder() / "worked.json").read_text())
+def example() -> Example:
+    """The project's example."""
+    found: Example = display.read("worked.json")
     return found
 
 
