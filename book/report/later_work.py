@@ -133,18 +133,10 @@ def show_unread() -> None:
 def show_data() -> None:
     """Display a link that saves every row with its source."""
     data = load()
-    flat = [
-        {
-            **{name: row[name] for name in ("claim", "stance", "place", "says")},
-            "numbers": "; ".join(_numbers(row)),
-            **{
-                name: data["sources"][row["source"]].get(name, "")
-                for name in ("work", "read", "commit", "url")
-            },
-        }
-        for row in data["rows"]
-    ]
-    link = display.csv_link(pd.DataFrame(flat).to_csv(index=False), "later-work.csv")
+    columns = ["claim", "stance", "place", "says", "numbers", "work", "read", "commit", "url"]
+    rows = pd.DataFrame(data["rows"]).assign(numbers=["; ".join(_numbers(row)) for row in data["rows"]])
+    flat = rows.join(pd.DataFrame(data["sources"]).T, on="source")[columns]
+    link = display.csv_link(flat.to_csv(index=False), "later-work.csv")
     display.show(display.parts.paragraph(link))
 
 
