@@ -41,7 +41,7 @@ def _row(method: Method) -> dict[str, object]:
         "Drops": _drops(method),
         "Grows": _largest(method.grow, method),
         "Layers' budgets": _budgets(method),
-        "Density": _density(method),
+        "Density": f"falls from {method.start:g}" if method.prunes else "constant",
         "Starts from": _begins(method),
         "Dense gradients": {"updates": "at updates"}.get(method.dense_gradients, method.dense_gradients)
         if method.masked
@@ -88,12 +88,6 @@ def _begins(method: Method) -> str:
     if method.source:
         return f"{names.method(method.source)}'s masks"
     return "random masks" if method.masked and not method.only_prunes else "a dense network"
-
-
-def _density(method: Method) -> str:
-    if not method.prunes:
-        return "constant"
-    return f"falls from {method.start:g}"
 
 
 def _flops(method: Method) -> str:

@@ -143,7 +143,8 @@ def finding(claim: Claim, source: Source) -> Finding:
     cells = tuple(_judged(cell, claim.region) for cell in claim.find(source))
     tested = [cell for cell in cells if cell.effect and cell.verdict != "not tested"]
     if not tested:
-        why = next((cell.note for cell in cells if cell.note), _nothing(source))
+        silent = "its tables do not compare this" if source.printed else "no runs to compare"
+        why = next((cell.note for cell in cells if cell.note), silent)
         return Finding(claim, source, "not tested", None, cells, why)
     sound = [cell for cell in tested if not cell.note]
     effects = [cell.effect for cell in sound or tested if cell.effect]
@@ -189,10 +190,6 @@ def _weigh(claim: Claim, effect: Effect, cells: Sequence[Cell]) -> tuple[Verdict
 def tally(cells: Iterable[Cell]) -> Counter[str]:
     """How many cells have which verdict."""
     return Counter(cell.verdict for cell in cells)
-
-
-def _nothing(source: Source) -> str:
-    return "its tables do not compare this" if source.printed else "no runs to compare"
 
 
 MAIN = ("table2", "table3")

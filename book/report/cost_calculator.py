@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from book.report import display, names
 from book.report.density_explorer import GRID
-from book.report.runs import published, usual
+from book.report.runs import published, settings, usual
 from rigl.sparsity.distributions import DISTRIBUTIONS, layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.methods import METHODS
@@ -145,22 +145,20 @@ def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     moving = usual(frame[~frame["method"].isin([*FIXED, "dense", "small-dense"]) & frame["multiplier"].eq(1)])
     moving = moving[(moving["model"] + " on " + moving["dataset"]) == name]
     found: dict[str, dict[str, Any]] = {}
+    rows = settings(moving)
     for protocol in names.PROTOCOLS:
-        part = moving[moving["protocol"] == protocol]
-        for (method, masks, density), runs in part.groupby(
-            ["method", part["distribution"].fillna("-"), "density"]
-        ):
-            sparse, dense = _step(str(method), USUAL)
-            training, final = 3 * runs["train_flops"].astype(float), runs["test_flops"].astype(float)
-            with_source = METHODS[str(method)].pays_source
-            mean = float(final.mean() if with_source else ((training - dense) / sparse).mean())
-            count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+        for _, row in rows[rows["protocol"] == protocol].iterrows():
+            sparse, dense = _step(row["method"], USUAL)
+            training, final = 3 * float(row["train_flops"]), float(row["test_flops"])
+            with_source = METHODS[row["method"]].pays_source
+            mean = final if with_source else (training - dense) / sparse
+            count = f"{len(row['names'])} run{'s' if len(row['names']) > 1 else ''}"
             found.setdefault(
-                _key(str(method), str(masks), float(str(density))),
+                _key(row["method"], row["distribution"], row["density"]),
                 {
                     "mean": mean,
-                    "final": float(final.mean()),
-                    "source": float(training.mean()) - sparse * mean - dense if with_source else 0.0,
+                    "final": final,
+                    "source": training - sparse * mean - dense if with_source else 0.0,
                     "origin": f"By the rules from forward FLOPs in {count}, protocol {protocol}, "
                     f"Delta-T {USUAL}, 1x",
                 },

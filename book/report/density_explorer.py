@@ -114,8 +114,7 @@ def ended(frame: pd.DataFrame) -> dict[str, dict[str, End]]:
     mine = mine[mine["method"].isin(METHODS_THAT_MOVE)]
     setting = ["protocol", "model", "dataset", "density", "method", "distribution", "multiplier"]
     for _, run in mine.sort_values([*setting, "seed"]).drop_duplicates(setting).iterrows():
-        words = names.setting(run["method"], run["distribution"], run["multiplier"])
-        sized = f"{words} at density {run['density']:g}"
+        sized = f"{names.of(run)} at density {run['density']:g}"
         found.setdefault(f"{run['model']} on {run['dataset']}", {})[run["name"]] = {
             "densities": [float(f"{layer.density[-1]:.4g}") for layer in run["record"].layers],
             "text": f"{sized}, after training",

@@ -76,14 +76,9 @@ def show(fig: go.Figure, text: str) -> None:
     Jupyter draws the plotly JSON; the book takes the HTML, which expects plotly.js in the page and
     therefore carries none of its 5 MB.
     """
-    for output in outputs(fig, text):
-        display.emit(output, raw=True)
-
-
-def outputs(fig: go.Figure, text: str) -> list[dict[str, Any]]:
-    """What `show` displays, each as ``{mimetype: content}``."""
-    above, below = {"text/html": str(sentence(text)), "text/plain": text}, {"text/html": str(saved(fig))}
-    return [above, bundle(fig, text), below]
+    display.emit({"text/html": str(sentence(text)), "text/plain": text}, raw=True)
+    display.emit(bundle(fig, text), raw=True)
+    display.show(saved(fig))
 
 
 def html(fig: go.Figure, text: str) -> Markup:

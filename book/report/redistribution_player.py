@@ -75,7 +75,7 @@ def _run(run: pd.Series, still: dict[str, Any]) -> dict[str, Any]:
     frames = [[_short(x.density[at]) for x in record.layers] for at in range(len(record.density_steps))]
     return {
         "density": f"{run['density']:g}",
-        "setting": names.setting(run["method"], run["distribution"]),
+        "setting": names.of(run),
         "seed": str(run["seed"]),
         "record": f"../results/{run['dataset']}/{run['name']}.json",
         "colour": figures.look(run["method"])[0],
