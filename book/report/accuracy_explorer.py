@@ -86,7 +86,7 @@ def _mark(source: str, row: pd.Series) -> Mark:
         "masks": masks,
         "length": int(row["multiplier"]),
         "name": names.setting(row["method"], masks or None, row["multiplier"]),
-        "density": float(f"{row['density']:.4g}"),
+        "density": display.short(row["density"]),
         "train_flops": _finite(row["train_flops"]),
         "test_flops": _finite(row["test_flops"]),
         "mean": found.mean,
@@ -99,7 +99,7 @@ def _mark(source: str, row: pd.Series) -> Mark:
 
 
 def _finite(value: float) -> float | None:
-    return float(f"{value:.4g}") if isfinite(value) else None
+    return display.short(value) if isfinite(value) else None
 
 
 def _run(run: pd.Series) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def ended(frame: pd.DataFrame) -> dict[str, dict[str, End]]:
     for _, run in mine.sort_values([*setting, "seed"]).drop_duplicates(setting).iterrows():
         sized = f"{names.of(run)} at density {run['density']:g}"
         found.setdefault(f"{run['model']} on {run['dataset']}", {})[run["name"]] = {
-            "densities": [float(f"{layer.density[-1]:.4g}") for layer in run["record"].layers],
+            "densities": [display.short(layer.density[-1]) for layer in run["record"].layers],
             "text": f"{sized}, after training",
             "told": f"Beside it: {sized}, as the run of seed {run['seed']} ended.",
         }

@@ -156,6 +156,11 @@ def csv_link(data: str, name: str) -> Markup:
     return Markup(parts.link(f"data:text/csv;charset=utf-8,{quote(data)}", "Data as csv", download=name))
 
 
+def short(value: float) -> float:
+    """A number as a page's script gets it: four digits are more than a plot shows."""
+    return float(f"{value:.4g}")
+
+
 def commit(run: Mapping[str, Any] | pd.Series) -> str:
     """The commit of a run or a benchmark, short, and whether the code had been changed since."""
     name = run["commit"][:8] if isinstance(run["commit"], str) else "unknown"

@@ -16,21 +16,14 @@ from book.report import display, verdicts
 from book.report.claims import CLAIMS, Claim, Finding, of
 
 PAGE = "verdicts.html"  # where a verdict's comparison is
-# What a work's result is to a claim, with a sign that tells it without colour.
-STANCES = {"agrees": "✓", "disagrees": "✗", "qualifies": "~"}
-# What several results are together (`combined`): the sign, and what is said of one work and of several.
+STANCES = ("agrees", "disagrees", "qualifies")  # what a work's result may be to a claim
+# What results are together (`combined`): a sign that tells it without colour, what is said of one work and of
+# several, and of claims to which all works are that.
 TOGETHER = {
-    "agrees": ("✓", "agrees", "agree"),
-    "disagrees": ("✗", "disagrees", "disagree"),
-    "divided": ("±", "is divided", "are divided"),
-    "qualifies": ("~", "qualifies", "qualify"),
-}
-# What may be said of claims, by what all works are to them together.
-GROUPS = {
-    "agrees": "agrees with {}, if sometimes under conditions",
-    "divided": "is divided on {}",
-    "disagrees": "disagrees with {}",
-    "qualifies": "only adds conditions to {}",
+    "agrees": ("✓", "agrees", "agree", "agrees with {}, if sometimes under conditions"),
+    "disagrees": ("✗", "disagrees", "disagree", "disagrees with {}"),
+    "divided": ("±", "is divided", "are divided", "is divided on {}"),
+    "qualifies": ("~", "qualifies", "qualify", "only adds conditions to {}"),
 }
 
 
@@ -50,7 +43,7 @@ def claims() -> list[Claim]:
 def combined(stances: Collection[str]) -> str:
     """What several stances come to, a key of `TOGETHER`: ``"agrees"`` or ``"disagrees"`` where there is one
     of these and not the other, ``"divided"`` where there are both, else ``"qualifies"``."""
-    if "divided" in stances or ("agrees" in stances and "disagrees" in stances):
+    if "divided" in stances or {"agrees", "disagrees"} <= set(stances):
         return "divided"
     return next((each for each in ("agrees", "disagrees") if each in stances), "qualifies")
 
@@ -72,7 +65,8 @@ def in_short() -> str:
     every = {claim.key: by_work(claim.key) for claim in claims()}
     works = {work for each in every.values() for work in each}
     counts = Counter(combined(each.values()) for each in every.values())
-    told = [words.format(counts[name]) for name, words in GROUPS.items() if counts[name]]
+    groups = ("agrees", "divided", "disagrees", "qualifies")
+    told = [TOGETHER[name][3].format(counts[name]) for name in groups if counts[name]]
     return (
         f"{len(works)} {'work bears' if len(works) == 1 else 'works bear'} on {len(every)} of the report's "
         f"claims. Later work {'; '.join(told)}."
@@ -146,7 +140,7 @@ def _row(row: dict[str, Any], source: dict[str, Any]) -> dict[str, str]:
         "Work": source["name"],
         "On": row["place"],
         "Printed": display.lines(*_numbers(row)) or "-",
-        "On the claim": f"{STANCES[row['stance']]} {row['stance']}",
+        "On the claim": f"{TOGETHER[row['stance']][0]} {row['stance']}",
         "What it says": Markup("{} {}").format(
             row["says"], display.parts.small(display.parts.link(source["url"], f"{source['read']}{commit}"))
         ),
@@ -166,7 +160,7 @@ def _counted(stances: Collection[str]) -> list[str]:
     counts = Counter(stances)
     return [
         f"{sign} {counts[name]} {one if counts[name] == 1 else several}"
-        for name, (sign, one, several) in TOGETHER.items()
+        for name, (sign, one, several, _) in TOGETHER.items()
         if counts[name]
     ]
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from book.report import display, figures, names
 from book.report.comparisons import NEAR, settling_step
+from book.report.display import short
 from book.report.runs import convolutional
 from book.report.tables import OWN, Setup, command
 from rigl.sparsity.distributions import layer_densities
@@ -46,8 +47,8 @@ def _place(setup: Setup) -> dict[str, Any] | None:
         shares = {kind: layer_densities(layers, density, kind) for kind in ("uniform", "erk")}
         still[f"{density:g}"] = {
             names.masks(kind): {
-                "densities": [_short(share[layer.name]) for layer in layers],
-                "flops": _short(forward_flops(layers, share) / dense),
+                "densities": [short(share[layer.name]) for layer in layers],
+                "flops": short(forward_flops(layers, share) / dense),
             }
             for kind, share in shares.items()
         }
@@ -64,15 +65,11 @@ def _place(setup: Setup) -> dict[str, Any] | None:
     }
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.4g}")
-
-
 def _run(run: pd.Series, still: dict[str, Any]) -> dict[str, Any]:
     """A run: `steps` at which its layers' `densities` are known, a list a step; forward FLOPs at each,
     relative to dense; what to see in it."""
     record: Record = run["record"]
-    frames = [[_short(x.density[at]) for x in record.layers] for at in range(len(record.density_steps))]
+    frames = [[short(x.density[at]) for x in record.layers] for at in range(len(record.density_steps))]
     return {
         "density": f"{run['density']:g}",
         "setting": names.of(run),
@@ -82,7 +79,7 @@ def _run(run: pd.Series, still: dict[str, Any]) -> dict[str, Any]:
         "steps": record.density_steps,
         "epochs": [round(step / record.config.steps_per_epoch, 1) for step in record.density_steps],
         "densities": frames,
-        "flops": [_short(x) for x in record.forward_ratio or [record.flops.test_ratio] * len(frames)],
+        "flops": [short(x) for x in record.forward_ratio or [record.flops.test_ratio] * len(frames)],
         "told": sentence(record, still),
     }
 

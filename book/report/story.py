@@ -208,10 +208,7 @@ def advice(found: Sequence[Finding]) -> Markup:
     theirs = grades.get("printed", {})
 
     def holds(key: str) -> bool:
-        return "holds" in (ours.get(key), theirs.get(key)) and "does not hold" not in (
-            ours.get(key),
-            theirs.get(key),
-        )
+        return verdicts.joint({ours.get(key, ""), theirs.get(key, "")}) == "holds"
 
     rows = [
         (
