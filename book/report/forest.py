@@ -46,11 +46,6 @@ SCALES = {
 }
 
 
-def show(found: Sequence[Finding]) -> None:
-    """Display the plot."""
-    display.show(html(found))
-
-
 def html(found: Sequence[Finding]) -> Markup:
     """The plot of all claims in `found`. What has no interval is a hollow mark, all of a claim in one row."""
     topics = []

@@ -16,11 +16,6 @@ FULL = ("Test FLOPs, x", "Minutes", "Commit")  # columns of the csv alone: a pag
 CHOICES = ("Protocol", "Data", "Network", "Method", "Masks")  # columns that a reader can filter by
 
 
-def show(frame: pd.DataFrame) -> None:
-    """Display all runs of `frame`."""
-    display.show(html(frame))
-
-
 def table(frame: pd.DataFrame) -> pd.DataFrame:
     """`frame`, as `runs.load` gives it, in words and rounded numbers, a row a run."""
     rows = [

@@ -196,13 +196,9 @@ def _tickets(found: Sequence[Finding]) -> str:
     )
 
 
-def show_advice(found: Sequence[Finding]) -> None:
-    """Display which method to use for what, by the records."""
-    display.show(advice(found))
-
-
 def advice(found: Sequence[Finding]) -> Markup:
-    """`show_advice`'s box: what somebody wants, what to use, and the verdicts that say so."""
+    """Which method to use for what, by the records: what somebody wants, what to use, and the verdicts that
+    say so."""
     _, ours = _sides(found)
     grades = verdicts.by_grade(found)
     theirs = grades.get("printed", {})

@@ -168,13 +168,8 @@ def joint(told: Collection[str]) -> str:
     return next((each for each in ("undecided", "no interval") if clear or each in told), "not tested")
 
 
-def show_strength(found: Sequence[Finding]) -> None:
-    """Display how many claims have which verdict, by grade of evidence."""
-    display.show(strength(found))
-
-
 def strength(found: Sequence[Finding]) -> Markup:
-    """`show_strength`'s bars: one a grade, with its networks and seeds, parted by verdict."""
+    """How many claims have which verdict: a bar a grade of evidence, with its networks and seeds."""
     rows = []
     for grade, verdicts in by_grade(found).items():
         mine = [each for each in found if each.source.grade == grade]
