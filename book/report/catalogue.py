@@ -6,10 +6,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, names
+from book.report.runs import REFERENCE
 from rigl.sparsity.flops import training_flops
 from rigl.sparsity.methods import METHODS, Method, Score
 
-DENSITY, DELTA_T = 0.1, 100
+DENSITY, DELTA_T = 0.1, int(REFERENCE["delta_t"])
 SIZES = {
     "magnitude": "|w|",
     "gradient": "|g|",

@@ -1,4 +1,4 @@
-"""What each claim compares: cells from one source, each judged by the claim's region.
+"""What each claim compares: cells from one source, which the claim's finding judges (`claims.finding`).
 
 What layers' densities do while a network trains is counted, not sampled, so that there is no confidence
 interval: a claim about it holds where every run is as it says.

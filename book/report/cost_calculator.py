@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from book.report import display, names
 from book.report.density_explorer import GRID
-from book.report.runs import published, settings, usual
+from book.report.runs import REFERENCE, published, settings, usual
 from rigl.sparsity.distributions import DISTRIBUTIONS, layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.methods import METHODS
@@ -24,7 +24,7 @@ from rigl.sparsity.shapes import Layer, narrowed
 NO_DISTRIBUTION = tuple(name for name, rule in METHODS.items() if not rule.distributed)
 DELTA_TS = tuple(range(50, 1001, 50))
 MULTIPLIERS = (1, 2, 3, 4, 5)
-USUAL = 100  # Delta-T of the report, and of all runs that are asked here
+USUAL = int(REFERENCE["delta_t"])  # of the report, and of all runs that are asked here
 # Layers keep their densities for the whole of training: cost follows from shapes alone.
 FIXED = tuple(
     name

@@ -162,7 +162,7 @@ ALIKE = untested("without convolutions every weight costs alike, wherever it lie
 def gather(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Source]:
     """The sources in a frame of `runs.load`, and the best trials of `studies`, whose runs it has where it was
     loaded with those that were `searched`; presets other than the default are left out."""
-    mine = frame[frame["preset"] == "repro2021"]
+    mine = frame[frame["preset"] == names.PRESET]
     plain = mine[~mine["searched"]]
     found = []
     for (protocol, dataset, model), part in plain.groupby(["protocol", "dataset", "model"]):

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from plotly.subplots import make_subplots
 
 from book.report import display, names
+from book.report.runs import REFERENCE
 from book.report.tables import Row, Setup
 from rigl.training.records import Record
 
@@ -332,7 +333,7 @@ def _rate_lines(grids: Mapping[tuple[str, float], Sequence[Row]], text: str) -> 
             line = [row for row in mine if (row.config.alpha, row.config.delta_t) == (alpha, delta_t)]
             line.sort(key=lambda row: row.config.learning_rate)
             colour = (BLUE, VERMILION, GREEN, PURPLE)[densities.index(density) % 4]
-            usual = (alpha, delta_t) == (0.3, 100)
+            usual = {"alpha": alpha, "delta_t": delta_t} == REFERENCE
             fig.add_scatter(
                 x=[row.config.learning_rate for row in line],
                 y=[row.mean for row in line],

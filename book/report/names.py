@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rigl.sparsity.methods import METHODS as ROWS
+from rigl.training.config import RunConfig
 
 METHODS = {
     "dense": "Dense",
@@ -35,6 +36,7 @@ DATASETS = {
 }
 FAMILIES = {"wrn": "WRN", "lenet": "LeNet", "resnet": "ResNet"}
 KNOBS = {"delta_t": "Delta-T", "flops": "FLOPs", "validation": "validation images", "precision": "precision"}
+PRESET: str = RunConfig.model_fields["preset"].default
 PROTOCOLS = {
     "paper": "paper: the report's own",
     "tenth": "tenth: a tenth of its epochs",
@@ -97,13 +99,13 @@ def setting(
     name: str,
     distribution: str | None = None,
     multiplier: int = 1,
-    preset: str = "repro2021",
+    preset: str = PRESET,
     variant: str = "",
 ) -> str:
     """A method, its masks, and whatever else is not usual, as ``"RigL (ERK), 2x, alpha 0.5"``."""
     shared = f" ({masks(distribution)})" if isinstance(distribution, str) else ""
     parts = [method(name) + shared, f"{multiplier}x" if multiplier > 1 else ""]
-    parts += [f"preset {preset}" if preset != "repro2021" else "", changed(variant or "")]
+    parts += [f"preset {preset}" if preset != PRESET else "", changed(variant or "")]
     return ", ".join(filter(None, parts))
 
 

@@ -42,7 +42,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changed(run: pd.Series) -> str:
-    preset = "" if run["preset"] == "repro2021" else f"preset {run['preset']}"
+    preset = "" if run["preset"] == names.PRESET else f"preset {run['preset']}"
     return ", ".join(filter(None, [preset, names.changed(run["variant"])])) or "-"
 
 

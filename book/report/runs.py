@@ -13,15 +13,25 @@ from typing import Any
 
 import pandas as pd
 
-from book.report import display
+from book.report import display, names
 from rigl.campaign import experiments
-from rigl.campaign.studies import Settings, Study, Trial, studies
+from rigl.campaign.studies import REFERENCE, Settings, Study, Trial, studies
 from rigl.sparsity.distributions import DISTRIBUTIONS
 from rigl.training import records
 from rigl.training.config import FLOAT32, RunConfig
 from rigl.training.records import Record
 
-__all__ = ["Settings", "Study", "Trial", "experiments", "load", "published", "settings", "studies", "usual"]
+__all__ = [
+    "REFERENCE",
+    "Settings",
+    "Study",
+    "Trial",
+    "experiments",
+    "load",
+    "published",
+    "settings",
+    "studies",
+]
 SEEDS = len(experiments.SEEDS)  # behind every mean of the report's tables
 KNOBS = [knob for knob in RunConfig.model_fields if knob not in (*records.COLUMNS, "distribution", "flops")]
 EXTRA = ["distribution", *KNOBS, "budget", "variant", "record", "searched"]  # columns that `load` adds
@@ -77,14 +87,14 @@ def usual_precision(protocol: str) -> str:
 def usual(frame: pd.DataFrame, *variants: str) -> pd.DataFrame:
     """The runs that change nothing but what the report's tables name: method, masks, density and length; also
     those of `variants`, such as ``"densities given"``."""
-    return frame[frame["variant"].isin(["", *variants]) & frame["preset"].eq("repro2021")]
+    return frame[frame["variant"].isin(["", *variants]) & frame["preset"].eq(names.PRESET)]
 
 
 def budgeted(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs that have a budget of FLOPs and are otherwise usual."""
     return frame[
         frame["variant"].str.fullmatch(r"flops=[\d.e-]+").fillna(False).astype(bool)
-        & frame["preset"].eq("repro2021")
+        & frame["preset"].eq(names.PRESET)
     ]
 
 
