@@ -21,17 +21,7 @@ from rigl.training import records
 from rigl.training.config import FLOAT32, RunConfig
 from rigl.training.records import Record
 
-__all__ = [
-    "REFERENCE",
-    "Settings",
-    "Study",
-    "Trial",
-    "experiments",
-    "load",
-    "published",
-    "settings",
-    "studies",
-]
+__all__ = ["REFERENCE", "Settings", "Study", "Trial", "experiments", "studies"]  # rigl's, for the pages
 SEEDS = len(experiments.SEEDS)  # behind every mean of the report's tables
 KNOBS = [knob for knob in RunConfig.model_fields if knob not in (*records.COLUMNS, "distribution", "flops")]
 EXTRA = ["distribution", *KNOBS, "budget", "variant", "record", "searched"]  # columns that `load` adds
