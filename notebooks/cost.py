@@ -56,7 +56,7 @@ display.show_table(
 display.show_table(
     cost_sparse.training(sparse),
     "Speed of a RigL step relative to a dense one, with quartiles over rounds: below 1 it is slower. Variants take turns.",
-    cost_sparse.origin(sparse),
+    cost.origin(sparse),
 )
 display.show_text(cost_sparse.memory(sparse))
 
@@ -66,7 +66,7 @@ display.show_table(
     "At density 0.05: file, memory of parameters and buffers, latency at batch 1 and 256, and a training step. Here "
     "small-dense has about as many weights as the sparse model. On other pages it has more: each width is that of dense "
     "times the square root of the density.",
-    cost_sparse.origin(sparse),
+    cost.origin(sparse),
 )
 display.show_text(cost_sparse.meaning(sparse))
 

@@ -18,10 +18,10 @@
 # of its run. FLOPs are relative to training the dense network for the protocol's own length.
 
 # %% tags=["hide-input"]
-from book.report import results, runs
+from book.report import display, results, runs
 
 frame = runs.load(searched=True)
-results.show(frame)
+display.show(results.html(frame))
 
 # %% [markdown]
 # Each record is one JSON file with the loss and accuracy of every epoch, layers' densities over time, FLOPs counted step

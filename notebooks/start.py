@@ -32,7 +32,7 @@ display.show(mask_movie.banner(film) + story.answers(found, frame))
 # single setting contradicts it. {doc}`verdicts` explains the rule and has every number; {doc}`method` explains the words.
 
 # %% tags=["hide-input"]
-forest.show(found)
+display.show(forest.html(found))
 
 # %% [markdown]
 # ## RigL at work

@@ -47,9 +47,9 @@
 # Each claim has two badges: first what the report's numbers say, then what our runs say.
 
 # %% tags=["hide-input"]
-from book.report import story, verdicts
+from book.report import display, story, verdicts
 
-story.show_advice(verdicts.load())
+display.show(story.advice(verdicts.load()))
 
 # %% [markdown]
 # By default a masked weight takes as much time and memory as any other. {doc}`cost` shows what saves time today: whole

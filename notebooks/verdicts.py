@@ -20,11 +20,11 @@
 # ## What they rest on
 
 # %% tags=["hide-input"]
-from book.report import verdicts
+from book.report import display, verdicts
 
 found = verdicts.load()
 verdicts.glue(found)
-verdicts.show_strength(found)
+display.show(verdicts.strength(found))
 
 # %% [markdown]
 # Several networks of one grade count as one: a claim holds there if one of them confirms it and none contradicts it. That

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any, TypedDict
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, figures, names
-from book.report.runs import DIGIT, budgeted, printed_sample, published, settings
+from book.report.runs import DIGIT, SEEDS, budgeted, published, settings
 from book.report.statistics import Sample, apart, clear, welch
-from book.report.tables import Setup
+from book.report.tables import OWN, Setup
 
 AXES = {
     "train_flops": "training FLOPs, relative to dense",
@@ -31,60 +31,22 @@ TABLES = ("table2", "table3", "table5", "table4", "supplement-table2")
 FEW = 3  # settings of which nothing is said
 OURS, REPORT = "our runs", "the report"
 DASHES = {"uniform": "2 4", "er": "8 4", "erk-flops": "8 4 2 4"}  # ERK, and what has no masks, is solid
+Mark = dict[str, Any]
 FIRST = ("dense", "small-dense", "static", "set", "snfs", "rigl", "pruning")  # shown when the page opens
 
 
-class Run(TypedDict):
-    """What the runs behind a mark are told by; `accuracy` is None where it diverged."""
-
-    address: str
-    record: str
-    seed: int
-    accuracy: float | None
-    minutes: float
-    device: str
-    commit: str
-
-
-class Mark(TypedDict):
-    """A setting of one source: accuracy in percent, FLOPs relative to dense (None where the source has none),
-    `interval` and `deviation` as half widths (None where one seed gives none); its runs, or where the report
-    prints it."""
-
-    source: str
-    method: str
-    masks: str
-    length: int
-    name: str
-    density: float
-    train_flops: float | None
-    test_flops: float | None
-    mean: float
-    deviation: float | None
-    interval: float | None
-    seeds: int
-    runs: list[Run]
-    printed: str
-
-
-class Place(TypedDict):
-    """A network on a data set under a protocol: its marks, and what to see along each axis in those that are
-    shown when the page opens."""
-
-    title: str
-    marks: list[Mark]
-    told: dict[str, str]
-
-
-def places(setups: Sequence[Setup]) -> list[Place]:
-    """Those of `setups` that have anything to draw."""
+def places(setups: Sequence[Setup]) -> list[dict[str, Any]]:
+    """Those of `setups` that have anything to draw: the marks of each, and what to see along each axis in
+    those that are shown when the page opens."""
     made = []
     for setup in setups:
-        marks = _ours(setup) + (_report(setup) if setup.protocol == "paper" else [])
+        marks = _ours(setup) + (_report(setup) if setup.protocol == OWN else [])
         if any(mark["method"] != "dense" for mark in marks):
             opening = [mark for mark in marks if mark["length"] == 1 and _at_first(mark["method"])]
             told = {axis: sentence(opening, axis) for axis in AXES}
-            made.append(Place(title=f"{setup.title}, protocol “{setup.protocol}”", marks=marks, told=told))
+            made.append(
+                {"title": f"{setup.title}, protocol “{setup.protocol}”", "marks": marks, "told": told}
+            )
     return made
 
 
@@ -96,52 +58,51 @@ def _at_first(method: str) -> bool:
 def _ours(setup: Setup) -> list[Mark]:
     budget = budgeted(setup.own)
     done = pd.concat([setup.usual, budget[budget["test_accuracy"].notna()]])
-    made = []
-    for _, row in settings(done).iterrows():
-        found = display.named(done, row["names"]).sort_values("seed")
-        made.append(
-            _mark(OURS, row, Sample("", row["mean"], row["std"], row["seeds"]))
-            | Mark(runs=[_run(run) for _, run in found.iterrows()], printed="")  # type: ignore[typeddict-item]
-        )
-    return made
+    return [
+        _mark(OURS, row)
+        | {"runs": [_run(run) for _, run in display.named(done, row["names"]).sort_values("seed").iterrows()]}
+        for _, row in settings(done).iterrows()
+    ]
 
 
 def _report(setup: Setup) -> list[Mark]:
-    made: dict[tuple[Any, ...], Mark] = {}
-    for table in TABLES:
-        for _, row in published(table=table, dataset=setup.dataset, model=setup.model, variant="").iterrows():
-            mark = _mark(REPORT, row, printed_sample("", row))
-            key = mark["method"], mark["masks"], mark["length"], mark["density"]
-            made.setdefault(key, mark | Mark(runs=[], printed=names.table(table)))  # type: ignore[typeddict-item]
-    return list(made.values())
+    place = {"dataset": setup.dataset, "model": setup.model}
+    rows = pd.concat([published(table=table, variant="", **place) for table in TABLES])
+    rows = rows.rename(columns={"accuracy": "mean"}).assign(seeds=SEEDS, digit=DIGIT)
+    rows = rows.drop_duplicates(["method", "distribution", "multiplier", "density"])
+    return [_mark(REPORT, row) | {"printed": names.table(row["table"])} for _, row in rows.iterrows()]
 
 
-def _mark(source: str, row: pd.Series, found: Sample) -> Mark:
+def _mark(source: str, row: pd.Series) -> Mark:
+    """A setting of one source: accuracy in percent, FLOPs relative to dense (None where the source has none),
+    `interval` and `deviation` as half widths (None where one seed gives none); its runs, or where the report
+    prints it."""
     masks = row["distribution"] if isinstance(row["distribution"], str) else ""
-    half = welch(((1.0, found),)).high - found.mean
+    found = Sample("", float(row["mean"]), row["std"], int(row["seeds"]), row.get("digit", 0.0))
     return {
         "source": source,
         "method": row["method"],
         "masks": masks,
         "length": int(row["multiplier"]),
         "name": names.setting(row["method"], masks or None, row["multiplier"]),
-        "density": float(f"{row['density']:.4g}"),
+        "density": display.short(row["density"]),
         "train_flops": _finite(row["train_flops"]),
         "test_flops": _finite(row["test_flops"]),
-        "mean": float(found.mean),
+        "mean": found.mean,
         "deviation": _finite(found.std),
-        "interval": _finite(half),
-        "seeds": int(found.n),
+        "interval": _finite(welch(((1.0, found),)).high - found.mean),
+        "seeds": found.n,
         "runs": [],
         "printed": "",
     }
 
 
 def _finite(value: float) -> float | None:
-    return float(f"{value:.4g}") if isfinite(value) else None
+    return display.short(value) if isfinite(value) else None
 
 
-def _run(run: pd.Series) -> Run:
+def _run(run: pd.Series) -> dict[str, Any]:
+    """What a run behind a mark is told by; `accuracy` is None where it diverged."""
     return {
         "address": f"../results/{run['dataset']}/{run['name']}.json",
         "record": run["name"],
@@ -167,9 +128,7 @@ def sentence(marks: Sequence[Mark], axis: str) -> str:
             kind = AXES[axis].partition(",")[0]
             found = {
                 f"for at most {share} of the dense network's {kind}": [
-                    mark
-                    for mark in sparse
-                    if (cost := mark[axis]) is not None and cost <= limit  # type: ignore[literal-required]
+                    mark for mark in sparse if mark[axis] is not None and mark[axis] <= limit
                 ]
                 for limit, share in SHARES.items()
             }
@@ -202,7 +161,7 @@ def _percent(mark: Mark) -> str:
     return f"{display.printed(mark['mean']) if mark['printed'] else display.accuracy(mark['mean'])} %"
 
 
-def html(found: Sequence[Place], axis: str) -> Markup:
+def html(found: Sequence[dict[str, Any]], axis: str) -> Markup:
     """The explorer as standalone HTML; it opens with the first place, against `axis` (a key of `AXES`)."""
     marks = [mark for place in found for mark in place["marks"]]
     used = {mark["method"] for mark in marks}
@@ -232,4 +191,4 @@ def html(found: Sequence[Place], axis: str) -> Markup:
 def show(setups: Sequence[Setup], axis: str) -> None:
     """Display the explorer of `setups`, or say that there are no runs yet."""
     found = places(setups)
-    display.show(html(found, axis) if found else Markup("<p><em>No runs yet.</em></p>"))
+    display.show(html(found, axis) if found else display.parts.note("No runs yet."))

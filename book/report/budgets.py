@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from book.report import display, figures, names
 from book.report.runs import budgeted, settings
@@ -14,9 +13,11 @@ from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.shapes import Layer, network_density
 from rigl.training.project import model_layers
 
-COMPARED = {"uniform": figures.ORANGE, "erk": figures.GREEN, "erk-flops": figures.BLUE}
-HOVER = "%{customdata[0]}<br>%{customdata[1]}, %{customdata[2]} positions<br>density %{y:.4f}"
-PATTERNS = {"uniform": "", "erk": "/", "erk-flops": "x"}
+COMPARED = {
+    "uniform": figures.hatched(figures.ORANGE, ""),
+    "erk": figures.hatched(figures.GREEN, "/"),
+    "erk-flops": figures.hatched(figures.BLUE, "x"),
+}
 
 
 def densities(model: str, flops: float) -> figures.Drawn:
@@ -25,20 +26,12 @@ def densities(model: str, flops: float) -> figures.Drawn:
     `model` is a name in ``results/layers.json``. Raises what `layer_densities` raises.
     """
     layers = model_layers()[model]
-    hover = [[layer.name, " x ".join(map(str, layer.shape)), layer.positions] for layer in layers]
-    fig = go.Figure()
     found = {name: layer_densities(layers, distribution=name, flops=flops) for name in COMPARED}
-    for name, colour in COMPARED.items():
-        shares = found[name]
-        fig.add_bar(
-            x=list(range(1, len(layers) + 1)),
-            y=list(shares.values()),
-            name=names.masks(name),
-            customdata=hover,
-            hovertemplate=HOVER,
-            marker={"color": colour, "pattern": {"shape": PATTERNS[name], "fillmode": "overlay"}},
-        )
-    figures.styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
+    fig = figures.layer_bars(
+        [[layer.name, names.shape(layer.shape), layer.positions] for layer in layers],
+        ((names.masks(name), found[name].values(), look) for name, look in COMPARED.items()),
+        hover="%{customdata[0]}<br>%{customdata[1]}, %{customdata[2]} positions",
+    )
     ours, erk = found["erk-flops"], found["erk"]
     fewer = [layer for layer in layers if ours[layer.name] < erk[layer.name]]
     more = [layer for layer in layers if ours[layer.name] > erk[layer.name]]
@@ -46,7 +39,7 @@ def densities(model: str, flops: float) -> figures.Drawn:
         f"{names.title(model)} at {flops:g} of the dense forward FLOPs: {names.masks('erk-flops')} keeps "
         f"fewer weights than ERK in {_used(fewer)}, and more in {_used(more)}."
     )
-    return fig.update_yaxes(range=[0, 1]), text
+    return fig, text
 
 
 def _used(layers: Sequence[Layer]) -> str:

@@ -6,10 +6,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, names
+from book.report.runs import REFERENCE
 from rigl.sparsity.flops import training_flops
 from rigl.sparsity.methods import METHODS, Method, Score
 
-DENSITY, DELTA_T = 0.1, 100
+DENSITY, DELTA_T = 0.1, int(REFERENCE["delta_t"])
 SIZES = {
     "magnitude": "|w|",
     "gradient": "|g|",
@@ -37,11 +38,11 @@ def show() -> None:
 
 def _row(method: Method) -> dict[str, object]:
     return {
-        "Method": Markup("{}<br><code>{}</code>").format(names.method(method.name), method.name),
+        "Method": display.lines(names.method(method.name), display.parts.code(method.name)),
         "Drops": _drops(method),
         "Grows": _largest(method.grow, method),
         "Layers' budgets": _budgets(method),
-        "Density": _density(method),
+        "Density": f"falls from {method.start:g}" if method.prunes else "constant",
         "Starts from": _begins(method),
         "Dense gradients": {"updates": "at updates"}.get(method.dense_gradients, method.dense_gradients)
         if method.masked
@@ -90,12 +91,6 @@ def _begins(method: Method) -> str:
     return "random masks" if method.masked and not method.only_prunes else "a dense network"
 
 
-def _density(method: Method) -> str:
-    if not method.prunes:
-        return "constant"
-    return f"falls from {method.start:g}"
-
-
 def _flops(method: Method) -> str:
     if method.prunes or method.pays_source:
         return "-"
@@ -109,4 +104,4 @@ def _paper(text: str) -> Markup | str:
     kind, _, number = where.partition(":")
     if kind not in ADDRESSES:
         return text or "-"
-    return Markup('<a href="{}{}">{}</a>').format(ADDRESSES[kind], number, who)
+    return Markup(display.parts.link(f"{ADDRESSES[kind]}{number}", who))

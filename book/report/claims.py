@@ -9,14 +9,15 @@ models are never mixed: each has a verdict of its own, and so have the report's 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import pandas as pd
 
 from book.report import comparisons
-from book.report.evidence import COLLAPSE, DEARER, GRADES, REPORT, Cell, Source, dearness, gather, reported
+from book.report.comparisons import Comparison
+from book.report.evidence import COLLAPSE, DEARER, GRADES, Cell, Source, gather, reported
 from book.report.runs import Study
 from book.report.statistics import Effect, Region, Verdict, among, judge, pool, wild
 
@@ -29,6 +30,7 @@ REACHES = Region(low=-MARGIN)
 NO_BETTER = Region(high=MARGIN)
 DEARER_THAN = Region(low=MORE)
 SAME = 0.3  # points, of Table 1
+UNKNOWN = ("no interval", "not tested")  # verdicts where nothing can tell
 ODDS = 1 / 3  # of a collapse, which the report's own row shows
 
 
@@ -51,7 +53,7 @@ class Claim:
     compared: str
     region: Region
     sides: tuple[str, str]
-    find: Callable[[Source, Region], Iterable[Cell]]
+    find: Comparison
     unit: str = "points"
     tables: tuple[str, ...] = ()
     all_over: bool = False
@@ -72,6 +74,11 @@ class Finding:
     effect: Effect | None
     cells: tuple[Cell, ...]
     why: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether it has an interval, or a range, that can tell."""
+        return self.verdict not in UNKNOWN
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -113,6 +120,11 @@ class Finding:
         return tuple(dict.fromkeys(filter(None, found)))
 
 
+def of(found: Iterable[Finding], key: str) -> list[Finding]:
+    """The findings on the claim called `key`."""
+    return [each for each in found if each.claim.key == key]
+
+
 def findings(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Finding]:
     """Every claim's finding for every source in `frame` and `studies` (`evidence.gather`), and by the
     report's own tables, a claim's in the order of `GRADES`."""
@@ -128,18 +140,25 @@ def findings(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Finding
 
 def finding(claim: Claim, source: Source) -> Finding:
     """The verdict on `claim` by `source`."""
-    cells = tuple(claim.find(source, claim.region))
+    cells = tuple(_judged(cell, claim.region) for cell in claim.find(source))
     tested = [cell for cell in cells if cell.effect and cell.verdict != "not tested"]
     if not tested:
-        why = next((cell.note for cell in cells if cell.note), _nothing(source))
+        silent = "its tables do not compare this" if source.printed else "no runs to compare"
+        why = next((cell.note for cell in cells if cell.note), silent)
         return Finding(claim, source, "not tested", None, cells, why)
-    known = [cell.effect for cell in tested if cell.effect and not cell.note] or [
-        cell.effect for cell in tested if cell.effect
-    ]
-    effect = min(known, key=claim.region.depth) if claim.all_over else pool(known)
     sound = [cell for cell in tested if not cell.note]
+    effects = [cell.effect for cell in sound or tested if cell.effect]
+    effect = min(effects, key=claim.region.depth) if claim.all_over else pool(effects)
     verdict, why = _weigh(claim, effect, sound) if sound else ("no interval", tested[0].note)
     return Finding(claim, source, verdict, effect, cells, why)
+
+
+def _judged(cell: Cell, region: Region) -> Cell:
+    """`cell` with the verdict by its effect alone, unless it has one already."""
+    if cell.effect is None or cell.verdict != "undecided":
+        return cell
+    verdict = judge(cell.effect, region)
+    return cell if cell.floor and verdict == "does not hold" else replace(cell, verdict=verdict)
 
 
 def _weigh(claim: Claim, effect: Effect, cells: Sequence[Cell]) -> tuple[Verdict, str]:
@@ -173,10 +192,6 @@ def tally(cells: Iterable[Cell]) -> Counter[str]:
     return Counter(cell.verdict for cell in cells)
 
 
-def _nothing(source: Source) -> str:
-    return "its tables do not compare this" if source.protocol == REPORT else "no runs to compare"
-
-
 MAIN = ("table2", "table3")
 LIKE_COST = (
     f"at the same density, where neither costs more than {DEARER:g} times as much to train as the other"
@@ -188,8 +203,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "rigl-beats-set",
             "RigL beats SET",
             "RigL reaches a higher accuracy than SET at equal cost.",
-            "RigL less SET, at the same masks, density and length; RigL's dense gradients, once in Delta-T "
-            "steps, are the only difference in cost",
+            "RigL less SET, at the same masks, density and length; RigL's dense gradients, once in "
+            "Delta-T steps, are the only difference in cost",
             BETTER,
             ("RigL, %", "SET, %"),
             comparisons.against("rigl", "set"),
@@ -219,7 +234,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "dense-parity",
             f"RigL matches dense at density {comparisons.PARITY:g}",
             f"At density {comparisons.PARITY:g}, RigL reaches the dense network, to within {MARGIN:g} "
-            f"points.",
+            "points.",
             f"RigL at density {comparisons.PARITY:g} less dense",
             REACHES,
             ("RigL, %", "Dense, %"),
@@ -229,8 +244,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "matches-pruning",
             "RigL 2x (ERK) matches pruning",
-            f"Trained twice as long with ERK, RigL matches pruning, to within {MARGIN:g} points, at similar "
-            f"cost.",
+            f"Trained twice as long with ERK, RigL matches pruning, to within {MARGIN:g} points, at "
+            "similar cost.",
             f"RigL (ERK, 2x) less pruning, {LIKE_COST}",
             REACHES,
             ("RigL 2x (ERK), %", "Pruning, %"),
@@ -251,7 +266,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "longer-matches-pruning",
             "RigL trained longer matches pruning",
             f"Trained longer, with either masks, RigL matches pruning, to within {MARGIN:g} points, at "
-            f"similar cost.",
+            "similar cost.",
             f"RigL (2x and longer) less pruning, {LIKE_COST}",
             REACHES,
             ("RigL, longer, %", "Pruning, %"),
@@ -271,13 +286,13 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "tickets-match-pruning",
             "Lottery tickets match pruning",
-            f"A lottery ticket matches the pruning run that it comes from, to within {MARGIN:g} points. The "
-            "report says so of densities above 0.2, and prints none; here it is asked of every density that "
-            "has runs.",
+            f"A lottery ticket matches the pruning run that it comes from, to within {MARGIN:g} points. "
+            "The report says so of densities above 0.2, and prints none; here it is asked of every "
+            "density that has runs.",
             "lottery less pruning, at the same density",
             REACHES,
             ("Lottery ticket, %", "Pruning, %"),
-            comparisons.tickets,
+            comparisons.against("lottery", "pruning"),
             tables=MAIN,
         ),
         Claim(
@@ -306,9 +321,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "reference-hyperparameters",
             "Tuning gains little",
             f"The usual alpha and Delta-T are within {MARGIN:g} points of tuned ones.",
-            "the usual setting less the best of a search, picked by validation accuracy, in test accuracy; "
-            "for "
-            "the report's protocol also less what its own search found",
+            "the usual setting less the best of a search, picked by validation accuracy, in test "
+            "accuracy; for the report's protocol also less what its own search found",
             REACHES,
             ("Usual, %", "Tuned, %"),
             comparisons.tuned,
@@ -319,9 +333,9 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
                 f"learning-rate-{rate:g}".replace(".", "-"),
                 f"A learning rate of {rate:g} is good enough everywhere",
                 f"A learning rate of {rate:g} is within {MARGIN:g} points of the best other one at every "
-                f"density. The report calls it a good choice overall, without a margin: this one is ours.",
-                f"{rate:g} less the best of the other rates, picked by validation accuracy, at each density, "
-                "distribution, alpha and Delta-T of the grid",
+                "density. The report calls it a good choice overall, without a margin: this one is ours.",
+                f"{rate:g} less the best of the other rates, picked by validation accuracy, at each "
+                "density, distribution, alpha and Delta-T of the grid",
                 REACHES,
                 (f"{rate:g}, %", "Best other, %"),
                 comparisons.learning_rate(rate),
@@ -359,8 +373,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "The choice of masks, uniform or ERK, changes accuracy more than that of the method, SET or "
             "RigL.",
             "SET with ERK less RigL with uniform masks, at the same density: what ERK gains over uniform "
-            "masks "
-            "less what RigL gains over SET, each averaged over the other choice, is this very difference",
+            "masks less what RigL gains over SET, each averaged over the other choice, is this very "
+            "difference",
             BETTER,
             ("SET (ERK), %", "RigL (uniform), %"),
             comparisons.masks_over_method,
@@ -411,8 +425,8 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "within-the-original",
             "Table 1 is the original's",
-            f"Trained on all images, every accuracy is within {SAME:g} points of the original code's (Table "
-            f"1).",
+            f"Trained on all images, every accuracy is within {SAME:g} points of the original code's "
+            "(Table 1).",
             "the mean less what the report gives for the original code; protocol “paper” with no images "
             "held out",
             Region(low=-SAME, high=SAME),
@@ -441,7 +455,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "training FLOPs of SNFS over RigL's, at the same masks, density and length",
             DEARER_THAN,
             ("SNFS, x dense", "RigL, x dense"),
-            lambda source, region: dearness(source, region, {"method": "snfs"}, {"method": "rigl"}),
+            comparisons.snfs_costs,
             unit="times",
             tables=MAIN,
         ),
@@ -451,28 +465,24 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "weights-settle",
             "Weights settle early",
             f"Under redistribution, weights find their layers in the first {SETTLE:.1f} % of training, the "
-            f"report's "
-            "10,000 of 88,000 steps.",
+            "report's 10,000 of 88,000 steps.",
             f"the first recorded step after which less than {comparisons.MOVED:.0%} of the active weights "
-            f"lie "
-            "in other layers than at the end, as a share of all steps, for RigL-SG and RigL-SM",
+            "lie in other layers than at the end, as a share of all steps, for RigL-SG and RigL-SM",
             Region(high=SETTLE),
             ("Settled after, %", "Measured"),
-            comparisons.weights_settle,
+            comparisons.measured(comparisons.weights_settled, "the first step near the end's counts"),
             unit="%",
         ),
         Claim(
             "layers-settle",
             "Every layer settles early",
             f"Under redistribution, every layer settles in the first {SETTLE:.1f} % of training, the "
-            f"report's 10,000 "
-            "of 88,000 steps.",
+            "report's 10,000 of 88,000 steps.",
             f"the first recorded step after which each layer's density stays within {comparisons.NEAR:.0%} "
-            f"of its "
-            "last one, as a share of all steps, for RigL-SG and RigL-SM",
+            "of its last one, as a share of all steps, for RigL-SG and RigL-SM",
             Region(high=SETTLE),
             ("Settled after, %", "Measured"),
-            comparisons.layers_settle,
+            comparisons.measured(comparisons.layers_settled, "the first step with every layer near its end"),
             unit="%",
         ),
         Claim(
@@ -480,11 +490,10 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "Densities end beyond ERK's",
             "In most layers redistribution ends further from uniform densities than ERK is.",
             "the share of layers, of those that ERK does not make dense, whose last density lies beyond "
-            "ERK's, "
-            "seen from the network's own, for RigL-SG and RigL-SM",
+            "ERK's, seen from the network's own, for RigL-SG and RigL-SM",
             Region(low=50.0),
             ("Layers beyond ERK, %", "Measured"),
-            comparisons.extreme,
+            comparisons.measured(comparisons.beyond_erk, "layers beyond ERK"),
             unit="%",
         ),
     ),
@@ -493,10 +502,9 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "set-unstable",
             "SET can collapse",
             f"SET can collapse when it trains longer at density {comparisons.SPARSE:g} or below.",
-            f"the share of runs of SET, 2x or longer, that diverge or end {COLLAPSE:g} points or more below "
-            f"the "
-            "best seed of their setting; RigL's beside it. One collapse shows it; it does not hold where the "
-            "interval lies below one in three, which is what the report's own row shows",
+            f"the share of runs of SET, 2x or longer, that diverge or end {COLLAPSE:g} points or more "
+            "below the best seed of their setting; RigL's beside it. One collapse shows it; it does not "
+            "hold where the interval lies below one in three, which is what the report's own row shows",
             Region(low=0.0, least=ODDS),
             ("SET collapsed", "RigL collapsed"),
             comparisons.collapses,

@@ -19,15 +19,17 @@ from rigl.training.project import model_layers
 Benchmark = dict[str, Any]
 Ratio = dict[str, float]
 PARTS = {
-    "data": figures.SKY,
-    "forward": figures.BLUE,
-    "backward": figures.ORANGE,
-    "dense, optimiser": figures.GREEN,
+    "data": figures.hatched(figures.SKY, ""),
+    "forward": figures.hatched(figures.BLUE, "/"),
+    "backward": figures.hatched(figures.ORANGE, "x"),
+    "dense, optimiser": figures.hatched(figures.GREEN, "."),
 }
-PATTERNS = ("", "/", "x", ".")
 GAIN = 0.95  # of a dense step's time: above it, nothing is gained
+LANES = {count: f"{count} lanes against one, images a second" for count in (2, 4, 8)}
+# What may bound a step, its unit, and what a device gets most of it in.
+LIMITS = (("arithmetic", "FLOP/s", "matrix product"), ("memory", "bytes/s", "copy"))
+UNMEASURED = "Nothing has been measured yet: `python -m benchmarks` does."
 WHOLE = "rigl against dense, whole steps between updates"
-LIMITS = ("FLOP/s against a matrix product's", "bytes/s against a copy's")
 LOOP = "dense against the plain loop with PIL batches"
 
 
@@ -54,6 +56,11 @@ def origin(benchmark: Benchmark | None) -> Markup | None:
     return display.link(f"bench/{benchmark['file']}", "The record") if benchmark else None
 
 
+def _commit(benchmark: Benchmark) -> Markup:
+    """A link to a record, for a cell."""
+    return display.link(f"bench/{benchmark['file']}", display.commit(benchmark))
+
+
 def name(benchmark: Benchmark | None) -> str:
     """The device of a record, for a caption."""
     return benchmark["device"] if benchmark else "a device"
@@ -64,6 +71,7 @@ def speed() -> pd.DataFrame:
     rows = []
     for each in benchmarks():
         rates, ratios = each["images_per_second"], each["ratios"]
+        machine = each["device"], f"{each['threads']} threads", each["precision"], each["engine"]
         against = "against the plain loop, images a second"
         exact = ratios.get(f"dense in float32 {against}")
         if exact is None and each["precision"] == "float32":
@@ -73,16 +81,14 @@ def speed() -> pd.DataFrame:
         rigl = ratios.get(captured) or ratios["rigl against dense, a step, updates included"]
         rows.append(
             {
-                "Machine": ", ".join(
-                    (each["device"], f"{each['threads']} threads", each["precision"], each["engine"])
-                ),
+                "Machine": ", ".join(machine),
                 "Engine, images/s": f"{rates['dense']:,.0f}",
                 "Plain loop, images/s": f"{rates['plain loop']:,.0f}",
                 "Engine against it": display.spread(ratios[LOOP]),
                 "The same in float32, without data": display.spread(exact) if exact else "-",
                 "RigL against dense": display.spread(rigl),
                 "The same, whole steps": display.spread(ratios[WHOLE]),
-                "Record": display.link(f"bench/{each['file']}", display.commit(each)),
+                "Record": _commit(each),
             }
         )
     return pd.DataFrame(rows)
@@ -91,18 +97,12 @@ def speed() -> pd.DataFrame:
 def captured(benchmark: Benchmark | None) -> pd.DataFrame:
     """What capturing steps as a CUDA graph gains, and training several runs side by side on one GPU."""
     ratios = benchmark["ratios"] if benchmark else {}
-    words = {
-        "captured against eager, dense, images a second": "captured steps against eager ones",
-        "2 lanes against one, images a second": "2 runs at once against 1",
-        "4 lanes against one, images a second": "4 runs at once against 1",
-        "8 lanes against one, images a second": "8 runs at once against 1",
-    }
+    words = {"captured against eager, dense, images a second": "captured steps against eager ones"}
+    words |= {key: f"{count} runs at once against 1" for count, key in LANES.items()}
     return pd.DataFrame(
-        [
-            {"What": words[key], "Images a second": display.spread(ratios[key])}
-            for key in words
-            if key in ratios
-        ]
+        {"What": what, "Images a second": display.spread(ratios[key])}
+        for key, what in words.items()
+        if key in ratios
     )
 
 
@@ -126,13 +126,13 @@ def methods(benchmark: Benchmark | None) -> pd.DataFrame:
 def split(benchmark: Benchmark) -> go.Figure:
     """Where the time of an eager dense step goes, in milliseconds."""
     fig = go.Figure()
-    for pattern, (part, colour) in zip(PATTERNS, PARTS.items(), strict=True):
+    for part, look in PARTS.items():
         fig.add_bar(
             x=[1000 * benchmark["seconds"][part]["median"]],
             y=[""],
             name=part.removeprefix("dense, "),
             orientation="h",
-            marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+            marker=look,
             hovertemplate="%{x:.2f} ms<extra>%{fullData.name}</extra>",
         )
     figures.styled(fig, height=200, barmode="stack", xaxis_title="time, ms")
@@ -156,36 +156,29 @@ def limits(benchmark: Benchmark | None) -> pd.DataFrame:
         return pd.DataFrame()
     rates, ratios = benchmark["rates"], benchmark["ratios"]
     return pd.DataFrame(
-        [
-            {
-                "Limit": what,
-                "A step": f"{rates[f'a step, {unit}']['median'] / 1e9:,.1f}",
-                "The device": f"{rates[f'{large}, {unit}']['median'] / 1e9:,.1f}",
-                "Unit": f"G{unit}",
-                "Share": display.spread(ratios[f"a step's {unit} against {large}'s"]),
-            }
-            for what, unit, large in (
-                ("arithmetic", "FLOP/s", "a matrix product"),
-                ("memory", "bytes/s", "a copy"),
-            )
-        ]
+        {
+            "Limit": what,
+            "A step": f"{rates[f'a step, {unit}']['median'] / 1e9:,.1f}",
+            "The device": f"{rates[f'a {large}, {unit}']['median'] / 1e9:,.1f}",
+            "Unit": f"G{unit}",
+            "Share": display.spread(ratios[f"a step's {unit} against a {large}'s"]),
+        }
+        for what, unit, large in LIMITS
     )
 
 
 def smaller() -> pd.DataFrame:
     """Wall times of networks that really are smaller, against dense, a row a machine and network."""
     return pd.DataFrame(
-        [
-            {
-                "Machine": _machine(each),
-                "Network": network,
-                "Training": display.spread(training),
-                "Inference": display.spread(inference),
-                "Record": display.link(f"bench/{each['file']}", display.commit(each)),
-            }
-            for each in benchmarks()
-            for network, training, inference in _smaller(each)
-        ]
+        {
+            "Machine": _machine(each),
+            "Network": network,
+            "Training": display.spread(training),
+            "Inference": display.spread(inference),
+            "Record": _commit(each),
+        }
+        for each in benchmarks()
+        for network, training, inference in _smaller(each)
     )
 
 
@@ -243,7 +236,7 @@ def saved() -> str:
                 f"- **{_machine(each)}**: {_change(training)} a training step, "
                 f"{_change(inference)} inference."
             )
-    return "\n".join(lines) or "Nothing has been measured yet: `python -m benchmarks` does."
+    return "\n".join(lines) or UNMEASURED
 
 
 def _change(ratio: float) -> str:
@@ -254,12 +247,11 @@ def _change(ratio: float) -> str:
 def ceiling(benchmark: Benchmark | None) -> str:
     """What bounds a step, and how much faster it could become at most."""
     if benchmark is None:
-        return "Nothing has been measured yet: `python -m benchmarks` does."
-    shares = [benchmark["ratios"][f"a step's {limit}"]["median"] for limit in LIMITS]
-    loop = benchmark["ratios"][LOOP]["median"]
-    room = 1 / max(shares)
-    place = f"{benchmark['device']} in {benchmark['precision']}"
-    large = "matrix product" if benchmark["limit"] == "arithmetic" else "copy"
+        return UNMEASURED
+    ratios, place = benchmark["ratios"], f"{benchmark['device']} in {benchmark['precision']}"
+    shares = [ratios[f"a step's {unit} against a {large}'s"]["median"] for _, unit, large in LIMITS]
+    loop, room = ratios[LOOP]["median"], 1 / max(shares)
+    (large,) = (large for what, _, large in LIMITS if what == benchmark["limit"])
     return (
         f"A step is bound by {benchmark['limit']}: on {place} it is at {max(shares):.0%} of what the "
         f"device does in a large {large}. At that rate throughout, normalisation and activations "
@@ -287,7 +279,7 @@ def report_time() -> pd.DataFrame:
     """Hours of all the report's runs on one device of each machine measured, by their FLOPs at its rate, one
     after the other and as many at once as is fastest there; and the report's own account, which is in
     days."""
-    theirs = json.loads((display.folder() / "published.json").read_text())["compute"]
+    theirs = display.read("published.json")["compute"]
     rows = [
         {
             "Device": theirs["gpu"],
@@ -302,9 +294,7 @@ def report_time() -> pd.DataFrame:
     for each in benchmarks():
         one = [flops(RunConfig(protocol="paper", dataset=dataset)) for dataset in experiments.BOTH]
         gains = {
-            lanes: found["median"]
-            for lanes in (2, 4, 8)
-            if (found := each["ratios"].get(f"{lanes} lanes against one, images a second"))
+            lanes: each["ratios"][key]["median"] for lanes, key in LANES.items() if key in each["ratios"]
         }
         best = max(gains, key=lambda lanes: gains[lanes], default=1)
         rows.append(

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from typing import TypedDict
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, names
 from book.report.density_explorer import GRID
-from book.report.runs import published, usual
+from book.report.runs import REFERENCE, published, settings, usual
 from rigl.sparsity.distributions import DISTRIBUTIONS, layer_densities
 from rigl.sparsity.flops import forward_flops, training_flops
 from rigl.sparsity.methods import METHODS
@@ -24,7 +24,7 @@ from rigl.sparsity.shapes import Layer, narrowed
 NO_DISTRIBUTION = tuple(name for name, rule in METHODS.items() if not rule.distributed)
 DELTA_TS = tuple(range(50, 1001, 50))
 MULTIPLIERS = (1, 2, 3, 4, 5)
-USUAL = 100  # Delta-T of the report, and of all runs that are asked here
+USUAL = int(REFERENCE["delta_t"])  # of the report, and of all runs that are asked here
 # Layers keep their densities for the whole of training: cost follows from shapes alone.
 FIXED = tuple(
     name
@@ -34,47 +34,10 @@ FIXED = tuple(
 MOVING = tuple(name for name, rule in METHODS.items() if rule.share)
 # Dense gradients at updates only.
 UPDATED = tuple(name for name, rule in METHODS.items() if rule.dense_gradients == "updates")
-PROTOCOLS = ("paper", "tenth", "laptop", "smoke")  # whose runs are asked first
+Table = dict[str, Any]  # what `table` makes
 START = ("rigl", "erk", 0.1)
 NOTHING = ("-", "-", "-")
 MISSING = "Depends on the run, and no such run has been made: not run"
-
-
-class Entry(TypedDict):
-    """A setting's forward FLOPs relative to dense: averaged over training, and at its end; what training
-    something else before cost, relative to a dense forward pass; and where all that comes from."""
-
-    mean: float
-    final: float
-    source: float
-    origin: str
-
-
-class Model(TypedDict):
-    """A model: dense forward FLOPs a sample, `entries` by ``"METHOD DISTRIBUTION DENSITY"``, where methods of
-    `FIXED` share ``"fixed"``, and what the report prints, by method and with the multiplier at the end."""
-
-    dense: float
-    entries: dict[str, Entry]
-    printed: dict[str, tuple[str, str, str]]
-
-
-class Table(TypedDict):
-    """`models`, and for each method and Delta-T what a step costs: (sparse, dense) forward passes."""
-
-    models: dict[str, Model]
-    steps: dict[str, dict[str, tuple[float, float]]]
-
-
-class Cost(TypedDict):
-    """FLOPs of a training step, times how much longer training is, and of a forward pass, both relative to
-    dense; None where no run tells. `dense` is FLOPs a sample of a dense forward pass."""
-
-    training: float | None
-    inference: float | None
-    dense: float
-    origin: str
-    printed: tuple[str, str, str]  # training and inference, relative to dense, and the report's table
 
 
 def table(
@@ -84,6 +47,10 @@ def table(
 
     models  ``{"MODEL on DATASET": layers}``
     frame   of `runs.load`, for methods whose layers' densities follow from the run
+
+    That is, of each model, `dense` forward FLOPs a sample, `entries` by ``"METHOD DISTRIBUTION DENSITY"``,
+    where methods of `FIXED` share ``"fixed"``, and what the report prints, by method and with the multiplier
+    at the end; and `steps`, for each method and Delta-T what a step costs: (sparse, dense) forward passes.
     """
     return {
         "models": {
@@ -108,13 +75,18 @@ def cost(
     density: float,
     delta_t: int = USUAL,
     multiplier: int = 1,
-) -> Cost:
-    """What `method` costs on `model`. `distribution` and `density` are ignored where the method has none."""
+) -> dict[str, Any]:
+    """What `method` costs on `model`. `distribution` and `density` are ignored where the method has none.
+
+    `training` is FLOPs of a training step, times how much longer training is, and `inference` those of a
+    forward pass, both relative to dense; None where no run tells. `dense` is FLOPs a sample of a dense
+    forward pass, `printed` the report's training and inference with its table.
+    """
     of = found["models"][model]
-    entry = of["entries"].get(_place(method, distribution, density))
+    entry = of["entries"].get(_key("fixed" if method in FIXED else method, distribution, density))
     theirs = f"{_key(method, distribution, density)} {multiplier}"
     asked = delta_t == USUAL or method not in UPDATED
-    made: Cost = {
+    made = {
         "training": None,
         "inference": None,
         "dense": of["dense"],
@@ -133,10 +105,6 @@ def _key(method: str, distribution: str | None, density: float) -> str:
     return f"{method} {masks} {1 if method == 'dense' else density:g}"
 
 
-def _place(method: str, distribution: str | None, density: float) -> str:
-    return _key("fixed" if method in FIXED else method, distribution, density)
-
-
 def _step(method: str, delta_t: int) -> tuple[float, float]:
     """Forward passes, sparse and dense, that a training step costs: the rules are linear in both."""
     return (
@@ -145,16 +113,25 @@ def _step(method: str, delta_t: int) -> tuple[float, float]:
     )
 
 
-def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, Entry]:
+def forward_ratio(layers: Sequence[Layer], method: str, distribution: str, density: float) -> float:
+    """Forward FLOPs over dense, of dense, small-dense or a method of `FIXED`: they follow from shapes."""
+    dense = forward_flops(layers)
+    if method == "dense":
+        return 1.0
+    if method == "small-dense":
+        return forward_flops(narrowed(layers, sqrt(density))) / dense
+    return forward_flops(layers, layer_densities(layers, density, distribution)) / dense
+
+
+def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, dict[str, Any]]:
     """What follows from shapes alone."""
-    full = forward_flops(layers)
     alike = len({layer.positions for layer in layers}) == 1
     found = {_key("dense", None, 1): _entry(1.0, "By the rules")}
     for density in densities:
-        small = forward_flops(narrowed(layers, sqrt(density))) / full
+        small = forward_ratio(layers, "small-dense", "", density)
         found[_key("small-dense", None, density)] = _entry(small, "By the rules, widths cut to integers")
         for distribution in DISTRIBUTIONS:
-            ratio = forward_flops(layers, layer_densities(layers, density, distribution)) / full
+            ratio = forward_ratio(layers, "fixed", distribution, density)
             found[_key("fixed", distribution, density)] = _entry(ratio, "By the rules")
             for method in MOVING if alike else ():
                 why = "By the rules: every weight is used once, so it costs the same in any layer"
@@ -162,28 +139,26 @@ def _closed(layers: Sequence[Layer], densities: Sequence[float]) -> dict[str, En
     return found
 
 
-def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, Entry]:
-    """Means over the usual runs of the methods that no closed form covers; of the first of `PROTOCOLS` that
-    has any of a setting."""
+def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Means over the usual runs of the methods that no closed form covers; of the first of `names.PROTOCOLS`
+    that has any of a setting."""
     moving = usual(frame[~frame["method"].isin([*FIXED, "dense", "small-dense"]) & frame["multiplier"].eq(1)])
     moving = moving[(moving["model"] + " on " + moving["dataset"]) == name]
-    found: dict[str, Entry] = {}
-    for protocol in PROTOCOLS:
-        part = moving[moving["protocol"] == protocol]
-        for (method, masks, density), runs in part.groupby(
-            ["method", part["distribution"].fillna("-"), "density"]
-        ):
-            sparse, dense = _step(str(method), USUAL)
-            training, final = 3 * runs["train_flops"].astype(float), runs["test_flops"].astype(float)
-            with_source = METHODS[str(method)].pays_source
-            mean = float(final.mean() if with_source else ((training - dense) / sparse).mean())
-            count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+    found: dict[str, dict[str, Any]] = {}
+    rows = settings(moving)
+    for protocol in names.PROTOCOLS:
+        for _, row in rows[rows["protocol"] == protocol].iterrows():
+            sparse, dense = _step(row["method"], USUAL)
+            training, final = 3 * float(row["train_flops"]), float(row["test_flops"])
+            with_source = METHODS[row["method"]].pays_source
+            mean = final if with_source else (training - dense) / sparse
+            count = f"{len(row['names'])} run{'s' if len(row['names']) > 1 else ''}"
             found.setdefault(
-                _key(str(method), str(masks), float(str(density))),
+                _key(row["method"], row["distribution"], row["density"]),
                 {
                     "mean": mean,
-                    "final": float(final.mean()),
-                    "source": float(training.mean()) - sparse * mean - dense if with_source else 0.0,
+                    "final": final,
+                    "source": training - sparse * mean - dense if with_source else 0.0,
                     "origin": f"By the rules from forward FLOPs in {count}, protocol {protocol}, "
                     f"Delta-T {USUAL}, 1x",
                 },
@@ -191,7 +166,9 @@ def _from_runs(name: str, frame: pd.DataFrame) -> dict[str, Entry]:
     return found
 
 
-def _entry(ratio: float, origin: str) -> Entry:
+def _entry(ratio: float, origin: str) -> dict[str, Any]:
+    """A setting's forward FLOPs relative to dense: averaged over training, and at its end; what training
+    something else before cost, relative to a dense forward pass; and where all that comes from."""
     return {"mean": ratio, "final": ratio, "source": 0.0, "origin": origin}
 
 
@@ -207,7 +184,7 @@ def _printed(name: str) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def rows(found: Cost) -> list[tuple[str, str, str, str]]:
+def rows(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """A cost in words: what, FLOPs a sample, relative to dense, and the report's number for that; the page's
     script writes the same."""
     made = []

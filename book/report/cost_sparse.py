@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import log2, prod
 from statistics import mean
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from markupsafe import Markup
 
 from book.report import display, figures, names
+from book.report.cost import Benchmark
 from rigl.training import records
 
-Benchmark = dict[str, Any]
-FORMS = ("dense", "small-dense", "masked", "sparse", "compacted")
 # Form of a model, and the method and execution by which it trains.
 TRAINED = {
     "dense": ("dense", "masked"),
@@ -32,11 +31,6 @@ def benchmark() -> Benchmark | None:
     """The record of ``python -m benchmarks --sparse``; None where nothing was measured."""
     found = sorted((display.folder() / "bench" / "sparse").glob("*.json"))
     return {**json.loads(found[0].read_text()), "file": f"sparse/{found[0].name}"} if found else None
-
-
-def origin(benchmark: Benchmark | None) -> Markup | None:
-    """A link to the record, for a caption."""
-    return display.link(f"bench/{benchmark['file']}", "The record") if benchmark else None
 
 
 def training(benchmark: Benchmark | None) -> pd.DataFrame:
@@ -85,32 +79,26 @@ def meaning(benchmark: Benchmark | None) -> str:
     forms: dict[str, dict[str, Any]] = {}
     for each in benchmark["models"]:
         forms.setdefault(each["network"], {})[each["form"]] = each
-    least = min(form["sparse"]["file"] / form["dense"]["file"] for form in forms.values())
-    most = max(form["sparse"]["file"] / form["dense"]["file"] for form in forms.values())
+
+    def ratios(one: str, other: str, measure: Callable[[Any], float]) -> list[float]:
+        return [measure(form[one]) / measure(form[other]) for form in forms.values()]
+
+    sizes = ratios("sparse", "dense", lambda form: form["file"])
+    gains = ratios("dense", "sparse", lambda form: form["latency_256"]["median"])
+    single = ratios("dense", "sparse", lambda form: form["latency_1"]["median"])
+    small = {name: form for name, form in forms.items() if "small-dense" in form}
     ahead = [
         name
-        for name, form in forms.items()
-        if "small-dense" in form
-        and form["sparse"]["latency_256"]["median"] < form["small-dense"]["latency_256"]["median"]
-    ]
-    gains = [
-        form["dense"]["latency_256"]["median"] / form["sparse"]["latency_256"]["median"]
-        for form in forms.values()
-    ]
-    single = [
-        form["dense"]["latency_1"]["median"] / form["sparse"]["latency_1"]["median"]
-        for form in forms.values()
+        for name, form in small.items()
+        if form["sparse"]["latency_256"]["median"] < form["small-dense"]["latency_256"]["median"]
     ]
     text = (
-        f"Saved by `rigl.save_sparse`, a file takes {least:.2f} to {most:.2f} times the space of its dense "
-        "one's. "
+        f"Saved by `rigl.save_sparse`, a file takes {min(sizes):.2f} to {max(sizes):.2f} times the space of "
+        f"its dense one's. At batch 256 a sparse model is {min(gains):.1f} to {max(gains):.1f} times as fast "
+        f"as its dense one, at batch 1 {min(single):.1f} to {max(single):.1f} times. "
     )
-    speed = f"{min(gains):.1f} to {max(gains):.1f}"
-    text += f"At batch 256 a sparse model is {speed} times as fast as its dense one, at batch 1 "
-    text += f"{min(single):.1f} to {max(single):.1f} times. "
-    timed = [name for name, form in forms.items() if "small-dense" in form]
     if not ahead:
-        return text + f"A small dense network with as many weights was faster for all of {', '.join(timed)}."
+        return text + f"A small dense network with as many weights was faster for all of {', '.join(small)}."
     return text + f"It is faster than a small dense network with as many weights only for {', '.join(ahead)}."
 
 

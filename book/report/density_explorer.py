@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -25,35 +25,9 @@ GRID = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 BUDGETS = {"density": "weights (density)", "flops": "FLOPs, relative to dense"}
 UNITS = {"density": "density {:g}", "flops": "{:g} of the dense FLOPs"}
 START = ("erk", "density", 0.1)
+Model = dict[str, Any]  # what `density_table` has of one
+End = dict[str, Any]  # what `ended` has of a run
 LOOKS = ((figures.SKY, figures.BLUE, ""), (figures.ORANGE, "#5a3d00", "/"))  # colour, edge, pattern
-
-
-class Point(TypedDict):
-    """A distribution under one budget: each layer's density (none where the budget cannot be met), active
-    weights in all, forward FLOPs relative to dense, and all that in a sentence."""
-
-    value: float
-    densities: list[float]
-    active: int
-    flops: float
-    text: str
-
-
-class Model(TypedDict):
-    """A model's layers (name, shape, weights, forward FLOPs when dense), its maskable weights in all, and its
-    points by distribution and kind of budget."""
-
-    layers: list[tuple[str, str, int, float]]
-    weights: int
-    points: dict[str, dict[str, list[Point]]]
-
-
-class End(TypedDict):
-    """Where a run ended: each layer's density; the run in a few words, and in a sentence."""
-
-    densities: list[float]
-    text: str
-    told: str
 
 
 def density_table(
@@ -62,7 +36,8 @@ def density_table(
     values: Sequence[float] = GRID,
 ) -> dict[str, Model]:
     """Every model under every distribution at every density, and at every budget of FLOPs, of `values`, as
-    plain JSON-able numbers.
+    plain JSON-able numbers: a model's layers (name, shape, weights, forward FLOPs when dense), its maskable
+    weights in all, and its points by distribution and kind of budget.
 
     Layers stand in the order of `models`' own. Raises what `layer_densities` and `forward_flops` raise, but
     for a budget that is too low.
@@ -70,7 +45,7 @@ def density_table(
     return {
         name: {
             "layers": [
-                (layer.name, " x ".join(map(str, layer.shape)), layer.numel, forward_flops([layer]))
+                (layer.name, names.shape(layer.shape), layer.numel, forward_flops([layer]))
                 for layer in layers
             ],
             "weights": sum(layer.numel for layer in layers),
@@ -85,7 +60,9 @@ def density_table(
     }
 
 
-def _point(layers: Sequence[Layer], distribution: str, budget: str, value: float) -> Point:
+def _point(layers: Sequence[Layer], distribution: str, budget: str, value: float) -> dict[str, Any]:
+    """A distribution under one budget: each layer's density (none where the budget cannot be met), active
+    weights in all, forward FLOPs relative to dense, and all that in a sentence."""
     asked = f"{names.masks(distribution)} at {UNITS[budget].format(value)}"
     try:
         if budget == "density":
@@ -129,17 +106,17 @@ def flops_table(table: Mapping[str, Model], densities: Sequence[float]) -> pd.Da
 
 
 def ended(frame: pd.DataFrame) -> dict[str, dict[str, End]]:
-    """The densities that the layers of usual runs in `frame` ended with, by model and by run: the first seed
-    of each setting whose method moves weights between layers."""
+    """The densities that the layers of usual runs in `frame` ended with, by model and by run, with the run in
+    a few words and in a sentence: the first seed of each setting whose method moves weights between
+    layers."""
     found: dict[str, dict[str, End]] = {}
     mine = usual(frame)
     mine = mine[mine["method"].isin(METHODS_THAT_MOVE)]
     setting = ["protocol", "model", "dataset", "density", "method", "distribution", "multiplier"]
     for _, run in mine.sort_values([*setting, "seed"]).drop_duplicates(setting).iterrows():
-        words = names.setting(run["method"], run["distribution"], run["multiplier"])
-        sized = f"{words} at density {run['density']:g}"
+        sized = f"{names.of(run)} at density {run['density']:g}"
         found.setdefault(f"{run['model']} on {run['dataset']}", {})[run["name"]] = {
-            "densities": [float(f"{layer.density[-1]:.4g}") for layer in run["record"].layers],
+            "densities": [display.short(layer.density[-1]) for layer in run["record"].layers],
             "text": f"{sized}, after training",
             "told": f"Beside it: {sized}, as the run of seed {run['seed']} ended.",
         }
@@ -149,26 +126,17 @@ def ended(frame: pd.DataFrame) -> dict[str, dict[str, End]]:
 def figure(model: Model, *shown: tuple[str, Sequence[float]], log: bool = False) -> go.Figure:
     """A bar a layer for each distribution of `shown`, its name and its densities; the page's script puts
     other numbers into this very figure."""
-    fig = go.Figure()
-    for (name, shares), (colour, edge, pattern) in zip(shown, LOOKS, strict=False):
-        fig.add_bar(
-            x=list(range(1, len(model["layers"]) + 1)),
-            y=list(shares),
-            name=name,
-            customdata=model["layers"],
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}",
-            marker={
-                "color": colour,
-                "line": {"color": edge, "width": 1},
-                "pattern": {"shape": pattern, "fgcolor": edge, "fillmode": "overlay"},
-            },
-        )
-    figures.styled(fig, height=400, xaxis_title="layer, from input to output", yaxis_title="density")
-    fig.update_layout(barmode="group", showlegend=True)
+    bars = (
+        (*each, {"line": {"color": edge, "width": 1}, **figures.hatched(colour, pattern, fgcolor=edge)})
+        for each, (colour, edge, pattern) in zip(shown, LOOKS, strict=False)
+    )
+    fig = figures.layer_bars(model["layers"], bars, height=400, showlegend=True)
     return fig.update_yaxes(type="log" if log else "linear", range=[-4, 0] if log else [0, 1])
 
 
-def layer_table(model: Model, point: Point, other: tuple[str, Sequence[float]] | None = None) -> pd.DataFrame:
+def layer_table(
+    model: Model, point: Mapping[str, Any], other: tuple[str, Sequence[float]] | None = None
+) -> pd.DataFrame:
     """A row a layer: its density, active weights and forward FLOPs, and another distribution's densities."""
     rows = []
     for index, (density, layer) in enumerate(zip(point["densities"], model["layers"], strict=False)):
@@ -266,7 +234,7 @@ def widget(table: Mapping[str, Model], ends: Mapping[str, Mapping[str, End]]) ->
         data = figures.bundle(figure(table[name], *shown, log=log), told)
         plot.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
         lines = display.plain(layer_table(table[name], point, *shown[1:]))
-        numbers.value = f"<details><summary>The same as a table</summary>{lines}</details>"
+        numbers.value = display.parts.folded("The same as a table", lines)
 
     offer()
     choices["Model"].observe(offer, names="value")

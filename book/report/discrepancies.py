@@ -12,20 +12,15 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, names
+from book.report.cost_calculator import FIXED, forward_ratio
 from book.report.runs import published, usual
 from book.report.statistics import in_words, sample
-from rigl.sparsity.distributions import layer_densities
-from rigl.sparsity.flops import forward_flops, training_flops
-from rigl.sparsity.methods import METHODS
-from rigl.sparsity.shapes import Layer, narrowed
+from rigl.sparsity.flops import training_flops
+from rigl.sparsity.shapes import Layer
 from rigl.training.project import model_layers
 
 SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
 LAST_DIGIT = 0.01 + 1e-9
-# Methods whose FLOPs follow from density and masks alone.
-CLOSED = tuple(
-    name for name, rule in METHODS.items() if not (rule.share or rule.prunes or rule.source or rule.channels)
-)
 
 
 def flops_that_differ() -> pd.DataFrame:
@@ -39,12 +34,21 @@ def flops_that_differ() -> pd.DataFrame:
     rows = []
     for table in ("table2", "table3"):
         for _, row in published(table=table).iterrows():
-            if row["method"] not in CLOSED or (row["method"] == "small-dense" and row["model"] != "wrn-22-2"):
+            small = row["method"] == "small-dense" and row["model"] == "wrn-22-2"
+            if row["method"] not in ("dense", *FIXED) and not small:
                 continue
-            found = _ratios(row, layers[f"{row['model']} on {row['dataset']}"])
-            printed = row["train_flops"], row["test_flops"]
-            if any(abs(a - b) > LAST_DIGIT for a, b in zip(printed, found, strict=True)):
-                rows.append({**_setting(row), **_compared(printed, found)})
+            training, inference = _ratios(row, layers[f"{row['model']} on {row['dataset']}"])
+            apart = abs(row["train_flops"] - training), abs(row["test_flops"] - inference)
+            if max(apart) > LAST_DIGIT:
+                rows.append(
+                    {
+                        **_setting(row),
+                        "Training, printed": f"{row['train_flops']:.2f}",
+                        "Training, by the rules": f"{training:.3f}",
+                        "Inference, printed": f"{row['test_flops']:.2f}",
+                        "Inference, by the rules": f"{inference:.3f}",
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -107,37 +111,33 @@ def counted_against_closed_form(frame: pd.DataFrame) -> pd.DataFrame:
     protocol, model, distribution and density; runs from before steps were counted are left out. A count
     opens its runs."""
     mine = usual(frame[frame["multiplier"].eq(1) & frame["method"].isin(["rigl", "rigl-reinit"])])
-    rows = []
-    for record in mine["record"]:
-        config, cost = record.config, record.flops
-        if cost.counted is not None:
-            dense = 3 * cost.dense_forward
-            rows.append(
-                {
-                    "Setting": f"{names.setting(config.method, config.distribution_name)}, {config.size}",
-                    "Model": names.place(config.model, config.dataset),
-                    "Protocol": config.protocol,
-                    "Closed form, x": cost.training / dense,
-                    "Counted, x": cost.counted / dense,
-                    "names": record.name,
-                }
-            )
-    if not rows:
-        return pd.DataFrame()
-    keys = ["Setting", "Model", "Protocol"]
-    means = (
-        pd.DataFrame(rows)
-        .groupby(keys, as_index=False)
-        .agg({"Closed form, x": "mean", "Counted, x": "mean", "names": tuple})
-    )
-    excess = means["Closed form, x"] / means["Counted, x"] - 1
-    means["Closed form is above by"] = [f"{100 * value:.1f} %" for value in excess]
-    means["Closed form, x"] = [f"{value:.4f}" for value in means["Closed form, x"]]
-    means["Counted, x"] = [
-        _opened(f"{row['Counted, x']:.4f}", "counted", row[keys].to_dict(), frame, row["names"])
-        for _, row in means.iterrows()
+    costs = [
+        {
+            "Setting": f"{names.setting(config.method, config.distribution_name)}, {config.size}",
+            "Model": names.place(config.model, config.dataset),
+            "Protocol": config.protocol,
+            "closed": cost.training / (3 * cost.dense_forward),
+            "counted": cost.counted / (3 * cost.dense_forward),
+            "name": record.name,
+        }
+        for record in mine["record"]
+        if (config := record.config) and (cost := record.flops).counted is not None
     ]
-    return means.drop(columns="names")
+    if not costs:
+        return pd.DataFrame()
+    rows = []
+    for place, part in pd.DataFrame(costs).groupby(["Setting", "Model", "Protocol"]):
+        setting = dict(zip(["Setting", "Model", "Protocol"], place, strict=True))
+        closed, counted = part["closed"].mean(), part["counted"].mean()
+        rows.append(
+            {
+                **setting,
+                "Closed form, x": f"{closed:.4f}",
+                "Counted, x": _opened(f"{counted:.4f}", "counted", setting, frame, [*part["name"]]),
+                "Closed form is above by": f"{100 * (closed / counted - 1):.1f} %",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def remarks() -> str:
@@ -230,15 +230,8 @@ def _opened(
 
 def _ratios(row: pd.Series, layers: Sequence[Layer]) -> tuple[float, float]:
     """Training and inference FLOPs of a published setting by the rules, relative to dense."""
-    dense = forward_flops(layers)
-    if row["method"] == "small-dense":
-        sparse = forward_flops(narrowed(layers, sqrt(row["density"])))
-    elif row["method"] == "dense":
-        sparse = dense
-    else:
-        sparse = forward_flops(layers, layer_densities(layers, row["density"], row["distribution"]))
-    training = training_flops(row["method"], dense, sparse, multiplier=row["multiplier"])
-    return training / (3 * dense), sparse / dense
+    sparse = forward_ratio(layers, row["method"], row["distribution"], row["density"])
+    return training_flops(row["method"], 1.0, sparse, multiplier=row["multiplier"]) / 3, sparse
 
 
 def _alike(frame: pd.DataFrame, row: pd.Series, **other: Any) -> pd.DataFrame:
@@ -254,14 +247,6 @@ def _setting(row: pd.Series) -> dict[str, str]:
         "Data": names.dataset(row["dataset"]),
         "Setting": names.setting(row["method"], row["distribution"], row["multiplier"]),
         "Density": f"{row['density']:g}",
-    }
-
-
-def _compared(printed: tuple[float, float], found: tuple[float, float]) -> dict[str, str]:
-    return {
-        f"{name}, {what}": f"{value:.{digits}f}"
-        for name, pair in zip(("Training", "Inference"), zip(printed, found, strict=True), strict=True)
-        for what, value, digits in zip(("printed", "by the rules"), pair, (2, 3), strict=True)
     }
 
 
@@ -308,7 +293,7 @@ def steps_table(frame: pd.DataFrame, steps: Steps) -> pd.DataFrame:
                 {
                     "Training": words,
                     "Method": names.method(method),
-                    "Masks": names.masks(masks) if masks else "-",
+                    "Masks": names.masks(masks),
                     "Model": model,
                     "Density": f"{density:g}",
                     "Accuracy, %": display.accuracy_of(runs, label, f"step-{label}"),

@@ -6,6 +6,7 @@ the density explorer, which is made of widgets where there is a kernel.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 TEMPLATES.policies["json.dumps_kwargs"] = {}  # keep the order of keys
+parts: Any = TEMPLATES.get_template("parts.html").module  # its macros, called as functions
 
 
 def in_book() -> bool:
@@ -38,6 +40,11 @@ def in_book() -> bool:
 def folder(name: str = "results") -> Path:
     """The project's folder called `name`."""
     return root() / name
+
+
+def read(name: str) -> Any:
+    """What the file of ``results/`` called `name` holds."""
+    return json.loads((folder() / name).read_text(encoding="utf-8"))
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -64,13 +71,12 @@ def show_text(markdown: str) -> None:
 
 def show_heading(text: str) -> None:
     """Display a heading within a page's section."""
-    emit({"text/html": str(Markup("<h3>{}</h3>").format(text)), "text/plain": text}, raw=True)
+    emit({"text/html": str(parts.heading(text)), "text/plain": text}, raw=True)
 
 
 def show_table(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: str = "") -> None:
     """Display a table as `html` makes it, or say that there are no runs yet."""
-    empty = Markup("<p><em>Nothing yet. {}</em></p>").format(caption)
-    show(html(table, caption, origin, kind) if len(table) else empty)
+    show(html(table, caption, origin, kind) if len(table) else parts.note(f"Nothing yet. {caption}"))
 
 
 def html(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: str = "") -> Markup:
@@ -88,7 +94,12 @@ def html(table: pd.DataFrame, caption: str, origin: Markup | None = None, kind: 
 def spread(ratio: Mapping[str, float], digits: int = 3) -> Markup:
     """A benchmark's median, and its quartiles in a line below it."""
     median, low, high = (f"{ratio[key]:.{digits}f}" for key in ("median", "low", "high"))
-    return Markup("{}<br><small>{} to {}</small>").format(median, low, high)
+    return lines(median, parts.small(f"{low} to {high}"))
+
+
+def lines(*cells: str) -> Markup:
+    """What a cell of a table has on several lines."""
+    return Markup("<br>").join(cells)
 
 
 def framed(table: str, caption: str, kind: str, *, name: str = "", origin: Markup | None = None) -> Markup:
@@ -102,10 +113,9 @@ def framed(table: str, caption: str, kind: str, *, name: str = "", origin: Marku
 def plain(table: pd.DataFrame) -> Markup:
     """A table as HTML and no more, on one line a row; cells are escaped unless they are `Markup`."""
     safe = table.map(lambda cell: escape("-" if cell is None or cell != cell else cell))
-    if isinstance(table.columns, pd.MultiIndex):
-        safe.columns = pd.MultiIndex.from_tuples([tuple(map(escape, name)) for name in table.columns])
-    else:
-        safe.columns = pd.Index([escape(name) for name in table.columns])
+    safe.columns = table.columns.map(
+        lambda name: tuple(map(escape, name)) if isinstance(name, tuple) else escape(name)
+    )
     with pd.option_context("display.max_colwidth", None):
         return Markup(safe.to_html(index=False, border=0, classes="table", escape=False, justify="left"))
 
@@ -128,8 +138,7 @@ def printed(mean: float, std: float = float("nan")) -> str:
 def link(path: str, text: str, spoken: str = "") -> Markup:
     """A link to a file of ``results/``, which lies beside the notebooks and beside their pages; a screen
     reader says `spoken`, or else `text`."""
-    label = Markup(' aria-label="{}"').format(spoken) if spoken else ""
-    return Markup('<a href="../results/{}"{}>{}</a>').format(path, label, text)
+    return Markup(parts.link(f"../results/{path}", text, spoken=spoken))
 
 
 def record_link(dataset: str, name: str, text: str = "") -> Markup:
@@ -144,8 +153,12 @@ def printed_link() -> Markup:
 
 def csv_link(data: str, name: str) -> Markup:
     """A link that saves `data` under `name`."""
-    address = f"data:text/csv;charset=utf-8,{quote(data)}"
-    return Markup('<a download="{}" href="{}">Data as csv</a>').format(name, address)
+    return Markup(parts.link(f"data:text/csv;charset=utf-8,{quote(data)}", "Data as csv", download=name))
+
+
+def short(value: float) -> float:
+    """A number as a page's script gets it: four digits are more than a plot shows."""
+    return float(f"{value:.4g}")
 
 
 def commit(run: Mapping[str, Any] | pd.Series) -> str:

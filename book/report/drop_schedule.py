@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any
 
 from markupsafe import Markup
 
@@ -17,20 +17,14 @@ SHOWN_STEPS = tuple(round(PLAN.total_steps * part / 50) for part in range(51))
 WIDTH, HEIGHT = 600, 260  # of the plot, in units of the picture
 
 
-class Curve(TypedDict):
-    """The drop fraction at each of `SHOWN_STEPS` for one alpha and T_end, and what it adds up to."""
-
-    values: list[float]
-    text: str
-
-
-def curves() -> list[list[Curve]]:
+def curves() -> list[list[dict[str, Any]]]:
     """A curve for each of `ALPHAS` and, within it, each of `ENDS` (shares of the training)."""
     return [[curve(alpha, end) for end in ENDS] for alpha in ALPHAS]
 
 
-def curve(alpha: float, end: float) -> Curve:
-    """The schedule of `PLAN` with these two parameters in place of its own."""
+def curve(alpha: float, end: float) -> dict[str, Any]:
+    """The schedule of `PLAN` with these two parameters in place of its own: its `values`, the drop fraction
+    at each of `SHOWN_STEPS`, and a `text` on what it adds up to."""
     t_end = end * PLAN.total_steps
     updates = [step for step in range(PLAN.delta_t - 1, PLAN.total_steps, PLAN.delta_t) if step < t_end]
     fractions = [drop_fraction(step, t_end, alpha) for step in updates]

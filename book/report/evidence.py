@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isnan, prod, sqrt
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ import pandas as pd
 from book.report import display, names
 from book.report.runs import SEEDS, Study, convolutional, printed_sample, published, usual_precision
 from book.report.runs import settings as grouped
-from book.report.statistics import Effect, Region, Sample, Terms, Verdict, extent, judge, sample, welch
+from book.report.statistics import Effect, Sample, Terms, Verdict, extent, sample, welch
 from rigl.sparsity.methods import METHODS
 from rigl.training.config import DATASETS
 from rigl.training.records import Record
@@ -103,6 +104,11 @@ class Source:
         return next(iter(self.like(**{**{key: getattr(setting, key) for key in keys}, **other})), None)
 
     @property
+    def printed(self) -> bool:
+        """Whether it is the report's tables."""
+        return self.protocol == REPORT
+
+    @property
     def grade(self) -> str:
         """How close its runs are to the report's: a key of `GRADES`."""
         named = {REPORT: "printed", "paper": "own", "tenth": "shortened"}
@@ -119,16 +125,17 @@ class Source:
 class Cell:
     """One comparison behind a verdict: what was measured on both sides, and what it says by itself.
 
-    seeds  how many there are on each side
-    floor  whether the effect is at least what was found, so that it cannot speak against a claim
-    stray  seeds far below the others of their setting, in words, and why
-    doubt  which fault of the published code may touch either side, in words
+    verdict  ``"undecided"`` until `claims.finding` judges the effect, but where there is nothing to judge
+    seeds    how many there are on each side
+    floor    whether the effect is at least what was found, so that it cannot speak against a claim
+    stray    seeds far below the others of their setting, in words, and why
+    doubt    which fault of the published code may touch either side, in words
     """
 
     where: str
     one: str
     other: str
-    verdict: Verdict
+    verdict: Verdict = "undecided"
     effect: Effect | None = None
     seeds: tuple[int, ...] = ()
     note: str = ""
@@ -155,7 +162,7 @@ ALIKE = untested("without convolutions every weight costs alike, wherever it lie
 def gather(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Source]:
     """The sources in a frame of `runs.load`, and the best trials of `studies`, whose runs it has where it was
     loaded with those that were `searched`; presets other than the default are left out."""
-    mine = frame[frame["preset"] == "repro2021"]
+    mine = frame[frame["preset"] == names.PRESET]
     plain = mine[~mine["searched"]]
     found = []
     for (protocol, dataset, model), part in plain.groupby(["protocol", "dataset", "model"]):
@@ -186,16 +193,21 @@ def reported(*tables: str) -> list[Source]:
     return found
 
 
-def versus(
-    source: Source, region: Region, one: dict[str, Any], other: dict[str, Any], *, like_cost: bool = False
-) -> Iterator[Cell]:
-    """`one` less `other` in test accuracy, over every setting of `one` that has a partner alike in all else;
-    with `like_cost`, settings whose costs are too far apart are not tested."""
+def pairs(source: Source, one: dict[str, Any], other: dict[str, Any]) -> Iterator[tuple[Setting, Setting]]:
+    """Every setting of `one` with its partner that is alike in all but `other`, where there is one."""
     for left in source.like(**one):
-        right = source.partner(left, **other)
-        if right:
-            cell = difference(left.where, region, left, right)
-            yield at_like_cost(cell, left, right) if like_cost else cell
+        if right := source.partner(left, **other):
+            yield left, right
+
+
+def versus(
+    source: Source, one: dict[str, Any], other: dict[str, Any], *, like_cost: bool = False
+) -> Iterator[Cell]:
+    """`one` less `other` in test accuracy, over their `pairs`; with `like_cost`, settings whose costs are too
+    far apart are not tested."""
+    for left, right in pairs(source, one, other):
+        cell = difference(left.where, left, right)
+        yield at_like_cost(cell, left, right) if like_cost else cell
 
 
 def at_like_cost(cell: Cell, left: Setting, right: Setting) -> Cell:
@@ -209,12 +221,12 @@ def at_like_cost(cell: Cell, left: Setting, right: Setting) -> Cell:
     return replace(cell, verdict="not tested", note=note)
 
 
-def difference(where: str, region: Region, left: Setting, right: Setting) -> Cell:
+def difference(where: str, left: Setting, right: Setting) -> Cell:
     """`left` less `right`, by Welch over their seeds."""
-    return compared(where, region, ((1.0, left.accuracy), (-1.0, right.accuracy)), left, right)
+    return compared(where, ((1.0, left.accuracy), (-1.0, right.accuracy)), left, right)
 
 
-def compared(where: str, region: Region, terms: Terms, left: Setting, *others: Setting) -> Cell:
+def compared(where: str, terms: Terms, left: Setting, *others: Setting) -> Cell:
     """A cell of `terms`, weighted samples of `left` and `others`."""
     effect = welch(terms)
     few = min(each.n for _, each in terms) < 2
@@ -224,7 +236,6 @@ def compared(where: str, region: Region, terms: Terms, left: Setting, *others: S
         where=where,
         one=left.text,
         other=" and ".join(each.text for each in others),
-        verdict=judge(effect, region),
         effect=effect,
         seeds=(left.accuracy.n, *(each.accuracy.n for each in others)),
         note=note,
@@ -249,28 +260,17 @@ def _stray(setting: Setting) -> str:
     return f"{setting.label}: seeds at {kept} %{thin}"
 
 
-def dearness(source: Source, region: Region, one: dict[str, Any], other: dict[str, Any]) -> Iterator[Cell]:
+def dearness(source: Source, one: dict[str, Any], other: dict[str, Any]) -> Iterator[Cell]:
     """Training FLOPs of `one` over those of `other`, of every pair of runs alike in all else."""
-    for left in source.like(**one):
-        right = source.partner(left, **other)
-        if right and left.costs and right.costs:
-            yield counted(
-                left.where,
-                extent([a / b for a in left.costs for b in right.costs]),
-                region,
-                (f"{sum(left.costs) / len(left.costs):.3f}", f"{sum(right.costs) / len(right.costs):.3f}"),
-                left,
-                right,
-            )
+    for left, right in pairs(source, one, other):
+        if left.costs and right.costs:
+            times = extent([a / b for a in left.costs for b in right.costs])
+            sides = f"{fmean(left.costs):.3f}", f"{fmean(right.costs):.3f}"
+            yield counted(left.where, times, sides, left, right)
 
 
 def counted(
-    where: str,
-    effect: Effect,
-    region: Region,
-    sides: tuple[str, str],
-    left: Setting,
-    right: Setting | None = None,
+    where: str, effect: Effect, sides: tuple[str, str], left: Setting, right: Setting | None = None
 ) -> Cell:
     """A cell of an effect that is counted over the runs of `left`, and of `right` where it has one."""
     found = [left, right] if right else [left]
@@ -279,7 +279,7 @@ def counted(
         where=where,
         one=sides[0],
         other=sides[1],
-        verdict="no interval" if few else judge(effect, region),
+        verdict="no interval" if few else "undecided",
         effect=effect,
         seeds=tuple(each.accuracy.n for each in found),
         note=("fewer than two seeds on a side" if right else "fewer than two seeds") if few else "",
@@ -292,7 +292,7 @@ def ratio(left: Setting, right: Setting) -> float:
     """Training FLOPs of `left` over those of `right`; 0 where either is unknown."""
     if not left.costs or not right.costs:
         return 0.0
-    return (sum(left.costs) / len(left.costs)) / (sum(right.costs) / len(right.costs))
+    return fmean(left.costs) / fmean(right.costs)
 
 
 def shown(found: Sample) -> str:

@@ -7,7 +7,7 @@ page and on a dark one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from markupsafe import Markup
 from plotly.subplots import make_subplots
 
 from book.report import display, names
+from book.report.runs import REFERENCE
 from book.report.tables import Row, Setup
 from rigl.training.records import Record
 
@@ -76,14 +77,9 @@ def show(fig: go.Figure, text: str) -> None:
     Jupyter draws the plotly JSON; the book takes the HTML, which expects plotly.js in the page and
     therefore carries none of its 5 MB.
     """
-    for output in outputs(fig, text):
-        display.emit(output, raw=True)
-
-
-def outputs(fig: go.Figure, text: str) -> list[dict[str, Any]]:
-    """What `show` displays, each as ``{mimetype: content}``."""
-    above, below = {"text/html": str(sentence(text)), "text/plain": text}, {"text/html": str(saved(fig))}
-    return [above, bundle(fig, text), below]
+    display.emit({"text/html": str(sentence(text)), "text/plain": text}, raw=True)
+    display.emit(bundle(fig, text), raw=True)
+    display.show(saved(fig))
 
 
 def html(fig: go.Figure, text: str) -> Markup:
@@ -109,17 +105,17 @@ def plot(fig: go.Figure, text: str) -> Markup:
         auto_play=False,
         default_width="100%",
     )
-    return Markup('<div class="plot" role="img" aria-label="{}">{}</div>').format(text, Markup(page))
+    return Markup(display.parts.plot(text, Markup(page)))
 
 
 def sentence(text: str) -> Markup:
     """`text` as what stands above a plot and says what to see."""
-    return Markup('<p class="see">{}</p>').format(text)
+    return Markup(display.parts.paragraph(text, "see"))
 
 
 def saved(fig: go.Figure) -> Markup:
     """A link that saves what `fig` draws as csv."""
-    return Markup('<p class="caption">{}</p>').format(display.csv_link(csv(fig), "plot.csv"))
+    return Markup(display.parts.paragraph(display.csv_link(csv(fig), "plot.csv"), "caption"))
 
 
 def csv(fig: go.Figure) -> str:
@@ -190,26 +186,42 @@ def history(record: Record) -> Drawn:
     return styled(fig, height=520), " ".join(told)
 
 
+def hatched(colour: str, pattern: str, **look: Any) -> dict[str, Any]:
+    """What plotly calls the marker of a bar: its colour, and a pattern over it."""
+    return {"color": colour, "pattern": {"shape": pattern, **look, "fillmode": "overlay"}}
+
+
+def layer_bars(
+    layers: Sequence[Sequence[Any]],
+    bars: Iterable[tuple[str, Iterable[float], dict[str, Any]]],
+    hover: str = "%{customdata[0]}<br>%{customdata[1]}",
+    **layout: Any,
+) -> go.Figure:
+    """Densities layer by layer: `bars` are names, densities and markers, `layers` what `hover` tells of each,
+    by default its name and shape."""
+    fig = go.Figure()
+    for name, shares, marker in bars:
+        fig.add_bar(
+            x=list(range(1, len(layers) + 1)),
+            y=list(shares),
+            name=name,
+            customdata=layers,
+            hovertemplate=f"{hover}<br>density %{{y:.4f}}",
+            marker=marker,
+        )
+    styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group", **layout)
+    return fig.update_yaxes(range=[0, 1])
+
+
 def densities(record: Record) -> Drawn:
     """Density of each maskable layer before training, and after it where any changed."""
-    fig = go.Figure()
-    positions = list(range(1, len(record.layers) + 1))
-    hover = [[layer.name, " x ".join(map(str, layer.shape))] for layer in record.layers]
     moved = [layer for layer in record.layers if layer.density[0] != layer.density[-1]]
-    moments = (("before", 0, SKY, ""), ("after", -1, ORANGE, "/"))
-    for moment, index, colour, pattern in moments if moved else moments[:1]:
-        fig.add_bar(
-            x=positions,
-            y=[layer.density[index] for layer in record.layers],
-            name=f"{moment} (step {record.density_steps[index]:,})",
-            customdata=hover,
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>density %{y:.4f}",
-            marker={
-                "color": colour,
-                "pattern": {"shape": pattern, "fgcolor": "#5a3d00", "fillmode": "overlay"},
-            },
-        )
-    styled(fig, xaxis_title="layer, from input to output", yaxis_title="density", barmode="group")
+    moments = [("before", 0, hatched(SKY, "")), ("after", -1, hatched(ORANGE, "/", fgcolor="#5a3d00"))]
+    bars = [
+        (f"{moment} (step {record.density_steps[at]:,})", [x.density[at] for x in record.layers], look)
+        for moment, at, look in moments[: 2 if moved else 1]
+    ]
+    fig = layer_bars([[layer.name, names.shape(layer.shape)] for layer in record.layers], bars)
     told = "No layer's density changes: this method moves connections within a layer only."
     if moved:
         most = max(moved, key=lambda layer: abs(layer.density[-1] - layer.density[0]))
@@ -217,7 +229,7 @@ def densities(record: Record) -> Drawn:
             f"{len(moved)} of {len(record.layers)} layers change their density, {most.name} most: from "
             f"{most.density[0]:.3g} to {most.density[-1]:.3g}."
         )
-    return fig.update_yaxes(range=[0, 1]), told
+    return fig, told
 
 
 def flops(record: Record) -> Drawn:
@@ -321,7 +333,7 @@ def _rate_lines(grids: Mapping[tuple[str, float], Sequence[Row]], text: str) -> 
             line = [row for row in mine if (row.config.alpha, row.config.delta_t) == (alpha, delta_t)]
             line.sort(key=lambda row: row.config.learning_rate)
             colour = (BLUE, VERMILION, GREEN, PURPLE)[densities.index(density) % 4]
-            usual = (alpha, delta_t) == (0.3, 100)
+            usual = {"alpha": alpha, "delta_t": delta_t} == REFERENCE
             fig.add_scatter(
                 x=[row.config.learning_rate for row in line],
                 y=[row.mean for row in line],

@@ -15,9 +15,9 @@ from typing import Any
 from markupsafe import Markup
 
 from book.report import display, names
-from book.report.claims import TOPICS, Claim, Finding
-from book.report.evidence import GRADES, REPORT, Source
-from book.report.verdicts import UNKNOWN, anchor, chip, figure, mark, place, seeds
+from book.report.claims import TOPICS, Claim, Finding, of
+from book.report.evidence import GRADES, Source
+from book.report.verdicts import anchor, chip, figure, mark, place, seeds
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,19 @@ SCALES = {
 }
 
 
-def show(found: Sequence[Finding]) -> None:
-    """Display the plot."""
-    display.show(html(found))
-
-
 def html(found: Sequence[Finding]) -> Markup:
     """The plot of all claims in `found`. What has no interval is a hollow mark, all of a claim in one row."""
     topics = []
     for topic, claims in TOPICS.items():
         rows = []
         for claim in claims:
-            mine = [each for each in found if each.claim.key == claim.key and each.verdict != "not tested"]
+            mine = [each for each in of(found, claim.key) if each.verdict != "not tested"]
             lines: list[dict[str, Any]] = [
                 {"source": _short(each.source), "marks": [_mark(each)], "verdict": chip(each)}
                 for each in mine
-                if each.verdict not in UNKNOWN
+                if each.known
             ]
-            if hollow := [_mark(each) for each in mine if each.verdict in UNKNOWN and each.effect]:
+            if hollow := [_mark(each) for each in mine if each.effect and not each.known]:
                 lines.append({"source": "no interval", "marks": hollow, "verdict": mark("no interval")})
             if not lines:
                 lines.append({"source": "no runs to compare", "marks": [], "verdict": mark("not tested")})
@@ -92,7 +87,7 @@ def _mark(found: Finding) -> dict[str, Any]:
     low, at, high = (scale.at(each) for each in (effect.low, effect.value, effect.high))
     return {
         "grade": found.source.grade,
-        "hollow": found.verdict in UNKNOWN,
+        "hollow": not found.known,
         "low": low,
         "width": round(high - low, 2),
         "at": at,
@@ -103,5 +98,5 @@ def _mark(found: Finding) -> dict[str, Any]:
 
 
 def _short(source: Source) -> str:
-    whose = "report" if source.protocol == REPORT else names.network(source.model)
+    whose = "report" if source.printed else names.network(source.model)
     return f"{whose}, {names.dataset(source.dataset)}"

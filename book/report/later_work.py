@@ -5,7 +5,6 @@ Every figure stands in ``results/later_work.json`` with the text that it was rea
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -14,32 +13,24 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, verdicts
-from book.report.claims import CLAIMS, Claim, Finding
-from book.report.evidence import REPORT
+from book.report.claims import CLAIMS, Claim, Finding, of
 
 PAGE = "verdicts.html"  # where a verdict's comparison is
-# What a work's result is to a claim, with a sign that tells it without colour.
-STANCES = {"agrees": "✓", "disagrees": "✗", "qualifies": "~"}
-# What several results are together (`combined`): the sign, and what is said of one work and of several.
+STANCES = ("agrees", "disagrees", "qualifies")  # what a work's result may be to a claim
+# What results are together (`combined`): a sign that tells it without colour, what is said of one work and of
+# several, and of claims to which all works are that.
 TOGETHER = {
-    "agrees": ("✓", "agrees", "agree"),
-    "disagrees": ("✗", "disagrees", "disagree"),
-    "divided": ("±", "is divided", "are divided"),
-    "qualifies": ("~", "qualifies", "qualify"),
-}
-# What may be said of claims, by what all works are to them together.
-GROUPS = {
-    "agrees": "agrees with {}, if sometimes under conditions",
-    "divided": "is divided on {}",
-    "disagrees": "disagrees with {}",
-    "qualifies": "only adds conditions to {}",
+    "agrees": ("✓", "agrees", "agree", "agrees with {}, if sometimes under conditions"),
+    "disagrees": ("✗", "disagrees", "disagree", "disagrees with {}"),
+    "divided": ("±", "is divided", "are divided", "is divided on {}"),
+    "qualifies": ("~", "qualifies", "qualify", "only adds conditions to {}"),
 }
 
 
 def load() -> dict[str, Any]:
     """The data: `sources` by name, `rows` in the order of the page, and `unread`, what is not printed since
     no text of it could be read."""
-    data: dict[str, Any] = json.loads((display.folder() / "later_work.json").read_text(encoding="utf-8"))
+    data: dict[str, Any] = display.read("later_work.json")
     return data
 
 
@@ -52,7 +43,7 @@ def claims() -> list[Claim]:
 def combined(stances: Collection[str]) -> str:
     """What several stances come to, a key of `TOGETHER`: ``"agrees"`` or ``"disagrees"`` where there is one
     of these and not the other, ``"divided"`` where there are both, else ``"qualifies"``."""
-    if "divided" in stances or ("agrees" in stances and "disagrees" in stances):
+    if "divided" in stances or {"agrees", "disagrees"} <= set(stances):
         return "divided"
     return next((each for each in ("agrees", "disagrees") if each in stances), "qualifies")
 
@@ -74,7 +65,8 @@ def in_short() -> str:
     every = {claim.key: by_work(claim.key) for claim in claims()}
     works = {work for each in every.values() for work in each}
     counts = Counter(combined(each.values()) for each in every.values())
-    told = [words.format(counts[name]) for name, words in GROUPS.items() if counts[name]]
+    groups = ("agrees", "divided", "disagrees", "qualifies")
+    told = [TOGETHER[name][3].format(counts[name]) for name in groups if counts[name]]
     return (
         f"{len(works)} {'work bears' if len(works) == 1 else 'works bear'} on {len(every)} of the report's "
         f"claims. Later work {'; '.join(told)}."
@@ -86,13 +78,13 @@ def show_summary(found: Sequence[Finding]) -> None:
     printed numbers and by our runs."""
     rows = []
     for claim in claims():
-        mine = [each for each in found if each.claim.key == claim.key and _tells(each)]
+        mine = [each for each in of(found, claim.key) if each.known]
         rows.append(
             {
-                "Claim": Markup('<a href="#later-{}">{}</a>').format(claim.key, claim.text),
-                "Later work": Markup("<br>").join(_counted(by_work(claim.key).values())),
-                "The report's numbers": _lines([x for x in mine if x.source.protocol == REPORT]),
-                "Our runs": _lines([x for x in mine if x.source.protocol != REPORT]),
+                "Claim": display.parts.link(f"#later-{claim.key}", claim.text),
+                "Later work": display.lines(*_counted(by_work(claim.key).values())),
+                "The report's numbers": _lines([each for each in mine if each.source.printed]),
+                "Our runs": _lines([each for each in mine if not each.source.printed]),
             }
         )
     signs = ", ".join(map(verdicts.signed, ("holds", "does not hold", "undecided")))
@@ -119,13 +111,11 @@ def html(key: str, found: Sequence[Finding]) -> Markup:
     if not rows:
         raise ValueError(f"no later work bears on {key!r}: choose from {', '.join(x.key for x in claims())}")
     (claim,) = (each for each in claims() if each.key == key)
-    mine = [each for each in found if each.claim.key == key and _tells(each)]
+    mine = [each for each in of(found, key) if each.known]
     table = pd.DataFrame([_row(row, data["sources"][row["source"]]) for row in rows])
-    ours = Markup("").join(Markup("<li>{}: {}</li>").format(_source(each), _told(each)) for each in mine)
-    head = Markup('<p id="later-{}"><strong>{}</strong> In this book:</p><ul>{}</ul>').format(
-        key, claim.text, ours or Markup("<li>not tested by more than single seeds</li>")
-    )
-    return head + display.html(table, f"What later work says of it: {claim.text}", kind="words later")
+    ours = [Markup("{}: {}").format(_source(each), _told(each)) for each in mine]
+    head = display.parts.later(claim, ours or [Markup("not tested by more than single seeds")])
+    return Markup(head + display.html(table, f"What later work says of it: {claim.text}", kind="words later"))
 
 
 def show_unread() -> None:
@@ -137,19 +127,11 @@ def show_unread() -> None:
 def show_data() -> None:
     """Display a link that saves every row with its source."""
     data = load()
-    flat = [
-        {
-            **{name: row[name] for name in ("claim", "stance", "place", "says")},
-            "numbers": "; ".join(_numbers(row)),
-            **{
-                name: data["sources"][row["source"]].get(name, "")
-                for name in ("work", "read", "commit", "url")
-            },
-        }
-        for row in data["rows"]
-    ]
-    link = display.csv_link(pd.DataFrame(flat).to_csv(index=False), "later-work.csv")
-    display.show(Markup("<p>{}</p>").format(link))
+    columns = ["claim", "stance", "place", "says", "numbers", "work", "read", "commit", "url"]
+    rows = pd.DataFrame(data["rows"]).assign(numbers=["; ".join(_numbers(row)) for row in data["rows"]])
+    flat = rows.join(pd.DataFrame(data["sources"]).T, on="source")[columns]
+    link = display.csv_link(flat.to_csv(index=False), "later-work.csv")
+    display.show(display.parts.paragraph(link))
 
 
 def _row(row: dict[str, Any], source: dict[str, Any]) -> dict[str, str]:
@@ -157,10 +139,10 @@ def _row(row: dict[str, Any], source: dict[str, Any]) -> dict[str, str]:
     return {
         "Work": source["name"],
         "On": row["place"],
-        "Printed": Markup("<br>").join(_numbers(row)) or "-",
-        "On the claim": f"{STANCES[row['stance']]} {row['stance']}",
-        "What it says": Markup('{} <small><a href="{}">{}</a></small>').format(
-            row["says"], source["url"], f"{source['read']}{commit}"
+        "Printed": display.lines(*_numbers(row)) or "-",
+        "On the claim": f"{TOGETHER[row['stance']][0]} {row['stance']}",
+        "What it says": Markup("{} {}").format(
+            row["says"], display.parts.small(display.parts.link(source["url"], f"{source['read']}{commit}"))
         ),
     }
 
@@ -178,14 +160,9 @@ def _counted(stances: Collection[str]) -> list[str]:
     counts = Counter(stances)
     return [
         f"{sign} {counts[name]} {one if counts[name] == 1 else several}"
-        for name, (sign, one, several) in TOGETHER.items()
+        for name, (sign, one, several, _) in TOGETHER.items()
         if counts[name]
     ]
-
-
-def _tells(found: Finding) -> bool:
-    """Whether a finding has an interval."""
-    return found.verdict not in verdicts.UNKNOWN
 
 
 def _told(found: Finding) -> Markup:
@@ -198,12 +175,12 @@ def _lines(found: Sequence[Finding]) -> Markup | str:
     lines = (
         _link(x, f"{verdicts.SIGNS[x.verdict]} {verdicts.brief(x).partition(' for ')[2]}") for x in found
     )
-    return Markup("<br>").join(lines) or "-"
+    return display.lines(*lines) or "-"
 
 
 def _link(found: Finding, text: str) -> Markup:
-    return Markup('<a href="{}#claim-{}">{}</a>').format(PAGE, found.claim.key, text)
+    return Markup(display.parts.link(f"{PAGE}#claim-{found.claim.key}", text))
 
 
 def _source(found: Finding) -> str:
-    return "the report's printed numbers" if found.source.protocol == REPORT else found.source.protocol
+    return "the report's printed numbers" if found.source.printed else found.source.protocol

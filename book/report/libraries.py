@@ -7,7 +7,6 @@ was read in. All stands in ``results/libraries.json``: a new row there is a new 
 from __future__ import annotations
 
 import ast
-import json
 from functools import cache
 from typing import Any
 
@@ -19,12 +18,12 @@ from rigl import __version__
 from rigl.training.project import root
 
 OURS = "Sparsifier"
-MISSING = Markup('<span class="caption">not found</span>')
+MISSING: Markup = display.parts.missing("not found")
 
 
 def load() -> dict[str, Any]:
     """The data: `libraries` by key, `sources` by name, and `rows` in the order of the page."""
-    data: dict[str, Any] = json.loads((display.folder() / "libraries.json").read_text(encoding="utf-8"))
+    data: dict[str, Any] = display.read("libraries.json")
     return data
 
 
@@ -53,17 +52,14 @@ def show_sources() -> None:
     """Display every file and page that was read, with its commit."""
     rows = [
         {
-            "Read": Markup('<a href="{}">{}</a>').format(source["url"], source["read"]),
+            "Read": display.parts.link(source["url"], source["read"]),
             "Commit": source.get("commit", "-")[:8],
         }
         for source in load()["sources"].values()
     ]
     text = "Files are read at the commit given; pages as they were stored."
-    display.show(
-        Markup("<details><summary>What was read</summary>{}</details>").format(
-            display.html(pd.DataFrame(rows), text, kind="words")
-        )
-    )
+    table = display.html(pd.DataFrame(rows), text, kind="words")
+    display.show(display.parts.folded("What was read", table))
 
 
 def source_of(test: str) -> str:
@@ -103,8 +99,7 @@ def _ours(row: dict[str, Any]) -> Markup | str:
     if "tests" not in cell:
         return str(text)
     shown = Markup("").join(
-        Markup("<p><code>{}</code></p><pre>{}</pre>").format(test, _on_one_line(source_of(test)))
-        for test in cell["tests"]
+        display.parts.source(test, _on_one_line(source_of(test))) for test in cell["tests"]
     )
     return display.opened(text, f"{row['name']}: the tests", f"tests-{row['key']}", shown)
 
@@ -118,4 +113,4 @@ def _theirs(cell: dict[str, str] | None, data: dict[str, Any]) -> Markup:
     if cell is None:
         return MISSING
     source = data["sources"][cell["source"]]
-    return Markup('<a href="{}" title="{}">{}</a>').format(source["url"], source["read"], cell["text"])
+    return Markup(display.parts.link(source["url"], cell["text"], title=source["read"]))

@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from math import ceil, sqrt
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,8 @@ CLASSES = {  # what the outputs stand for, where the layer shown is the last one
     )
 }
 CELL = 10  # units of the pictures' coordinates; a path's letters are relative to a cell's middle
-SECONDS_A_FRAME = 0.5
 Film = Mapping[str, Any]
+Frame = dict[str, Any]
 
 
 class Kind(NamedTuple):
@@ -33,7 +33,7 @@ class Kind(NamedTuple):
     dx: int
     dy: int
     rest: str
-    look: str
+    look: dict[str, str]
     text: str
 
     def path(self, x: int, y: int) -> str:
@@ -41,40 +41,16 @@ class Kind(NamedTuple):
         return f"M{x + self.dx} {y + self.dy}{self.rest}"
 
 
-BLUE = f'stroke="{figures.BLUE}" stroke-width="2"'
-RED = f'stroke="{figures.VERMILION}" stroke-width="2"'
-GREY = f'stroke="{figures.GREY}" stroke-opacity=".6" stroke-width="1.6" stroke-linecap="round"'
+BLUE = {"fill": "none", "stroke": figures.BLUE, "stroke-width": "2"}
+RED = {"fill": "none", "stroke": figures.VERMILION, "stroke-width": "2"}
+DOT = {"stroke": figures.GREY, "stroke-opacity": ".6", "stroke-width": "1.6", "stroke-linecap": "round"}
 KINDS = {
-    "kept": Kind(-3, -3, "h6v6h-6z", f'fill="{figures.GREY}"', "kept"),
-    "dropped": Kind(-3, -3, "l6 6m0-6l-6 6", f'fill="none" {RED}', "dropped"),
-    "grown": Kind(-4, 0, "a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", f'fill="{figures.BLUE}"', "grown"),
-    "regrown": Kind(
-        -3, 0, "a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", f'fill="none" {BLUE}', "dropped, and grown again at once"
-    ),
+    "kept": Kind(-3, -3, "h6v6h-6z", {"fill": figures.GREY}, "kept"),
+    "dropped": Kind(-3, -3, "l6 6m0-6l-6 6", RED, "dropped"),
+    "grown": Kind(-4, 0, "a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", {"fill": figures.BLUE}, "grown"),
+    "regrown": Kind(-3, 0, "a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", BLUE, "dropped, and grown again at once"),
 }
-IDLE = Kind(0, 0, "h0", GREY, "inactive")
-
-
-class Frame(TypedDict):
-    """The layer after one update, or before the first.
-
-    Counts are of weights: `dropped` and `grown` both have those that were dropped and at once grown again,
-    `regrown`; `first` are active and were in the first mask too; `inputs` are input units with an active
-    weight. `active` and `paths` have an entry an output unit: its active weights, and by kind the SVG path
-    that draws them.
-    """
-
-    update: int
-    step: int
-    dropped: int
-    grown: int
-    regrown: int
-    kept: int
-    first: int
-    inputs: int
-    text: str
-    active: list[int]
-    paths: list[dict[str, str]]
+IDLE = Kind(0, 0, "h0", DOT, "inactive")
 
 
 def film(path: Path | None = None) -> Film:
@@ -103,20 +79,24 @@ def banner(film: Film) -> Markup:
     dots = "".join(
         f"M{x * across + across // 2} {y * down + down // 2}h0" for y, x in zip(rows, columns, strict=True)
     )
-    return Markup('<svg class="banner" viewBox="0 -4 {} {}" aria-hidden="true"><path d="{}"/></svg>').format(
-        width * across, height * down + 8, dots
-    )
+    return Markup(display.parts.banner(width * across, height * down + 8, dots))
 
 
 def frames(film: Film) -> list[Frame]:
-    """Every frame of `film`, as plain JSON-able data."""
-    found: list[Frame] = []
+    """The layer before the first update of `film`, and after each, as plain JSON-able data.
+
+    Counts are of weights: `dropped` and `grown` both have those that were dropped and at once grown again,
+    `regrown`; `first` are active and were in the first mask too; `inputs` are input units with an active
+    weight. `active` and `paths` have an entry an output unit: its active weights, and by kind the SVG path
+    that draws them.
+    """
+    found = []
     views = masks(film)
     first = before = views[0][1]
     for number, (kept, mask) in enumerate(views):
         gone, new = before & ~kept, mask & ~kept
         kinds = {"kept": kept, "dropped": gone & ~new, "grown": new & ~gone, "regrown": gone & new}
-        counts: dict[str, int] = {
+        frame: Frame = {
             "update": number,
             "step": film["frames"][number]["step"],
             "dropped": int(gone.sum()),
@@ -125,23 +105,18 @@ def frames(film: Film) -> list[Frame]:
             "kept": int(kept.sum()),
             "first": int((mask & first).sum()),
             "inputs": int(mask.any(0).sum()),
+            "active": mask.sum(1).tolist(),
+            "paths": [
+                {kind: _path(KINDS[kind], some[row]) for kind, some in kinds.items()}
+                for row in range(len(mask))
+            ],
         }
-        found.append(
-            {
-                **counts,  # type: ignore[typeddict-item]
-                "text": _text(film, counts, mask),
-                "active": mask.sum(1).tolist(),
-                "paths": [
-                    {kind: _path(KINDS[kind], some[row]) for kind, some in kinds.items()}
-                    for row in range(len(mask))
-                ],
-            }
-        )
+        found.append(frame | {"text": _text(film, frame, mask)})
         before = mask
     return found
 
 
-def _text(film: Film, counts: Mapping[str, int], mask: np.ndarray) -> str:
+def _text(film: Film, counts: Frame, mask: np.ndarray) -> str:
     total = f"{int(mask.sum()):,} of {mask.size:,} weights active"
     inputs = f"{counts['inputs']} of {mask.shape[1]} hidden units connected"
     if not counts["update"]:
@@ -200,7 +175,7 @@ def table(found: list[Frame]) -> pd.DataFrame:
         **{"regrown": "Dropped and grown again", "kept": "Kept", "first": "Active at the start too"},
         "inputs": "Hidden units connected",
     }
-    return pd.DataFrame([{name: frame[key] for key, name in columns.items()} for frame in found])  # type: ignore[literal-required]
+    return pd.DataFrame(found)[[*columns]].rename(columns=columns)
 
 
 def html(film: Film) -> Markup:
@@ -214,12 +189,11 @@ def html(film: Film) -> Markup:
         opening=opening,
         frame=found[opening],
         last=len(found) - 1,
-        seconds=SECONDS_A_FRAME,
         width=CELL * ceil(sqrt(size)),
-        idle={"look": Markup(IDLE.look), "path": _path(IDLE, np.ones(size, bool))},
+        idle={"look": IDLE.look, "path": _path(IDLE, np.ones(size, bool))},
         outputs=outputs(film),
-        kinds={name: Markup(kind.look) for name, kind in KINDS.items()},
-        legend=[(Markup(kind.look), kind.path(0, 0), kind.text) for kind in (*KINDS.values(), IDLE)],
+        kinds={name: kind.look for name, kind in KINDS.items()},
+        legend=[(kind.look, kind.path(0, 0), kind.text) for kind in (*KINDS.values(), IDLE)],
         story=story(film, found),
         record=display.record_link(record.parent.name, record.stem, "The record.") if record.exists() else "",
         numbers=display.html(numbers, f"Every update of {film['layer']}, in weights."),

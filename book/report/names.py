@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from rigl.sparsity.methods import METHODS as ROWS
+from rigl.training.config import RunConfig
 
 METHODS = {
     "dense": "Dense",
@@ -34,6 +36,7 @@ DATASETS = {
 }
 FAMILIES = {"wrn": "WRN", "lenet": "LeNet", "resnet": "ResNet"}
 KNOBS = {"delta_t": "Delta-T", "flops": "FLOPs", "validation": "validation images", "precision": "precision"}
+PRESET: str = RunConfig.model_fields["preset"].default
 PROTOCOLS = {
     "paper": "paper: the report's own",
     "tenth": "tenth: a tenth of its epochs",
@@ -47,9 +50,11 @@ def method(name: str) -> str:
     return METHODS.get(name, name)
 
 
-def masks(name: str) -> str:
+def masks(name: str | float | None) -> str:
     """``"erk"`` as ``"ERK"``; ``"as rigl-sm-uniform"``, densities found by a run, as ``"as RigL-SM
-    (uniform)"``."""
+    (uniform)"``; ``"-"`` where there are none."""
+    if not isinstance(name, str):
+        return "-"
     if name.startswith("as "):
         source = max((each for each in ROWS if name.startswith(f"as {each}")), key=len, default=name[3:])
         return f"as {setting(source, name.removeprefix(f'as {source}').removeprefix('-') or None)}"
@@ -65,6 +70,11 @@ def network(name: str) -> str:
 def dataset(name: str) -> str:
     """``"cifar10"`` as ``"CIFAR-10"``."""
     return DATASETS.get(name, name)
+
+
+def shape(sizes: Sequence[int]) -> str:
+    """A layer's shape as ``"16 x 3 x 3 x 3"``."""
+    return " x ".join(map(str, sizes))
 
 
 def place(model: str, data: str) -> str:
@@ -89,13 +99,13 @@ def setting(
     name: str,
     distribution: str | None = None,
     multiplier: int = 1,
-    preset: str = "repro2021",
+    preset: str = PRESET,
     variant: str = "",
 ) -> str:
     """A method, its masks, and whatever else is not usual, as ``"RigL (ERK), 2x, alpha 0.5"``."""
     shared = f" ({masks(distribution)})" if isinstance(distribution, str) else ""
     parts = [method(name) + shared, f"{multiplier}x" if multiplier > 1 else ""]
-    parts += [f"preset {preset}" if preset != "repro2021" else "", changed(variant or "")]
+    parts += [f"preset {preset}" if preset != PRESET else "", changed(variant or "")]
     return ", ".join(filter(None, parts))
 
 

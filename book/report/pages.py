@@ -21,7 +21,7 @@ from book.report.tables import SETUPS, Setup
 from rigl.training.config import ConfigError, flag, parameters, shown
 
 PARAMETERS = ("protocol", "seeds", "run")
-TOO_FEW = Markup("<p><em>Under this protocol there are no two settings yet with two seeds or more.</em></p>")
+TOO_FEW = display.parts.note("Under this protocol there are no two settings yet with two seeds or more.")
 
 
 @dataclass(frozen=True)
@@ -178,12 +178,10 @@ def _table(name: str, setup: Setup) -> Markup:
 
 def _ranking(name: str, setup: Setup) -> list[str | Drawn]:
     told, *others = tables.ranking(setup.rows(name)).split("\n- ")
-    items = Markup("").join(Markup("<li>{}</li>").format(each) for each in others)
-    made = Markup("<p>{}</p>").format(told) + (Markup("<ul>{}</ul>").format(items) if items else "")
+    made = display.parts.paragraph(told) + (display.parts.bullets(others) if others else "")
     return [made] if told else []
 
 
 def _html(setup: Setup, parts: Sequence[str | Drawn]) -> Markup:
     made = [Markup(part) if isinstance(part, str) else figures.html(*part) for part in parts if part]
-    head = Markup('<p class="setup">{}</p>').format(setup.title)
-    return head + Markup("").join(made) if made else Markup("")
+    return Markup("").join([display.parts.paragraph(setup.title, "setup"), *made] if made else [])

@@ -12,8 +12,6 @@ from book.report import names
 from rigl.training.config import DATASETS, ConfigError, Protocol, RunConfig, protocol
 from rigl.training.project import root
 
-PROTOCOLS = ("smoke", "laptop", "tenth", "paper")
-
 
 def on_colab() -> str:
     """What a notebook on Colab needs before its first cell, as a block of Markdown; it says so where
@@ -64,7 +62,7 @@ def by_protocol() -> pd.DataFrame:
     """What each protocol fills in, a row a knob and a column a protocol and data set; the last row is the
     number of optimiser steps."""
     columns = {}
-    for name in PROTOCOLS:
+    for name in reversed(names.PROTOCOLS):
         for dataset in DATASETS:
             try:
                 plan = protocol(name, dataset)

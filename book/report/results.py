@@ -16,11 +16,6 @@ FULL = ("Test FLOPs, x", "Minutes", "Commit")  # columns of the csv alone: a pag
 CHOICES = ("Protocol", "Data", "Network", "Method", "Masks")  # columns that a reader can filter by
 
 
-def show(frame: pd.DataFrame) -> None:
-    """Display all runs of `frame`."""
-    display.show(html(frame))
-
-
 def table(frame: pd.DataFrame) -> pd.DataFrame:
     """`frame`, as `runs.load` gives it, in words and rounded numbers, a row a run."""
     rows = [
@@ -29,7 +24,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             "Data": names.dataset(run["dataset"]),
             "Network": names.network(run["model"]),
             "Method": names.method(run["method"]),
-            "Masks": names.masks(run["distribution"]) if isinstance(run["distribution"], str) else "-",
+            "Masks": names.masks(run["distribution"]),
             "Density": f"{run['density']:g}",
             "Length": f"{run['multiplier']}x",
             "Changed": _changed(run),
@@ -47,7 +42,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changed(run: pd.Series) -> str:
-    preset = "" if run["preset"] == "repro2021" else f"preset {run['preset']}"
+    preset = "" if run["preset"] == names.PRESET else f"preset {run['preset']}"
     return ", ".join(filter(None, [preset, names.changed(run["variant"])])) or "-"
 
 
@@ -56,7 +51,7 @@ def html(frame: pd.DataFrame) -> Markup:
     them."""
     found = table(frame)
     if found.empty:
-        return Markup("<p><em>No runs yet.</em></p>")
+        return Markup(display.parts.note("No runs yet."))
     choices = [(name, sorted(set(found[name]))) for name in CHOICES]
     files = [(CSV, "all rows as csv"), (ARCHIVE, "all records as zip")] if display.in_book() else []
     shown = found.drop(columns=list(FULL))

@@ -14,19 +14,21 @@ from typing import Any
 
 import pandas as pd
 
-from book.report import display
+from book.report import display, names
 from book.report.statistics import Sample
 from rigl.campaign import experiments
-from rigl.campaign.studies import Settings, Study, Trial, studies
+from rigl.campaign.studies import REFERENCE, Settings, Study, Trial, studies
 from rigl.sparsity.distributions import DISTRIBUTIONS
 from rigl.training import records
 from rigl.training.config import FLOAT32, RunConfig
 from rigl.training.records import Record
 
-__all__ = ["Settings", "Study", "Trial", "experiments", "load", "published", "settings", "studies", "usual"]
+__all__ = ["REFERENCE", "Settings", "Study", "Trial", "experiments", "studies"]  # rigl's, for the pages
 SETTING = ("dataset", "model", "method", "distribution", "density", "multiplier")
-SEEDS = 3  # behind every mean of the report's tables
+SEEDS = len(experiments.SEEDS)  # behind every mean of the report's tables
 DIGIT = 0.1  # the last of them, in percent
+KNOBS = [knob for knob in RunConfig.model_fields if knob not in (*records.COLUMNS, "distribution", "flops")]
+EXTRA = ["distribution", *KNOBS, "budget", "variant", "record", "searched"]  # columns that `load` adds
 KEYS = ["protocol", "dataset", "model", "method", "distribution", "multiplier", "preset", "variant", "size"]
 
 
@@ -52,18 +54,13 @@ def load(folder: Path | None = None, *, searched: bool = False) -> pd.DataFrame:
     found = [each for each in found if searched or not each[2]]
     frame = records.tabulate((path, record) for path, record, _ in found)
     labels = {record.name: record.config.label for _, record, _ in found}
-    made = [_extra(record, labels) | {"searched": alone} for _, record, alone in found]
-    extra = pd.DataFrame(made, columns=[*_extra(None, {}), "searched"], index=frame.index)
+    made = [(*_extra(record, labels), alone) for _, record, alone in found]
+    extra = pd.DataFrame(made, columns=EXTRA, index=frame.index)
     return frame.drop(columns="distribution").join(extra).astype({"variant": object, "searched": bool})
 
 
-def _extra(record: Record | None, labels: dict[str, str]) -> dict[str, Any]:
-    """The columns that `load` adds for a record; those of None name them."""
-    knobs = [
-        knob for knob in RunConfig.model_fields if knob not in (*records.COLUMNS, "distribution", "flops")
-    ]
-    if record is None:
-        return dict.fromkeys(["distribution", *knobs, "budget", "variant", "record"])
+def _extra(record: Record, labels: dict[str, str]) -> list[Any]:
+    """What `load` adds for a record, in the order of `EXTRA`, but for its last."""
     config, distribution = record.config, record.config.distribution_name
     changed = [config.changes("preset", "precision")]
     if record.provenance.precision != usual_precision(config.protocol):
@@ -72,13 +69,8 @@ def _extra(record: Record | None, labels: dict[str, str]) -> dict[str, Any]:
         changed.append("densities given")
         if label := labels.get(str(config.distribution)):
             distribution = f"as {label}"
-    return {
-        "distribution": distribution,
-        **{knob: getattr(config, knob) for knob in knobs},
-        "budget": config.flops,
-        "variant": ", ".join(filter(None, changed)),
-        "record": record,
-    }
+    knobs = [getattr(config, knob) for knob in KNOBS]
+    return [distribution, *knobs, config.flops, ", ".join(filter(None, changed)), record]
 
 
 def usual_precision(protocol: str) -> str:
@@ -89,14 +81,14 @@ def usual_precision(protocol: str) -> str:
 def usual(frame: pd.DataFrame, *variants: str) -> pd.DataFrame:
     """The runs that change nothing but what the report's tables name: method, masks, density and length; also
     those of `variants`, such as ``"densities given"``."""
-    return frame[frame["variant"].isin(["", *variants]) & frame["preset"].eq("repro2021")]
+    return frame[frame["variant"].isin(["", *variants]) & frame["preset"].eq(names.PRESET)]
 
 
 def budgeted(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs that have a budget of FLOPs and are otherwise usual."""
     return frame[
         frame["variant"].str.fullmatch(r"flops=[\d.e-]+").fillna(False).astype(bool)
-        & frame["preset"].eq("repro2021")
+        & frame["preset"].eq(names.PRESET)
     ]
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import cost, display, names, tables, verdicts
-from book.report.claims import CLAIMS, Claim, Finding
-from book.report.evidence import GRADES, REPORT, Source, ratio
+from book.report.claims import CLAIMS, UNKNOWN, Claim, Finding, of
+from book.report.comparisons import SMALL
+from book.report.evidence import GRADES, REPORT, Source, pairs, ratio
 from book.report.statistics import Effect, apart
 from book.report.tables import SETUPS, Setup
 
@@ -61,7 +62,7 @@ def _lead(found: Sequence[Finding], theirs: dict[str, str], ours: dict[str, str]
         return f" ({min(values):+.2f} to {max(values):+.2f} points)" if values else ""
 
     def both(key: str) -> str:
-        told = {theirs.get(key, "not tested"), ours[key]} - set(verdicts.UNKNOWN)
+        told = {theirs.get(key, "not tested"), ours[key]} - set(UNKNOWN)
         return told.pop() if len(told) == 1 else "undecided"
 
     fixed = {"holds": "RigL beats a fixed mask", "does not hold": "RigL does not beat a fixed mask"}
@@ -128,11 +129,10 @@ def _against_set(found: Sequence[Finding]) -> str:
 def _against_small(found: Sequence[Finding]) -> str:
     """The small convolutional network with most seeds against a small dense one, where its interval leaves
     out the report's gap."""
-    pairs = [
-        (each.source, pair) for each in _of(found, "rigl-beats-small-dense") if (pair := _pair(each.source))
-    ]
-    mine = [each for each in pairs if each[0].grade == "small"]
-    theirs = next((each for each in pairs if each[0].protocol == REPORT), None)
+    sources = [each.source for each in of(found, "rigl-beats-small-dense")]
+    compared = [(source, pair) for source in sources if (pair := _pair(source))]
+    mine = [each for each in compared if each[0].grade == "small"]
+    theirs = next((each for each in compared if each[0].printed), None)
     if not mine or not theirs:
         return ""
     source, (gap, share, seeds) = max(mine, key=lambda each: each[1][2])
@@ -152,8 +152,8 @@ def _against_small(found: Sequence[Finding]) -> str:
 
 def _pair(source: Source) -> tuple[Effect, float, int] | None:
     """(RigL with ERK less small-dense in points, small-dense's training FLOPs over RigL's, fewest seeds)."""
-    left = next(iter(source.like(method="rigl", distribution="erk", density=DENSITY, multiplier=1)), None)
-    right = left and source.partner(left, method="small-dense", distribution=None)
+    rigl = {"method": "rigl", "distribution": "erk", "density": DENSITY, "multiplier": 1}
+    left, right = next(pairs(source, rigl, SMALL), (None, None))
     if not left or not right or not ratio(left, right):
         return None
     gap = apart(left.accuracy, right.accuracy)
@@ -194,22 +194,15 @@ def _tickets(found: Sequence[Finding]) -> str:
     )
 
 
-def show_advice(found: Sequence[Finding]) -> None:
-    """Display which method to use for what, by the records."""
-    display.show(advice(found))
-
-
 def advice(found: Sequence[Finding]) -> Markup:
-    """`show_advice`'s box: what somebody wants, what to use, and the verdicts that say so."""
+    """Which method to use for what, by the records: what somebody wants, what to use, and the verdicts that
+    say so."""
     _, ours = _sides(found)
     grades = verdicts.by_grade(found)
     theirs = grades.get("printed", {})
 
     def holds(key: str) -> bool:
-        return "holds" in (ours.get(key), theirs.get(key)) and "does not hold" not in (
-            ours.get(key),
-            theirs.get(key),
-        )
+        return verdicts.joint({ours.get(key, ""), theirs.get(key, "")}) == "holds"
 
     rows = [
         (
@@ -252,7 +245,7 @@ def advice(found: Sequence[Finding]) -> Markup:
     claims = {claim.key: claim for claim in CLAIMS}
 
     def said(key: str) -> tuple[Claim, Markup, Markup, str]:
-        printed = [x for x in _of(found, key) if x.source.protocol == REPORT and x.verdict == theirs.get(key)]
+        printed = [x for x in of(found, key) if x.source.printed and x.verdict == theirs.get(key)]
         doubtful = bool(printed) and all(each.doubtful for each in printed)
         mine = ours.get(key, "not tested")
         on = [grade for grade in OURS if grades.get(grade, {}).get(key) == mine] if mine in DECIDED else []
@@ -269,20 +262,14 @@ def advice(found: Sequence[Finding]) -> Markup:
     )
 
 
-def _of(found: Iterable[Finding], key: str) -> list[Finding]:
-    return [each for each in found if each.claim.key == key]
-
-
 def _told(found: Iterable[Finding], key: str) -> list[Finding]:
     """The findings on a claim that have an interval."""
-    return [x for x in _of(found, key) if x.effect and x.verdict not in verdicts.UNKNOWN]
+    return [each for each in of(found, key) if each.effect and each.known]
 
 
 def _listed(found: Sequence[Finding]) -> str:
     """``"+0.09 points [-0.07, +0.24] on LeNet-300-100 (3 seeds); by the report's numbers +0.14 ..."``."""
-    ours, theirs = (
-        [x for x in found if (x.source.protocol == REPORT) == printed] for printed in (False, True)
-    )
+    ours, theirs = ([x for x in found if x.source.printed == printed] for printed in (False, True))
     told = [f"{_effect(each)} ({verdicts.seeds(each.seeds)})" for each in ours]
     printed = " and ".join(_effect(x) + (" (in doubt)" if x.doubtful else "") for x in theirs)
     return "; ".join([*told, *([f"by the report's numbers {printed}"] if printed else [])])

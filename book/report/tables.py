@@ -218,7 +218,9 @@ def _beside(row: Row, dense: Row, cell: str) -> dict[tuple[str, str], str]:
 def _apart(row: Row, dense: Row, cell: str) -> dict[tuple[str, str], str]:
     """A row's numbers, and how far it is below dense, beside how far it is in the report."""
     alike = row.precision == dense.precision
-    theirs = "report" if dense.report is None else f"report: {_where(dense.report)}"
+    theirs = "report"
+    if dense.report is not None:
+        theirs += f": {names.place(dense.report['model'], dense.report['dataset'])}"
     return {
         ("", "Accuracy, %"): cell,
         ("", "Seeds"): _seeds(row),
@@ -234,10 +236,6 @@ def _setting(name: str, row: Row) -> str:
     changed = row.config.changes("preset", *(["validation"] if name == "table1" else []))
     variant = ", ".join(each for each in changed.split(", ") if not each.startswith("flops="))
     return ", ".join(filter(None, [row.setting, names.changed(variant)]))
-
-
-def _where(report: Mapping[str, Any]) -> str:
-    return names.place(report["model"], report["dataset"])
 
 
 def ours(row: Row, place: str) -> str:

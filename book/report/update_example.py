@@ -3,10 +3,8 @@ computed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -25,22 +23,13 @@ STYLES = {  # told apart by the form of the border as well as by its colour
 Example = Mapping[str, Any]
 
 
-class Stage(TypedDict):
-    """The matrix at one moment of an update: what each cell shows and its kind (a key of `STYLES`), row by
-    row, and a sentence about it."""
-
-    text: str
-    cells: list[str]
-    kinds: list[str]
-
-
-def example(path: Path | None = None) -> Example:
-    """The example in `path`, the project's own by default."""
-    found: Example = json.loads((path or display.folder() / "worked.json").read_text())
+def example() -> Example:
+    """The project's example."""
+    found: Example = display.read("worked.json")
     return found
 
 
-def stage_table(example: Example) -> dict[str, dict[str, list[Stage]]]:
+def stage_table(example: Example) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """The stages of an update, ``{method: {drop fraction: [before, drop, grow, after]}}``."""
     return {
         name: {fraction: _stages(example, name, fraction) for fraction in method["updates"]}
@@ -48,7 +37,7 @@ def stage_table(example: Example) -> dict[str, dict[str, list[Stage]]]:
     }
 
 
-def _stages(example: Example, method: str, fraction: str) -> list[Stage]:
+def _stages(example: Example, method: str, fraction: str) -> list[dict[str, Any]]:
     weight, before = np.array(example["weight"]), np.array(example["mask"], bool)
     score = np.array(example["methods"][method]["score"])
     update = example["methods"][method]["updates"][fraction]
@@ -89,7 +78,9 @@ def _stages(example: Example, method: str, fraction: str) -> list[Stage]:
     ]
 
 
-def _stage(text: str, cells: np.ndarray, **kinds: np.ndarray) -> Stage:
+def _stage(text: str, cells: np.ndarray, **kinds: np.ndarray) -> dict[str, Any]:
+    """The matrix at one moment of an update: a sentence about it, and row by row what each cell shows and its
+    kind (a key of `STYLES`)."""
     kind = np.full(cells.shape, "idle", dtype=object)
     for name, where in kinds.items():
         kind[where] = name

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, names, runs
-from book.report.claims import CLAIMS, TOPICS, Claim, Finding, findings, tally
+from book.report.claims import CLAIMS, TOPICS, Claim, Finding, findings, of, tally
 from book.report.evidence import GRADES, REPORT, Cell, Source
 from book.report.runs import published
 from book.report.statistics import LEVEL, Effect
@@ -21,7 +21,6 @@ from book.report.tables import SETUPS
 # A sign for each, so that no verdict is told by its colour, and a class of book.css.
 SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "no interval": "○", "not tested": "-"}
 DOUBT = "in doubt: a fault in the published code may touch every number behind it"
-UNKNOWN = ("no interval", "not tested")
 UNITS = {"points": ("{:+.2f}", " points"), "times": ("{:.2f}", " times"), "%": ("{:.1f}", " %")}
 SHARE = ("{:.2f}", " of the runs")
 # What prose can name whether or not it has been run.
@@ -65,7 +64,7 @@ def scoreboard(found: Iterable[Finding]) -> pd.DataFrame:
 def place(source: Source) -> str:
     """A source in words; its protocol only where network and data do not tell it."""
     where = names.place(source.model, source.dataset)
-    if source.protocol == REPORT:
+    if source.printed:
         return f"the report, {where}"
     return where + (f", {source.protocol}" if source.protocol in ("tenth", "smoke") else "")
 
@@ -79,11 +78,7 @@ def seeds(counts: tuple[int, int]) -> str:
 
 def mark(verdict: str, *, doubtful: bool = False) -> Markup:
     """A verdict with its sign, in its colour and shape; `doubtful` adds an exclamation mark."""
-    kind = verdict.replace(" ", "-")
-    doubt = Markup(' <b title="{0}">!<span class="visually-hidden"> {0}</span></b>').format(DOUBT)
-    return Markup('<span class="verdict {}">{}{}</span>').format(
-        kind, signed(verdict), doubt if doubtful else ""
-    )
+    return Markup(display.parts.verdict(SIGNS[verdict], verdict, DOUBT if doubtful else ""))
 
 
 def chip(found: Finding) -> Markup:
@@ -146,8 +141,8 @@ def brief(found: Finding) -> str:
     if found.effect is None:
         return f"{where}: {found.why}"
     value, words, bounds = parts(found.effect, found.claim.unit)
-    counted = f" ({seeds(found.seeds)})" if found.source.protocol != REPORT else ""
-    if not bounds or found.verdict in UNKNOWN:
+    counted = f" ({seeds(found.seeds)})" if not found.source.printed else ""
+    if not bounds or not found.known:
         return f"{where}{counted}: {value}{words}, {found.why or 'no interval'}"
     reason = f" ({found.why})" if found.why else ""
     return f"{where}{counted}: {value}{words} [{', '.join(bounds)}]{reason}"
@@ -160,7 +155,7 @@ def by_grade(found: Sequence[Finding]) -> dict[str, dict[str, str]]:
     for grade in GRADES:
         mine = [each for each in found if each.source.grade == grade]
         for claim in CLAIMS if mine else ():
-            told = {each.verdict for each in mine if each.claim.key == claim.key}
+            told = {each.verdict for each in of(mine, claim.key)}
             made.setdefault(grade, {})[claim.key] = joint(told)
     return made
 
@@ -173,13 +168,8 @@ def joint(told: Collection[str]) -> str:
     return next((each for each in ("undecided", "no interval") if clear or each in told), "not tested")
 
 
-def show_strength(found: Sequence[Finding]) -> None:
-    """Display how many claims have which verdict, by grade of evidence."""
-    display.show(strength(found))
-
-
 def strength(found: Sequence[Finding]) -> Markup:
-    """`show_strength`'s bars: one a grade, with its networks and seeds, parted by verdict."""
+    """How many claims have which verdict: a bar a grade of evidence, with its networks and seeds."""
     rows = []
     for grade, verdicts in by_grade(found).items():
         mine = [each for each in found if each.source.grade == grade]
@@ -200,13 +190,13 @@ def strength(found: Sequence[Finding]) -> Markup:
 def show(found: Sequence[Finding]) -> None:
     """Display every claim's verdict by every source that decides any, a column a source."""
     data = display.csv_link(scoreboard(found).to_csv(index=False), "verdicts.csv")
-    display.show(html(found) + Markup("<p>{}</p>").format(data))
+    display.show(html(found) + display.parts.paragraph(data))
 
 
 def html(found: Sequence[Finding]) -> Markup:
     """`show`'s table; a claim links to its section, an effect to what is behind it there."""
     every = {place(each.source): each.source for each in found}
-    decided = {place(each.source) for each in found if each.verdict not in UNKNOWN}
+    decided = {place(each.source) for each in found if each.known}
     order = list(GRADES)
     sources = sorted(
         (each for each in every if each in decided), key=lambda name: order.index(every[name].grade)
@@ -243,7 +233,7 @@ def _verdict(found: Finding | None) -> Mapping[str, Any]:
     return {
         "verdict": chip(found),
         "effect": f"{value}{words}",
-        "interval": f"[{', '.join(bounds)}]" if bounds and found.verdict not in UNKNOWN else "",
+        "interval": f"[{', '.join(bounds)}]" if bounds and found.known else "",
         "anchor": anchor(found),
         "aside": "; ".join(filter(None, [seeds(found.seeds), found.why if bounds else ""])),
     }
@@ -259,7 +249,7 @@ def show_claim(key: str, found: Sequence[Finding]) -> None:
 
 def claim_html(key: str, found: Sequence[Finding]) -> Markup:
     """`show_claim`'s page."""
-    mine = [each for each in found if each.claim.key == key]
+    mine = of(found, key)
     if not mine:
         raise ValueError(f"{key!r} is no claim: choose from {', '.join(claim.key for claim in CLAIMS)}")
     claim = mine[0].claim
@@ -277,7 +267,7 @@ def claim_html(key: str, found: Sequence[Finding]) -> Markup:
                 "aside": aside(each),
                 "anchor": anchor(each),
                 "table": _table(claim, each),
-                "printed": display.printed_link() if each.source.protocol == REPORT else "",
+                "printed": display.printed_link() if each.source.printed else "",
             }
             for each in tested
         ],
@@ -310,17 +300,17 @@ def _row(claim: Claim, cell: Cell, source: Source) -> dict[str, str]:
         f"Effect,{UNITS.get(claim.unit, SHARE)[1]}": value,
         "Interval": f"{bounds[0]} to {bounds[1]}" if bounds else "-",
         "Seeds": " against ".join(map(str, cell.seeds)) or "-",
-        "Printed in": ", ".join(map(names.table, cell.runs)) if source.protocol == REPORT else "-",
+        "Printed in": ", ".join(map(names.table, cell.runs)) if source.printed else "-",
         "Remark": "; ".join(filter(None, [cell.note, cell.stray, cell.doubt])) or "-",
     }
 
 
 def _side(text: str, records: tuple[str, ...], source: Source) -> str:
     """A number, and below it a link to the record of each run behind it, by its seed."""
-    if source.protocol == REPORT or not records:
+    if source.printed or not records:
         return text
-    links = (display.record_link(source.dataset, name, name.split("_")[-2:][0]) for name in records)
-    return Markup('{}<br><span class="links">{}</span>').format(text, Markup(" ").join(links))
+    links = [display.record_link(source.dataset, name, name.split("_")[-2:][0]) for name in records]
+    return display.lines(text, display.parts.spaced(links))
 
 
 def glue(found: Sequence[Finding]) -> None:
@@ -345,20 +335,20 @@ def texts(found: Sequence[Finding]) -> dict[str, str]:
     for claim in CLAIMS:
         every = []
         for protocol, order in PLACES.items():
-            mine = [x for x in found if (x.claim.key, x.source.protocol) == (claim.key, protocol)]
+            mine = [each for each in of(found, claim.key) if each.source.protocol == protocol]
             mine.sort(key=lambda each: _position(each.source, order))
             tested = _tested(mine)
             made[f"claim-{claim.key}-{protocol.removeprefix('the ')}"] = _joined(map(brief, tested))
-            every += [_whose(each) for each in tested if each.verdict not in UNKNOWN]
+            every += [_whose(each) for each in tested if each.known]
         made[f"claim-{claim.key}"] = _joined(every)
         for dataset in names.DATASETS:
-            mine = [x for x in found if (x.claim.key, x.source.dataset) == (claim.key, dataset)]
+            mine = [each for each in of(found, claim.key) if each.source.dataset == dataset]
             made[f"claim-{claim.key}-{dataset}"] = _joined(map(_whose, _tested(mine)))
     return made
 
 
 def _whose(found: Finding) -> str:
-    return ("by the report's numbers " if found.source.protocol == REPORT else "") + brief(found)
+    return ("by the report's numbers " if found.source.printed else "") + brief(found)
 
 
 def _tested(found: Iterable[Finding]) -> list[Finding]:

@@ -23,7 +23,7 @@ PAPER = ("paper", "cifar10", "wrn-22-2")
 def place(project):
     """What the explorer has of a set-up, after saving these records."""
 
-    def make(*made: records.Record, of: tuple[str, str, str] = LAPTOP) -> list[accuracy_explorer.Place]:
+    def make(*made: records.Record, of: tuple[str, str, str] = LAPTOP) -> list[dict[str, object]]:
         for each in made:
             records.save(each, project / "results")
         return accuracy_explorer.places([Setup(*of, None, runs.load())])
@@ -75,8 +75,8 @@ def test_the_report_is_drawn_as_printed_and_each_setting_once(place) -> None:
 
 def mark(name: str, mean: float, cost: float, deviation: float = 0.01) -> accuracy_explorer.Mark:
     row = {"distribution": None, "multiplier": 1, "density": 0.1, "train_flops": cost, "test_flops": nan}
-    made = accuracy_explorer._mark(OURS, row | {"method": name}, Sample("", mean, deviation, 3))
-    return made | {"name": name}
+    row |= {"method": name, "mean": mean, "std": deviation, "seeds": 3}
+    return accuracy_explorer._mark(OURS, row) | {"name": name}
 
 
 def test_a_sentence_says_what_is_best_for_the_money_and_whether_that_is_certain() -> None:

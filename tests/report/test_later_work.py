@@ -125,7 +125,6 @@ def test_a_row_at_unequal_cost_says_so_and_only_qualifies_a_claim_about_like_cos
 def test_stances_come_to_one(stances, together) -> None:
     assert later_work.combined(stances) == later_work.combined(stances[::-1]) == together
     assert together in later_work.TOGETHER
-    assert together in later_work.GROUPS
 
 
 def replace_rows(monkeypatch, *rows: tuple[str, str, str]) -> None:

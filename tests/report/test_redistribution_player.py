@@ -26,7 +26,7 @@ def places(project):
     """What the player has of a set-up, after saving these records."""
     shutil.copy(LAYERS, project / "results")
 
-    def make(*made: records.Record, of: tuple[str, str, str] = LAPTOP) -> list[redistribution_player.Place]:
+    def make(*made: records.Record, of: tuple[str, str, str] = LAPTOP) -> list[dict[str, object]]:
         for each in made:
             records.save(each, project / "results")
         return redistribution_player.places([Setup(*of, None, runs.load())])

@@ -1,6 +1,4 @@
-const root = document.currentScript.parentElement;
-const { places, looks, axes, dashes, reach } = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
-const control = (name) => root.querySelector(`[name="${name}"]`);
+const { places, looks, axes, dashes, reach } = data;
 const chosen = (name) => [...root.querySelectorAll(`[name="${name}"]:checked`)].map((box) => box.value);
 const [svg] = root.querySelectorAll(".chart > svg");
 const hover = root.querySelector(".hover");
@@ -18,25 +16,25 @@ function words(mark) {
 }
 
 function open(mark) {
-  const row = (cells, kind) => `<tr>${cells.map((cell) => `<${kind}>${cell}</${kind}>`).join("")}</tr>`;
-  const safe = (text) => Object.assign(document.createElement("p"), { textContent: text }).innerHTML;
-  const head = words(mark).map((line) => `<p>${safe(line)}</p>`);
-  const lines = mark.runs.map((run) => {
-    const link = `<a href="${run.address}" aria-label="${run.record}">${run.record.split("_").at(-1)}</a>`;
-    return row([link, run.seed, run.accuracy ?? "diverged", run.minutes, safe(run.device), safe(run.commit)], "td");
+  const link = (href, textContent, ariaLabel = null) => make("a", { href, textContent, ariaLabel });
+  const rows = mark.runs.map((run) => {
+    const record = link(run.address, run.record.split("_").at(-1), run.record);
+    return row([record, run.seed, run.accuracy ?? "diverged", run.minutes, run.device, run.commit], "td");
   });
-  const columns = row(["Record", "Seed", "Accuracy, %", "Minutes", "Device", "Commit"], "th");
-  const table = `<table class="table"><thead>${columns}</thead><tbody>${lines.join("")}</tbody></table>`;
-  const printed = '<p><a href="../results/published.json">The report\'s numbers as data</a></p>';
-  dialog.innerHTML = `${head.join("")}${mark.runs.length ? table : printed}<p><button type="button">Close</button></p>`;
-  dialog.querySelector("button").addEventListener("click", () => dialog.hidePopover());
+  const [table, printed, close] = [make("table", { className: "table" }), make("p"), make("button", { type: "button", textContent: "Close" })];
+  table.createTHead().append(row(["Record", "Seed", "Accuracy, %", "Minutes", "Device", "Commit"], "th"));
+  table.createTBody().append(...rows);
+  printed.append(link("../results/published.json", "The report's numbers as data"));
+  dialog.replaceChildren(...words(mark).map((line) => make("p", { textContent: line })), rows.length ? table : printed, make("p"));
+  dialog.lastChild.append(close);
+  close.addEventListener("click", () => dialog.hidePopover());
   dialog.showPopover();
 }
 
 function point(mark, x, y, width) {
   hover.hidden = !mark;
   if (!mark) return;
-  hover.replaceChildren(...words(mark).map((line) => Object.assign(document.createElement("div"), { textContent: line })));
+  hover.replaceChildren(...words(mark).map((line) => make("div", { textContent: line })));
   hover.style.left = `${Math.min(x + 12, width - hover.offsetWidth)}px`;
   hover.style.top = `${y + 14}px`;
 }
@@ -68,8 +66,7 @@ function redraw() {
   const csv = ["source,setting,density,training FLOPs,inference FLOPs,accuracy,deviation,seeds"];
   for (const mark of shown)
     csv.push([mark.source, `"${mark.name}"`, mark.density, mark.train_flops, mark.test_flops, mark.mean, mark.deviation, mark.seeds].join());
-  root.querySelector("a[download]").href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv.join("\n"))}`;
-  const summary = root.querySelector(".shown");
+  save(csv);
   if (!shown.length) {
     svg.replaceChildren();
     summary.textContent = "No setting is left: choose more methods, masks or densities.";

@@ -1,9 +1,5 @@
-const root = document.currentScript.parentElement;
-const { models, ends, figure, config, distributions } = JSON.parse(
-  root.querySelector('script[type="application/json"]').textContent,
-);
+const { models, ends, figure, config, distributions } = data;
 const plot = root.querySelector(".plotly-graph-div");
-const control = (name) => root.querySelector(`[name="${name}"]`);
 
 // Distributions, and where runs on the model ended.
 function offer(name) {
@@ -23,9 +19,8 @@ function redraw() {
   const shown = [[kind, at(control("distribution").value)]];
   if (beside) shown.push([control("beside").selectedOptions[0].text, ends[name]?.[beside] ?? at(beside)]);
   const [[, point]] = shown;
-  root.querySelector("output").value = point.value;
-  control("value").setAttribute("aria-valuetext", point.value);
-  root.querySelector(".explorer-summary").textContent = shown.map(([, each]) => each.told ?? each.text).join(" ");
+  tell("value", point.value);
+  summary.textContent = shown.map(([, each]) => each.told ?? each.text).join(" ");
 
   const heads = ["Layer", "Shape", "Density", "Active weights", "Forward FLOPs", ...shown.slice(1).map(([text]) => `Density, ${text}`)];
   const csv = [heads.map((head) => JSON.stringify(head)).join()];
@@ -37,16 +32,8 @@ function redraw() {
     const texts = [density.toPrecision(4), active.toLocaleString("en"), (density * flops).toPrecision(3)];
     return [layer, shape, ...texts, ...others.map((share) => share?.toPrecision(4) ?? "-")];
   });
-  const cells = (texts, tag) => texts.map((text) => Object.assign(document.createElement(tag), { textContent: text }));
-  root.querySelector("thead tr").replaceChildren(...cells(heads, "th"));
-  root.querySelector("tbody").replaceChildren(
-    ...rows.map((row) => {
-      const made = document.createElement("tr");
-      made.append(...cells(row, "td"));
-      return made;
-    }),
-  );
-  root.querySelector("a[download]").href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv.join("\n"))}`;
+  tabulate(heads, rows);
+  save(csv);
 
   const x = model.layers.map((_, index) => index + 1);
   const traces = shown.map(([text, { densities }], index) => ({

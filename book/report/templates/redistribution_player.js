@@ -1,12 +1,5 @@
-const root = document.currentScript.parentElement;
-const { places } = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
-const control = (name) => root.querySelector(`[name="${name}"]`);
 const [svg, cost] = root.querySelectorAll(".chart > svg");
-const play = root.querySelector("[data-play]");
-const summary = root.querySelector(".explorer-summary");
-const still = matchMedia("(prefers-reduced-motion: reduce)");
 const STYLES = { uniform: "2 4", ERK: "7 4" };
-let timer = null;
 
 // Offers what there is, and keeps what was chosen if it is still there.
 function offer(name, values) {
@@ -23,7 +16,7 @@ function line(at, values, attributes) {
 }
 
 function redraw() {
-  const place = places[control("place").value];
+  const place = data.places[control("place").value];
   const densities = Object.keys(place.still);
   const density = offer("density", densities);
   const ofDensity = place.runs.filter((run) => run.density === density);
@@ -89,53 +82,13 @@ function redraw() {
 
   const heads = ["Layer", "Shape", ...(run ? ["Now", "At the end"] : []), ...lines.map(([name]) => name)];
   const rows = place.layers.map((layer, index) => [...layer, ...(run ? [run.densities[now][index], run.densities.at(-1)[index]] : []), ...lines.map(([, each]) => each.densities[index])]);
-  const cells = (texts, kind) => texts.map((text) => Object.assign(document.createElement(kind), { textContent: text }));
-  root.querySelector("thead tr").replaceChildren(...cells(heads, "th"));
-  root.querySelector("tbody").replaceChildren(...rows.map((row) => {
-    const made = document.createElement("tr");
-    made.append(...cells(row, "td"));
-    return made;
-  }));
-  root.querySelector("a[download]").href = `data:text/csv;charset=utf-8,${encodeURIComponent([heads, ...rows].map((row) => row.join()).join("\n"))}`;
+  tabulate(heads, rows);
+  save([heads, ...rows].map((each) => each.join()));
   const record = root.querySelector(".record");
   record.replaceChildren();
-  if (run) record.append(". ", Object.assign(document.createElement("a"), { href: run.record, textContent: "The run's record" }));
+  if (run) record.append(". ", make("a", { href: run.record, textContent: "The run's record" }));
 }
 
-function go(to) {
-  const slider = control("at");
-  slider.value = to;
-  slider.dispatchEvent(new Event("input", { bubbles: true }));
-}
-
-function pause() {
-  clearInterval(timer);
-  timer = null;
-  play.textContent = "Play";
-  summary.setAttribute("aria-live", "polite");
-}
-
-play.addEventListener("click", () => {
-  if (timer !== null) return pause();
-  const slider = control("at");
-  if (slider.value === slider.max) go(0);
-  timer = setInterval(() => {
-    go(Number(slider.value) + 1);
-    if (slider.value === slider.max) pause();
-  }, 400);
-  play.textContent = "Pause";
-  summary.setAttribute("aria-live", "off"); // a voice could not follow
-});
-for (const button of root.querySelectorAll("[data-by]"))
-  button.addEventListener("click", () => {
-    pause();
-    go(Number(control("at").value) + Number(button.dataset.by));
-  });
-const calm = () => {
-  play.hidden = still.matches;
-  if (still.matches) pause();
-};
-still.addEventListener("change", calm);
-calm();
+player(control("at"), 400);
 follow(root.querySelector(".chart"), redraw);
 remember(root, "redistribution", redraw);
