@@ -26,6 +26,6 @@ except ImportError as error:
 """
 
 
-def test_the_sparsifier_imports_torch_and_numpy_alone_and_works_where_nothing_else_is(python, tmp_path):
+def test_it_works_where_nothing_else_is_installed(python, tmp_path):
     out = python("-c", PROGRAM, cwd=tmp_path, check=True).stdout.splitlines()
     assert out == ["[]", "0.5", 'rigl.train needs filelock: pip install -e ".[train]"']
