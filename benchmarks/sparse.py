@@ -335,7 +335,7 @@ def measure(parts: list[str], rounds: int, quick: bool = False) -> dict[str, Any
     found: dict[str, list[dict[str, Any]]] = {"training": [], "memory": [], "models": [], "crossovers": []}
     for part in parts:
         if part == "crossovers":
-            found["crossovers"] += crossovers(rounds, {"8": (8, 64)} if quick else None)
+            found["crossovers"] += crossovers(rounds, {"32": (32, 256)} if quick else None)
             continue
         if "head" not in part:
             for threads in {1, torch.get_num_threads()} if "Transformer" not in part else {2}:

@@ -143,6 +143,7 @@ def name_citations(app: Sphinx, page: str, template: str, context: dict[str, Any
 def choose_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     if PLOT in context.get("body", ""):
         app.add_js_file(PLOTLY, priority=100)  # before the plots' own inline scripts
+        app.add_js_file("plots.js", loading_method="defer")
     context["script_files"] = [
         script
         for script in context["script_files"]

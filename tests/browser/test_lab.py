@@ -65,6 +65,11 @@ def address(server: subprocess.Popen, folder: Path) -> str:
     raise AssertionError((folder / "lab.log").read_text())
 
 
+WIDGETS = """() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells
+  .flatMap((cell) => cell.outputs || [])
+  .filter((output) => "application/vnd.jupyter.widget-view+json" in (output.data || {})).length"""
+
+
 def test_a_slider_moved_by_keyboard_shows_what_python_computes(browser, lab: str) -> None:
     outside = []
     page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -101,6 +106,7 @@ def test_a_slider_moved_by_keyboard_shows_what_python_computes(browser, lab: str
     schedule.locator('[name="alpha"]').focus()
     page.keyboard.press("End")
     assert schedule.locator(".chosen").get_attribute("d") != before
+    assert page.evaluate(WIDGETS) == 1, "of the interactive parts only the explorer is one"
     assert not page.locator(".jp-RenderedText[data-mime-type*='stderr']").count()
     assert outside == []
     page.close()

@@ -58,7 +58,6 @@ def one_line(configure, name, value, **usual):
     assert text.encode("utf-8") is not None
 
 
-@settings(max_examples=150)
 @given(name=st.sampled_from(training.PARAMETERS), value=anything)
 @example(name="epochs", value=10**400)
 @example(name="results", value="x" * 5000)
@@ -69,7 +68,6 @@ def test_of_a_run(name, value):
     one_line(training.configure, name, value, device="cpu")
 
 
-@settings(max_examples=150)
 @given(name=st.sampled_from(campaign.PARAMETERS), value=anything)
 @example(name="time_limit", value="9" * 400 + "d")
 @example(name="results", value="x" * 5000)
@@ -77,7 +75,6 @@ def test_of_a_campaign(name, value):
     one_line(campaign.configure, name, value, tables="table2", protocol="smoke", device="cpu")
 
 
-@settings(max_examples=150)
 @given(name=st.sampled_from(campaign.TUNING_PARAMETERS), value=anything)
 @example(name="distribution", value=0.5)
 @example(name="density", value="")

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from rigl.sparsity.methods import METHODS
 from rigl.sparsity.sparsifier import Sparsifier
 
-STEPS = 50
+STEPS = 20
 MOVING = [name for name, method in METHODS.items() if method.grow or method.prunes]
 
 
@@ -66,7 +66,7 @@ def ranks(tmp_path_factory):
 def test_two_ranks_equal_one_process(ranks, method):
     alone = train(0, 1, method)
     moves = int((alone[1:] != alone[:-1]).any(1).sum())
-    assert moves >= 20, "a mask that stays would prove nothing"
+    assert moves >= 8, "a mask that stays would prove nothing"
     for rank in (0, 1):
         assert torch.equal(torch.load(ranks / f"{method}-{rank}.pt", weights_only=True), alone)
 

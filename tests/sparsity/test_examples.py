@@ -1,99 +1,128 @@
 """The examples that the book prints, run as a reader would."""
 
+import os
 import re
+import runpy
+import socket
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import torch
 
 EXAMPLES = Path(__file__).parents[2] / "book" / "examples"
 
 
-def test_plain_loop(python, tmp_path):
-    printed = python(EXAMPLES / "plain_loop.py", cwd=tmp_path, check=True).stdout
-    assert "rigl, step 300" in printed
-    assert re.search(r"total .* 0\.1000\n", printed)
-    accuracy = float(re.search(r"test accuracy: ([\d.]+) %", printed)[1])
+def run(name, **environment):
+    os.environ.update(environment)
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Where examples put their checkpoints."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def printed(capsys):
+    """What was printed so far, which has the table of a network of which a tenth is active."""
+
+    def read():
+        text = capsys.readouterr().out
+        assert "rigl, step 300" in text
+        assert re.search(r"total .* 0\.1000\n", text)
+        return text
+
+    return read
+
+
+def test_plain_loop(printed):
+    run("plain_loop")
+    accuracy = float(re.search(r"test accuracy: ([\d.]+) %", printed())[1])
     assert accuracy > 60, "ten classes: chance is 10"
 
 
-def test_two_processes(python, tmp_path):
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    printed = python(*torchrun, EXAMPLES / "ddp.py", cwd=tmp_path, check=True, OMP_NUM_THREADS="1").stdout
-    assert "rigl, step 300" in printed
-    assert re.search(r"total .* 0\.1000\n", printed)
+def test_two_processes(printed, monkeypatch):
+    """In torchrun's environment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    other = get_context("spawn").Process(target=run, args=("ddp",), kwargs={"RANK": "1", "LOCAL_RANK": "1"})
+    other.start()
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    run("ddp")
+    other.join()
+    assert other.exitcode == 0
+    printed()
 
 
-RESUME = """
-import sys, torch
-exec(open(sys.argv[1]).read())
-pl.seed_everything(0)
-
-class Stops(pl.Callback):
-    def on_train_epoch_end(self, trainer, module):
-        if trainer.current_epoch == 4 and len(sys.argv) > 2:
-            trainer.save_checkpoint("half.ckpt")
-
-def fit(**options):
-    model = Digits()
-    trainer = pl.Trainer(max_epochs=10, accelerator="cpu", devices=1, logger=False, callbacks=[Stops()],
-                         enable_checkpointing=False, enable_progress_bar=False)
-    trainer.fit(model, DataLoader(data, batch_size=50), **options)
-    return model
-
-whole = fit()
-again = fit(ckpt_path="half.ckpt", weights_only=False)
-assert again.sparsifier.step_count == whole.sparsifier.step_count == 300
-same = [torch.equal(whole.sparsifier.masks[n], m) for n, m in again.sparsifier.masks.items()]
-weights = [torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters())]
-print("same:", all(same) and all(weights), again.sparsifier.update_count)
-print("averaged:", sum(int((model.network.get_parameter(n) != 0).sum()) for n in model.sparsifier.masks))
-"""
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_lightning_and_that_it_resumes_from_its_own_checkpoint(python, tmp_path):
-    pytest.importorskip("pytorch_lightning")
-    done = python("-c", RESUME, EXAMPLES / "lightning_trainer.py", "save", cwd=tmp_path)
-    assert "rigl, step 300" in done.stdout
-    assert re.search(r"total .* 0\.1000\n", done.stdout)
-    assert "same: True 11" in done.stdout, done.stderr[-2000:]
-    assert int(re.search(r"averaged: (\d+)\n", done.stdout)[1]) <= 2220, "a tenth of all weights"
+def test_lightning_and_that_it_resumes_from_its_own_checkpoint(printed):
+    pl = pytest.importorskip("pytorch_lightning")
+    example = run("lightning_trainer")
+    printed()
+    model = example["model"]
+    averaged = (int((model.network.get_parameter(n) != 0).sum()) for n in model.sparsifier.masks)
+    assert sum(averaged) <= 2220, "a tenth of all weights"
+
+    class Saves(pl.Callback):
+        def on_train_epoch_end(self, trainer, module):
+            if trainer.current_epoch == 4:
+                trainer.save_checkpoint("half.ckpt")
+
+    def fit(**options):
+        model = example["Digits"]()
+        trainer = pl.Trainer(
+            max_epochs=10,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            callbacks=[Saves()],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+        )
+        trainer.fit(model, torch.utils.data.DataLoader(example["data"], batch_size=50), **options)
+        return model
+
+    pl.seed_everything(0)
+    whole = fit()
+    again = fit(ckpt_path="half.ckpt", weights_only=False)
+    assert again.sparsifier.step_count == whole.sparsifier.step_count == 300
+    assert again.sparsifier.update_count == 11
+    assert same(again.sparsifier.masks, whole.sparsifier.masks)
+    assert same(again.state_dict(), whole.state_dict())
 
 
-def test_accelerate(python, tmp_path):
+def test_accelerate(printed):
     pytest.importorskip("accelerate")
-    printed = python("-c", ACCELERATE, EXAMPLES / "accelerate_loop.py", cwd=tmp_path, check=True).stdout
-    assert "rigl, step 300" in printed
-    assert re.search(r"total .* 0\.1000\n", printed)
-    assert "loaded: True 150" in printed
+    example = run("accelerate_loop")
+    printed()
+    example["accelerator"].load_state("digits/4")
+    sparsifier = example["sparsifier"]
+    assert sparsifier.step_count == 150
+    assert not example["model"][0].weight[~sparsifier.masks["0.weight"]].any()
 
 
-ACCELERATE = """
-import sys
-exec(open(sys.argv[1]).read())
-accelerator.load_state("digits/4")
-mask = sparsifier.masks["0.weight"]
-print("loaded:", not model[0].weight[~mask].any().item(), sparsifier.step_count)
-"""
-
-TRAINER = """
-import sys
-exec(open(sys.argv[1]).read())
-whole = trainer.model.state_dict()
-masks = {name: mask.clone() for name, mask in sparse.sparsifier.masks.items()}
-resumed = SparsifierCallback(**sparse.options)
-torch.manual_seed(1)
-again = Trainer(Digits(), trainer.args, train_dataset=data, callbacks=[resumed])
-again.train(resume_from_checkpoint="digits/checkpoint-270")
-assert resumed.sparsifier.step_count == sparse.sparsifier.step_count == 300
-same = [torch.equal(masks[n], m) for n, m in resumed.sparsifier.masks.items()]
-same += [torch.equal(whole[n], p) for n, p in again.model.state_dict().items()]
-print("same:", all(same), resumed.sparsifier.update_count)
-"""
-
-
-def test_the_trainer_and_that_it_resumes_from_its_own_checkpoint(python, tmp_path):
-    pytest.importorskip("transformers")
-    done = python("-c", TRAINER, EXAMPLES / "hf_trainer.py", cwd=tmp_path)
-    assert "rigl, step 300" in done.stdout, done.stderr[-2000:]
-    assert re.search(r"total .* 0\.1000\n", done.stdout)
-    assert "same: True 11" in done.stdout, done.stderr[-2000:]
+def test_the_trainer_and_that_it_resumes_from_its_own_checkpoint(printed):
+    transformers = pytest.importorskip("transformers")
+    example = run("hf_trainer")
+    printed()
+    trainer, first = example["trainer"], example["sparse"]
+    whole, masks = trainer.model.state_dict(), first.sparsifier.state_dict()["masks"]
+    resumed = type(first)(**first.options)
+    torch.manual_seed(1)
+    again = transformers.Trainer(
+        example["Digits"](), trainer.args, train_dataset=example["data"], callbacks=[resumed]
+    )
+    again.train(resume_from_checkpoint="digits/checkpoint-270")
+    assert resumed.sparsifier.step_count == first.sparsifier.step_count == 300
+    assert resumed.sparsifier.update_count == 11
+    assert same(resumed.sparsifier.masks, masks)
+    assert same(again.model.state_dict(), whole)

@@ -38,13 +38,17 @@ def trained(engine, epochs=2, images=76):
         return metrics, [*map(torch.clone, state(engine))], engine.evaluate(some)
 
 
-@pytest.mark.parametrize("preset", ["repro2021", "google"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "preset"),
+    [(name, "repro2021") for name in METHODS]
+    + [(name, "google") for name in ("rigl", "set", "snfs", "rigl-struct", "pruning")],
+)
 def test_recorded_steps_do_what_eager_ones_do(method, preset):
     """Two epochs with a smaller last batch, updates, dropout and a warm-up of the learning rate."""
-    config = RunConfig(**KNOBS, method=method, preset=preset, warmup_share=1e-4, prune_start_share=0.0)
+    knobs = {**KNOBS, "delta_t": 4, "warmup_share": 1e-4, "prune_start_share": 0.0}
+    config = RunConfig(**knobs, method=method, preset=preset)
     eager, recorded = Engine(prepared(config, CPU)), Captured(prepared(config, CPU), Repeats())
-    expected, found = trained(eager), trained(recorded)
+    expected, found = trained(eager, images=44), trained(recorded, images=44)
     assert expected[0] == found[0]
     assert expected[2] == found[2]
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(expected[1], found[1], strict=True))
@@ -117,7 +121,7 @@ def test_steps_read_nothing_from_the_device_and_an_update_whether_all_is_well(me
 
 @pytest.mark.parametrize("method", ["rigl", "rigl-sm", "pruning"])
 def test_a_run_of_recorded_steps_resumes_bit_for_bit(tmp_path, method):
-    knobs = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 2, "delta_t": 3, "batch_size": 128}
+    knobs = {"model": "wrn-10-1", "dropout": 0.3, "pool": 2, "epochs": 2, "delta_t": 3, "batch_size": 128}
     config = RunConfig(method=method, **knobs)
     whole = train(config, device="cpu", results=tmp_path / "whole", engine="captured")
     assert whole.provenance.engine == "captured"

@@ -8,7 +8,7 @@ from rigl.training.config import ConfigError, RunConfig
 from rigl.training.lanes import train_lanes
 from rigl.training.train import train
 
-KNOBS = {"model": "wrn-10-1", "dropout": 0.3, "epochs": 1, "delta_t": 10}
+KNOBS = {"model": "wrn-10-1", "dropout": 0.3, "pool": 2, "epochs": 1, "batch_size": 128, "delta_t": 3}
 
 
 def outcome(record):

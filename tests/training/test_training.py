@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from rigl.training.run import fingerprint
 from rigl.training.train import threads, train
 
 SMALL = {"model": "lenet-300-100", "epochs": 3, "delta_t": 20}
+# Of convolutions, with batch norm and dropout
+WIDE = {"model": "wrn-10-1", "dropout": 0.3, "pool": 2, "batch_size": 128, "delta_t": 3}
 
 
 def run(tmp_path, **knobs):
@@ -71,9 +72,9 @@ def test_every_method_learns_and_is_recorded(tmp_path, method, preset):
 
 
 def test_same_config_same_bits_and_another_seed_others(tmp_path):
-    first = run(tmp_path / "a", model="wrn-10-1", dropout=0.3, epochs=1)
-    again = run(tmp_path / "b", model="wrn-10-1", dropout=0.3, epochs=1)
-    other = run(tmp_path / "c", model="wrn-10-1", dropout=0.3, epochs=1, seed=1)
+    first = run(tmp_path / "a", epochs=1, **WIDE)
+    again = run(tmp_path / "b", epochs=1, **WIDE)
+    other = run(tmp_path / "c", epochs=1, seed=1, **WIDE)
     assert outcome(first) == outcome(again)
     assert first.state_sha256 != other.state_sha256
 
@@ -112,32 +113,46 @@ train(RunConfig(**json.loads(sys.argv[1])), device="cpu", results=sys.argv[2])
 """
 
 
-def start(knobs, results, root):
-    return subprocess.Popen(
-        [sys.executable, "-c", TRAIN, json.dumps(knobs), str(results)],
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("whole"), method="rigl-sm", **{**WIDE, "batch_size": 32, "epochs": 4})
+
+
+@pytest.fixture
+def other(whole, tmp_path, root):
+    """Another process, in the middle of the same run."""
+    knobs = whole.config.model_dump(exclude_defaults=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", TRAIN, json.dumps(knobs), str(tmp_path)],
         env={**os.environ, "PYTHONPATH": str(root)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-    )
+    ) as process:
+        while not checkpoints.checkpoint_of(whole.config, tmp_path).exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        yield process
 
 
-def test_kill_9_and_the_same_command_goes_on_bit_for_bit(tmp_path, root):
-    knobs = {**SMALL, "method": "rigl-sm", "model": "wrn-10-1", "dropout": 0.3, "epochs": 4, "delta_t": 10}
-    whole = run(tmp_path / "whole", **knobs)
-    config = whole.config
-    checkpoint = tmp_path / "killed" / ".checkpoints" / f"{config.name}.pt"
-    process = start(knobs, tmp_path / "killed", root)
-    while not checkpoint.exists():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
-    assert not records.path_of(config, tmp_path / "killed").exists()
-    resumed = train(config, device="cpu", results=tmp_path / "killed")
+def test_kill_9_and_the_same_command_goes_on_bit_for_bit(whole, other, tmp_path):
+    other.kill()
+    other.wait()
+    assert not records.path_of(whole.config, tmp_path).exists()
+    resumed = train(whole.config, device="cpu", results=tmp_path)
     assert outcome(resumed) == outcome(whole)
     assert resumed.provenance.resumed == 1
     assert whole.provenance.resumed == 0
+
+
+def test_two_processes_at_once_make_one_record(whole, other, tmp_path):
+    """The second waits for the first, and reads what it made."""
+    with pytest.raises(Timeout):
+        train(whole.config, device="cpu", results=tmp_path, wait=False)
+    record = train(whole.config, device="cpu", results=tmp_path)
+    assert other.wait(240) == 0, other.stderr.read()
+    assert [path.name for path in (tmp_path / "digits").iterdir()] == [f"{whole.name}.json"]
+    assert outcome(record) == outcome(whole)
+    assert record.provenance.resumed == 0
 
 
 @pytest.fixture
@@ -168,7 +183,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, dies_after, method):
     """Weights, masks and momentum, and also the ledger of FLOPs and the densities over time."""
     knobs = {**SMALL, "epochs": 2, "delta_t": 10}
     if method in ("snfs", "pruning"):
-        knobs |= {"model": "wrn-10-1", "dropout": 0.3}
+        knobs |= WIDE
     config = RunConfig(method=method, **knobs)
     whole = train(config, device="cpu", results=tmp_path / "whole")
     dies_after(config, tmp_path / "died", 1)
@@ -294,17 +309,6 @@ def test_inside_a_run_cudnn_stays_on_and_deterministic():
         assert torch.backends.cudnn.deterministic
 
 
-def test_two_processes_at_once_make_one_record(tmp_path, root):
-    processes = [start(SMALL, tmp_path, root) for _ in range(2)]
-    for process in processes:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
-    config = RunConfig(**SMALL)
-    record = records.load(records.path_of(config, tmp_path))
-    assert [path.name for path in (tmp_path / "digits").iterdir()] == [f"{config.name}.json"]
-    assert outcome(record) == outcome(run(tmp_path / "alone"))
-
-
 def test_a_loss_that_is_no_number_ends_the_run_with_a_record(tmp_path):
     record = run(tmp_path, learning_rate=1e30, epochs=5)
     assert record.status == "diverged"
@@ -345,10 +349,10 @@ def beginnings(monkeypatch):
     ("method", "source", "knobs"),
     [
         ("lottery", "pruning", {}),
-        ("lottery", "pruning", {"model": "wrn-10-1", "seed": 3}),
+        ("lottery", "pruning", {**WIDE, "seed": 3}),
         ("rigl-reinit", "rigl-sm", {"distribution": "uniform"}),
         ("rigl-reinit", "rigl-sm", {"distribution": "erk"}),
-        ("rigl-reinit", "rigl-sm", {"model": "wrn-10-1", "distribution": "uniform"}),
+        ("rigl-reinit", "rigl-sm", {**WIDE, "distribution": "uniform"}),
     ],
 )
 def test_the_same_initial_weights_and_the_final_mask_of_another_run(
@@ -481,8 +485,8 @@ def test_densities_of_ones_own(tmp_path):
 
 
 def test_densities_of_another_runs_end(tmp_path):
-    ended = run(tmp_path, method="snfs", model="wrn-10-1", epochs=1, delta_t=10)
-    record = run(tmp_path, method="static", model="wrn-10-1", epochs=1, distribution=ended.name)
+    ended = run(tmp_path, method="snfs", epochs=1, **WIDE)
+    record = run(tmp_path, method="static", epochs=1, distribution=ended.name, **WIDE)
     assert [layer.density[0] for layer in ended.layers] != [layer.density[-1] for layer in ended.layers]
     assert [layer.density[0] for layer in record.layers] == [layer.density[-1] for layer in ended.layers]
     assert (record.config.density, record.source) == (None, None)
@@ -496,9 +500,7 @@ def test_densities_of_another_runs_end(tmp_path):
 
 @pytest.mark.parametrize("method", ["static", "rigl", "snfs", "rigl-reinit"])
 def test_a_budget_in_flops(tmp_path, method):
-    record = run(
-        tmp_path, method=method, flops=0.3, distribution="erk", model="wrn-10-1", epochs=1, delta_t=10
-    )
+    record = run(tmp_path, method=method, flops=0.3, distribution="erk", epochs=1, **WIDE)
     start = record.forward_ratio[0]
     if method == "rigl-reinit":
         start = records.load(records.path_of(record.config.source, tmp_path)).forward_ratio[0]
