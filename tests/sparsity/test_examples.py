@@ -1,10 +1,7 @@
 """The examples that the book prints, run as a reader would."""
 
-import os
 import re
 import runpy
-import socket
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,8 +10,7 @@ import torch
 EXAMPLES = Path(__file__).parents[2] / "book" / "examples"
 
 
-def run(name, **environment):
-    os.environ.update(environment)
+def run(name):
     return runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
 
 
@@ -43,20 +39,9 @@ def test_plain_loop(printed):
     assert accuracy > 60, "ten classes: chance is 10"
 
 
-def test_two_processes(printed, monkeypatch):
-    """In torchrun's environment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2}.items():
-        monkeypatch.setenv(name, str(value))
-    other = get_context("spawn").Process(target=run, args=("ddp",), kwargs={"RANK": "1", "LOCAL_RANK": "1"})
-    other.start()
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    run("ddp")
-    other.join()
-    assert other.exitcode == 0
+def test_two_processes(printed, python, tmp_path):
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    print(python(*torchrun, EXAMPLES / "ddp.py", cwd=tmp_path, check=True, OMP_NUM_THREADS="1").stdout)
     printed()
 
 

@@ -37,7 +37,7 @@ def attach(model, how, *, optimizer="sgd", method="rigl", **options):
     generator = torch.Generator().manual_seed(5)
     masks = {name: torch.rand(shape, generator=generator) < 0.3 for name, shape in SHAPES.items()}
     start = masks if isinstance(method, str) and METHODS[method].source else None
-    options = {"density": 0.3, "distribution": "uniform", "total_steps": 60, "delta_t": 5, **options}
+    options = {"density": 0.3, "distribution": "uniform", "total_steps": 200, "delta_t": 10, **options}
     return made, Sparsifier(model, made, method=method, masks=start, execution=how, **options)
 
 
@@ -80,7 +80,7 @@ def test_equals_masked_execution(method, preset, compact):
     for how in ("masked", "sparse"):
         model = network()
         optimizer, sparsifier = attach(model, how, method=method, preset=preset)
-        train(model, optimizer, range(60))
+        train(model, optimizer, range(200 if preset == "repro2021" else 60))
         pair[how] = model, sparsifier
     for name, mask in pair["masked"][1].masks.items():
         assert torch.equal(mask, pair["sparse"][1].masks[name])
