@@ -28,7 +28,7 @@ BETTER = Region(low=0.0, least=LEAST)
 WORSE = Region(high=0.0)
 REACHES = Region(low=-MARGIN)
 NO_BETTER = Region(high=MARGIN)
-DEARER_THAN = Region(low=MORE)
+COSTS_MORE = Region(low=MORE)
 SAME = 0.3  # points, of Table 1
 UNKNOWN = ("no interval", "not tested")  # verdicts where nothing can tell
 ODDS = 1 / 3  # of a collapse, which the report's own row shows
@@ -442,7 +442,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "Redistribution costs more",
             f"Redistribution takes more than {MORE:g} times the training FLOPs.",
             "training FLOPs of RigL-SG and RigL-SM over RigL's, at the same masks and density",
-            DEARER_THAN,
+            COSTS_MORE,
             ("Redistributed, x dense", "RigL, x dense"),
             comparisons.redistribution_costs,
             unit="times",
@@ -453,7 +453,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
             "SNFS costs more",
             f"SNFS takes more than {MORE:g} times the training FLOPs of RigL.",
             "training FLOPs of SNFS over RigL's, at the same masks, density and length",
-            DEARER_THAN,
+            COSTS_MORE,
             ("SNFS, x dense", "RigL, x dense"),
             comparisons.snfs_costs,
             unit="times",

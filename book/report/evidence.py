@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from book.report import display, names
-from book.report.runs import SEEDS, Study, convolutional, printed_sample, published, usual_precision
+from book.report.runs import SEEDS, Study, convolutional, expected_precision, printed_sample, published
 from book.report.runs import settings as grouped
 from book.report.statistics import Effect, Sample, Terms, Verdict, extent, sample, welch
 from rigl.sparsity.methods import METHODS
@@ -85,7 +85,7 @@ GRADES = {
 
 @dataclass(frozen=True)
 class Source:
-    """All settings of one protocol, data set and model; those of `tables` for the report's own."""
+    """All settings of one protocol, data set and model; the protocol of printed ones is `REPORT`."""
 
     protocol: str
     dataset: str
@@ -172,7 +172,7 @@ def gather(frame: pd.DataFrame, studies: Sequence[Study] = ()) -> list[Source]:
             if best and (config.protocol, config.dataset, config.model) == (protocol, dataset, model):
                 runs = [run.name for run in study.settings.runs(best.alpha, best.delta_t)]
                 tried = display.named(mine, runs)
-                tried = tried[tried["precision"] == usual_precision(str(protocol))]
+                tried = tried[tried["precision"] == expected_precision(str(protocol))]
                 made += _settings(tried.assign(variant=TUNED))
         made += [replace(each, variant=TUNED) for each in made if _is_theirs(each)]
         found.append(Source(str(protocol), str(dataset), str(model), tuple(made)))

@@ -37,7 +37,7 @@ def load(folder: Path | None = None, *, searched: bool = False) -> pd.DataFrame:
 
     alpha, delta_t, ...  every other knob of the run's config; `budget` is its budget of forward FLOPs
     variant              what the run changed of its protocol, as ``"alpha=0.5"``, and its precision if that
-                         is not `usual_precision`, so that no mean mixes two settings
+                         is not `expected_precision`, so that no mean mixes two settings
     searched             whether the run belongs to a hyperparameter study alone; such runs are left out
                          unless asked for
     record               the whole record
@@ -63,7 +63,7 @@ def _extra(record: Record, labels: dict[str, str]) -> list[Any]:
     """What `load` adds for a record, in the order of `EXTRA`, but for its last."""
     config, distribution = record.config, record.config.distribution_name
     changed = [config.changes("preset", "precision")]
-    if record.provenance.precision != usual_precision(config.protocol):
+    if record.provenance.precision != expected_precision(config.protocol):
         changed.append(f"precision={record.provenance.precision}")
     if distribution not in (None, *DISTRIBUTIONS):
         changed.append("densities given")
@@ -73,7 +73,7 @@ def _extra(record: Record, labels: dict[str, str]) -> list[Any]:
     return [distribution, *knobs, config.flops, ", ".join(filter(None, changed)), record]
 
 
-def usual_precision(protocol: str) -> str:
+def expected_precision(protocol: str) -> str:
     """What a protocol's runs compute in unless told otherwise: bf16 is what a GPU has."""
     return "float32" if protocol in FLOAT32 else "bf16"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from book.report import display, names
-from book.report.runs import SEEDS, experiments, printed_sample, published, usual, usual_precision
+from book.report.runs import SEEDS, expected_precision, experiments, printed_sample, published, usual
 from book.report.statistics import Sample, apart, clear, interval, sample, standard_error
 from rigl.training.config import RunConfig
 
@@ -115,7 +115,7 @@ def rows(
     for text, config in experiments.lines(name, **options):
         every = [config.model_copy(update={"seed": seed}).name for seed in found]
         mine = frame.iloc[[places[each] for each in every if each in places]]
-        plain = usual_precision(config.protocol)
+        plain = expected_precision(config.protocol)
         kinds = [each for each in dict.fromkeys(mine["precision"]) if each != plain]
         report = theirs.get((text, config.density))
         made.append(Row(config, mine[mine["precision"] == plain], report))

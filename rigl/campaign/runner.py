@@ -44,7 +44,7 @@ class Result:
     """The result of an attempt to train a run.
 
     outcome   "finished" or "diverged" (it has a record), "stopped", "busy" (another process trains it),
-              "failed", or "left" (its source has no record yet)
+              "failed", or "left" (its source has no record yet, or its worker died)
     accuracy  on the test images, percent
     closes    the reason why all other runs would fail as well, which ends the campaign
     """

@@ -1,4 +1,9 @@
-"""Dask's side of the runner: runs as tasks of workers, on this machine or on a cluster."""
+"""Dask's side of the runner: runs as tasks of workers, on this machine or on a cluster.
+
+A worker stops a run after its epoch if its campaign's topic is in `STOPPED` (the user interrupted), if its
+task was cancelled (the runner is gone), or if the next epoch would end too late. At the time limit, the
+runner cancels what still trains.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import tempfile
 import warnings
@@ -17,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rigl.sparsity.methods import METHODS
-from rigl.sparsity.shapes import Layer
+from rigl.sparsity.shapes import Layer, network_density
 from rigl.training.config import DATASETS, OneLineError, RunConfig, shown
 
 if TYPE_CHECKING:
@@ -180,13 +179,8 @@ class Record(BaseModel):
     @property
     def density(self) -> float:
         """Active weights over all weights of the maskable layers, at the end of the run."""
-        return density_of(self.layers, -1)
-
-
-def density_of(layers: list[LayerRecord], index: int) -> float:
-    """The overall density of the maskable layers at the `index`-th of a record's `density_steps`."""
-    sizes = [math.prod(layer.shape) for layer in layers]
-    return sum(n * layer.density[index] for n, layer in zip(sizes, layers, strict=True)) / sum(sizes)
+        ends = {layer.name: layer.density[-1] for layer in self.layers}
+        return network_density([layer.plain for layer in self.layers], ends)
 
 
 def path_of(config: RunConfig, root: str | Path = "results") -> Path:

@@ -63,7 +63,7 @@ def record(
             versions={"python": "3.12"},
             device=device,
             threads=2,
-            precision=computed or runs.usual_precision(config.protocol),
+            precision=computed or runs.expected_precision(config.protocol),
             data_sha256="0" * 64,
             started="2025-01-01T00:00:00+00:00",
             wall_seconds=30.0,
