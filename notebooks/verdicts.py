@@ -60,8 +60,8 @@ verdicts.show(found)
 #
 # **Intervals.** Seeds are independent runs, compared setting by setting (masks, density, length) by Welch's $t$
 # interval at the 95 % level, unpaired, which needs only means, standard deviations and numbers. That is why the
-# report's printed numbers can be judged by the same function, as three seeds each, with the variance that rounding to
-# 0.1 % adds. A run that diverged counts with the accuracy of guessing.
+# report's printed numbers can be judged by the same function, as three seeds each, with the variance that rounding
+# adds. A run that diverged counts with the accuracy of guessing.
 #
 # **Several settings.** The overall verdict rests on the mean effect over all settings, with the interval of Welch and
 # Satterthwaite for that mean. Where the average says one thing and a setting by itself surely the other, the claim is

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from book.report import display, figures, names
-from book.report.runs import DIGIT, SEEDS, budgeted, published, settings
+from book.report.runs import SEEDS, budgeted, published, settings
 from book.report.statistics import Sample, apart, clear, welch
 from book.report.tables import OWN, Setup
 
@@ -68,7 +68,9 @@ def _ours(setup: Setup) -> list[Mark]:
 def _report(setup: Setup) -> list[Mark]:
     place = {"dataset": setup.dataset, "model": setup.model}
     rows = pd.concat([published(table=table, variant="", **place) for table in TABLES])
-    rows = rows.rename(columns={"accuracy": "mean"}).assign(seeds=SEEDS, digit=DIGIT)
+    rows = rows.rename(columns={"accuracy": "mean"}).assign(
+        seeds=SEEDS, digit=rows["accuracy"].map(display.digit)
+    )
     rows = rows.drop_duplicates(["method", "distribution", "multiplier", "density"])
     return [_mark(REPORT, row) | {"printed": names.table(row["table"])} for _, row in rows.iterrows()]
 
@@ -143,18 +145,15 @@ def sentence(marks: Sequence[Mark], axis: str) -> str:
 def _best(part: Sequence[Mark], sized: bool) -> str:
     """The best of a part and the next, with their densities where `sized`."""
     pair = sorted(part, key=lambda mark: -mark["mean"])[:2]
-    none = float("nan")
-    effect = apart(
-        *(
-            Sample(
-                "", mark["mean"], mark["deviation"] or none, mark["seeds"], DIGIT if mark["printed"] else 0
-            )
-            for mark in pair
-        )
-    )
+    effect = apart(*map(_sample, pair))
     first, second = (mark["name"] + (f" at density {mark['density']:g}" if sized else "") for mark in pair)
     ahead = "ahead of" if clear(effect) else "not told apart from"
     return f"{first} is best, {_percent(pair[0])}, {ahead} {second}, {_percent(pair[1])}"
+
+
+def _sample(mark: Mark) -> Sample:
+    digit = display.digit(mark["mean"]) if mark["printed"] else 0.0
+    return Sample("", mark["mean"], mark["deviation"] or nan, mark["seeds"], digit)
 
 
 def _percent(mark: Mark) -> str:

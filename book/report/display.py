@@ -127,11 +127,16 @@ def accuracy(mean: float, std: float = float("nan")) -> str:
     return f"{mean:.2f}" if isnan(std) else f"{mean:.2f} ± {std:.2f}"
 
 
+def digit(mean: float) -> float:
+    """One unit of the last digit of an accuracy that the report prints: it prints few with two decimals."""
+    return 0.1 if isclose(mean, round(mean, 1)) else 0.01
+
+
 def printed(mean: float, std: float = float("nan")) -> str:
     """An accuracy as the report prints it: with one decimal unless it has two, a deviation with two."""
     if isnan(mean):
         return "-"
-    short = f"{mean:.1f}" if isclose(mean, round(mean, 1)) else f"{mean:.2f}"
+    short = f"{mean:.1f}" if digit(mean) == 0.1 else f"{mean:.2f}"
     return short if isnan(std) else f"{short} ± {std:.2f}"
 
 

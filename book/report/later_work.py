@@ -16,7 +16,6 @@ from book.report import display, verdicts
 from book.report.claims import CLAIMS, Claim, Finding, of
 
 PAGE = "verdicts.html"  # where a verdict's comparison is
-STANCES = ("agrees", "disagrees", "qualifies")  # what a work's result may be to a claim
 # What results are together (`combined`): a sign that tells it without colour, what is said of one work and of
 # several, and of claims to which all works are that.
 TOGETHER = {

@@ -26,7 +26,6 @@ from rigl.training.records import Record
 __all__ = ["REFERENCE", "Settings", "Study", "Trial", "experiments", "studies"]  # rigl's, for the pages
 SETTING = ("dataset", "model", "method", "distribution", "density", "multiplier")
 SEEDS = len(experiments.SEEDS)  # behind every mean of the report's tables
-DIGIT = 0.1  # the last of them, in percent
 KNOBS = [knob for knob in RunConfig.model_fields if knob not in (*records.COLUMNS, "distribution", "flops")]
 EXTRA = ["distribution", *KNOBS, "budget", "variant", "record", "searched"]  # columns that `load` adds
 KEYS = ["protocol", "dataset", "model", "method", "distribution", "multiplier", "preset", "variant", "size"]
@@ -145,8 +144,9 @@ def published(**equal: Any) -> pd.DataFrame:
 
 
 def printed_sample(name: str, row: Mapping[str, Any] | pd.Series) -> Sample:
-    """The accuracy in a row of `published`, which the report rounds to `DIGIT`, with its deviation."""
-    return Sample(name, float(row["accuracy"]), float(row.get("std", nan)), SEEDS, DIGIT)
+    """The accuracy in a row of `published`, which is rounded, with its deviation."""
+    mean = float(row["accuracy"])
+    return Sample(name, mean, float(row.get("std", nan)), SEEDS, display.digit(mean))
 
 
 @cache
@@ -155,6 +155,8 @@ def _published(path: Path, _: int) -> pd.DataFrame:
     made = []
     for table, printed in json.loads(path.read_text())["tables"].items():
         numbers = {(each.pop("row"), each.pop("dataset"), each.pop("density")): each for each in printed}
+        if len(numbers) < len(printed):
+            raise ValueError(f"{path}: {table} has a row twice")
         for text, config in experiments.lines(table, protocol="paper"):
             setting = {key: getattr(config, key) for key in SETTING}
             found = numbers.pop((text, config.dataset, config.density), None)

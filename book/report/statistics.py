@@ -31,6 +31,12 @@ class Sample:
     n: int
     digit: float = 0.0
 
+    @property
+    def variance(self) -> float:
+        """That of the mean. A rounded one may be off by half a digit either way, evenly spread, which adds a
+        twelfth of the digit's square."""
+        return self.std**2 / self.n + self.digit**2 / 12
+
 
 Terms = tuple[tuple[float, Sample], ...]
 
@@ -70,18 +76,12 @@ def sample(name: str, values: Sequence[float]) -> Sample:
     return Sample(name, float(np.mean(values)), std, len(values))
 
 
-def standard_error(*sides: tuple[float, int]) -> float:
-    """Of a sum or difference of means, each given by its standard deviation and number."""
-    return sqrt(sum(std**2 / n for std, n in sides))
-
-
 def welch(terms: Terms, offset: float = 0.0, level: float = LEVEL) -> Effect:
     """The weighted sum of means, less `offset`, with the interval of Welch and Satterthwaite at `level`.
 
     For weights 1 and -1 it is Welch's t interval of a difference. A sample that comes twice is one sample.
-    A rounded mean may be off by half a digit either way, evenly spread, which adds a twelfth of the digit's
-    square to its variance, and nothing to the degrees of freedom. Fewer than two runs on a side, or no
-    spread on any, give an unbounded interval.
+    Rounding (see `Sample.variance`) adds nothing to the degrees of freedom. Fewer than two runs on a side, or
+    no spread on any, give an unbounded interval.
     """
     weights: dict[Sample, float] = {}
     for weight, each in terms:
@@ -93,7 +93,7 @@ def welch(terms: Terms, offset: float = 0.0, level: float = LEVEL) -> Effect:
     parts = [(weight * each.std) ** 2 / each.n for each, weight in used.items()]
     if sum(parts) == 0:
         return Effect(value, -inf, inf, "Welch", terms)
-    variance = sum(parts) + sum((weight * each.digit) ** 2 / 12 for each, weight in used.items())
+    variance = sum(weight**2 * each.variance for each, weight in used.items())
     # Shares of the variance: squares of variances themselves can fall below the smallest double.
     shares = [part / sum(parts) for part in parts]
     freedom = 1 / sum(share**2 / (each.n - 1) for share, each in zip(shares, used, strict=True))
@@ -190,7 +190,7 @@ def wild(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def _variance(effect: Effect) -> float:
-    return float(sum((w * x.std) ** 2 / x.n for w, x in effect.source))
+    return float(sum(w**2 * x.variance for w, x in effect.source))
 
 
 def _floor(variances: Sequence[float]) -> float:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import isnan, nan
+from math import isnan, nan, sqrt
 from typing import Any
 
 import pandas as pd
 
 from book.report import display, names
-from book.report.runs import SEEDS, expected_precision, experiments, printed_sample, published, usual
-from book.report.statistics import Sample, apart, clear, interval, sample, standard_error
+from book.report.runs import expected_precision, experiments, printed_sample, published, usual
+from book.report.statistics import Sample, apart, clear, interval, sample
 from rigl.training.config import RunConfig
 
 SETUPS = {  # network and data that the pages show under each protocol
@@ -314,7 +314,7 @@ def _difference(row: Row) -> str:
     apart = row.mean - row.reported("accuracy")
     if isnan(apart):
         return "-"
-    error = standard_error((row.std, len(row.accuracies)), (row.reported("std"), SEEDS))
+    error = sqrt(row.sample.variance + row.reported_sample.variance)
     return f"{apart:+.2f}" if isnan(error) else f"{apart:+.2f} ± {error:.2f}"
 
 

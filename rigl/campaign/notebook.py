@@ -130,7 +130,7 @@ def configure_tuning(namespace: Mapping[str, object], before: set[str]) -> Tunin
     `rigl.training.notebook.configure`. Raises ConfigError, one line, for invalid parameters."""
     begun = time.time()
     need("optuna", "tuning needs")
-    from rigl.campaign.tuning import Options
+    from rigl.campaign.tuning import Options, check
 
     later = {"before", "tuning", "outcome", "study", "frame"}
     given = _given(namespace, before, TUNING_PARAMETERS, later)
@@ -147,7 +147,7 @@ def configure_tuning(namespace: Mapping[str, object], before: set[str]) -> Tunin
         end=begun + seconds(given["time_limit"]) if "time_limit" in given else None,
         workers=whole("workers", given.get("workers", 1), 1),
     )
-    return Tuning(asked[0], options)
+    return Tuning(asked[0], check(options))
 
 
 def _given(

@@ -33,7 +33,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 DISK_FULL, GPU_LOST = "no space is left to write", "this process can no longer use the GPU"
 TIME_UP, NO_TIME = "the time is up", "no time for another epoch"
 POLL = 0.5  # seconds between two checks of the time
-LOOK = 2.0  # seconds between two attempts at a run that another process trains
+LOOK = 2.0  # seconds between two checks of a run that another process trains
 
 # Seconds per step of each kind of run that this process has trained.
 PACES: dict[Any, float] = {}
@@ -207,7 +207,7 @@ class Campaign:
         """The runs that can be started, in order. A run whose source failed fails here."""
         for job in self.jobs.values():
             if job.status == "elsewhere" and time.monotonic() >= job.look:
-                job.status = "left"
+                self.look(job)
             if job.status != "left":
                 continue
             source = self.jobs[job.config.source.name] if job.config.source else None
@@ -217,6 +217,17 @@ class Campaign:
                 error = f"needs {source.config.name}, which failed"
                 status.note_failure(job.config, self.options.results, error)
                 self.fail(job, error)
+
+    def look(self, job: Job) -> None:
+        """Update the state of a run that another process trains or has trained."""
+        (state,) = status.look([job.config], self.options.results)
+        job.epochs, job.status, job.look = state.epochs, "elsewhere", time.monotonic() + LOOK
+        if state.status == "damaged":
+            self.fail(job, str(state.error))
+        elif state.done and not state.masks:
+            self.end_of(job, Result(state.status, state.accuracy))  # type: ignore[arg-type]
+        elif not status.running(job.config, self.options.results):
+            job.status = "left"
 
     def progress(self, job: Job, epochs: int) -> None:
         """A worker has completed `epochs` of a run. What it says first is where the run resumes."""

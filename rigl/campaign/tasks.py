@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import torch
+from filelock import FileLock
 
 from rigl.campaign import status
 from rigl.campaign.cluster import DEATHS, GPU, WorkerError, connect
@@ -40,15 +41,18 @@ from rigl.campaign.signals import heard
 from rigl.training import provenance
 from rigl.training.config import RunConfig
 from rigl.training.devices import use_threads
-from rigl.training.records import writing
+from rigl.training.records import write_whole, writing
 from rigl.training.train import Options
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-# State of a worker process: the topics of stopped campaigns, and whether its GPU has failed.
+# State of a worker process: the topics of stopped campaigns, whether its GPU has failed, and where a thread's
+# warnings go.
 STOPPED: set[str] = set()
 BROKEN = threading.Event()
+THREAD = threading.local()
+SHOW = warnings.showwarning
 
 
 def together(campaign: Campaign, cluster: str | None, workers: int, lanes: int) -> None:
@@ -56,23 +60,21 @@ def together(campaign: Campaign, cluster: str | None, workers: int, lanes: int) 
     device = campaign.options.device
     devices, threads = shares(device, workers * lanes) if cluster is None else ([device], None)
     resources = {GPU: 1 / lanes} if cluster is not None and device.startswith("cuda") else None
-    topic = f"rigl-{uuid4().hex}"
-    mark = _mark(campaign.options, topic)
-    with writing(mark):
-        mark.touch()
-    try:
-        with (
-            heard(campaign.close, campaign.bars.say),
-            connect(cluster, workers=workers, lanes=lanes, device=device) as client,
-        ):
-            sender = Sender(campaign, client, topic, resources, devices=devices, threads=threads)
-            with suppress(KeyboardInterrupt):
-                while sender.go_on():
-                    if client.status != "running":
-                        raise WorkerError(f"the Dask scheduler at {cluster or 'this machine'} is gone")
-            sender.end()
-    finally:
-        mark.unlink(missing_ok=True)
+    mark = _mark(campaign.options)
+    with writing(mark), FileLock(mark.with_suffix(".lock")):  # another campaign may start here too
+        if not mark.exists():
+            write_whole(mark, uuid4().hex.encode())
+        folder = mark.read_text()
+    with (
+        heard(campaign.close, campaign.bars.say),
+        connect(cluster, workers=workers, lanes=lanes, device=device) as client,
+    ):
+        sender = Sender(campaign, client, resources, folder=folder, devices=devices, threads=threads)
+        with suppress(KeyboardInterrupt):
+            while sender.go_on():
+                if client.status != "running":
+                    raise WorkerError(f"the Dask scheduler at {cluster or 'this machine'} is gone")
+        sender.end()
 
 
 def shares(device: str, workers: int) -> tuple[list[str], int]:
@@ -83,15 +85,14 @@ def shares(device: str, workers: int) -> tuple[list[str], int]:
     return devices, max(1, torch.get_num_threads() // workers)
 
 
-def _mark(options: Options, topic: str) -> Path:
-    """A file by which a worker recognises the results folder of a campaign, not another of the same path."""
-    return Path(options.results, ".checkpoints", topic)
+def _mark(options: Options) -> Path:
+    """The file that tells a results folder from another machine's of the same path."""
+    return Path(options.results, ".checkpoints", "folder")
 
 
 class Sender:
     """Submits runs to Dask workers and handles their messages.
 
-    topic      names the campaign to its workers
     resources  of a worker that a run takes
     fixed      the arguments of `work` that all runs share
     """
@@ -100,17 +101,17 @@ class Sender:
         self,
         campaign: Campaign,
         client: Client,
-        topic: str,
         resources: dict[str, float] | None,
         **fixed: Any,
     ) -> None:
-        self.campaign, self.client, self.topic, self.resources = campaign, client, topic, resources
-        self.fixed = {"topic": topic, "end": campaign.end, **fixed}
+        self.campaign, self.client, self.resources = campaign, client, resources
+        self.topic = f"rigl-{uuid4().hex}"  # names the campaign to its workers
+        self.fixed = {"topic": self.topic, "end": campaign.end, **fixed}
         self.futures: dict[str, Future[Result]] = {}
         self.heard: SimpleQueue[Callable[[], None]] = SimpleQueue()  # what Dask's thread leaves to this one
         self.versions = provenance.versions()
         self.sent, self.stopped = time.monotonic(), False
-        client.subscribe_topic(topic, lambda event: self.heard.put(partial(self._event, event[1])))
+        client.subscribe_topic(self.topic, lambda event: self.heard.put(partial(self._event, event[1])))
 
     def go_on(self) -> bool:
         """Submit runs and handle messages; returns False when there is nothing more to do."""
@@ -177,15 +178,14 @@ class Sender:
         campaign, job = self.campaign, self.campaign.jobs[said["name"]]
         if "warned" in said:
             campaign.bars.say(said["warned"])
-        elif job.status != "sent":
-            return  # it has ended, or was cancelled
         elif "versions" in said:
-            campaign.release(job)  # if another worker had it, that one died
-            job.received = True
+            if job.status == "sent":
+                campaign.release(job)  # if another worker had it, that one died
+                job.received = True
             theirs = [f"{k} {v}" for k, v in said["versions"].items() if v != self.versions.get(k)]
             if theirs:
                 campaign.once(f"the worker {said['worker']} has other versions: {', '.join(theirs)}")
-        else:
+        elif job.status == "sent":  # it has neither ended nor was it cancelled
             epochs = int(said["epochs"])
             if job.begun and job.bar is None:
                 now = f"resumes after epoch {epochs}" if epochs else "begins anew"
@@ -226,6 +226,7 @@ def work(
     *,
     options: Options,
     topic: str,
+    folder: str,
     devices: list[str],
     threads: int | None,
     epoch: float | None,
@@ -234,6 +235,7 @@ def work(
     """A Dask task: train one run, given the result of its source. Errors are returned in the result.
 
     topic       of the messages about its progress
+    folder      what the campaign's results folder is recognised by
     devices     a local worker uses the one with its own index
     threads     CPU threads; None divides the cores by the worker's number of threads
     epoch, end  as for `until`
@@ -245,7 +247,8 @@ def work(
     if BROKEN.is_set():
         os._exit(1)  # the nanny starts a new process
     worker = get_worker()
-    if not _mark(options, topic).exists():
+    mark = _mark(options)
+    if not mark.exists() or mark.read_text() != folder:
         what = f"{worker.address} does not share {options.results}"
         text = f"{what}: all workers need the same results folder"
         return Result("failed", error=text, closes="the workers do not share the results folder")
@@ -262,12 +265,20 @@ def work(
     use_threads(threads or max(1, (os.cpu_count() or 1) // nthreads))
     own = devices[int(worker.name) % len(devices)] if len(devices) > 1 else devices[0]
     stop = until(config, told, lambda epochs: say(epochs=epochs), epoch=epoch, end=end)
-    warnings.showwarning = lambda message, *_, **__: say(warned=str(message))
+    THREAD.say, warnings.showwarning = say, _show
     result = run_one(config, replace(options, device=own, stop=stop, lanes=nthreads))
     if result.closes == GPU_LOST:
         BROKEN.set()
         return replace(result, closes=None)
     return result
+
+
+def _show(message: Warning | str, *where: Any, **how: Any) -> None:
+    """Send a warning to the campaign whose run this thread trains."""
+    if say := getattr(THREAD, "say", None):
+        say(warned=str(message))
+    else:
+        SHOW(message, *where, **how)
 
 
 async def tell_to_stop(topic: str) -> None:

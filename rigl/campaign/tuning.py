@@ -89,19 +89,19 @@ class Sampler(TPESampler):
 @dataclass(frozen=True)
 class Options(TrainOptions):
     """How to run a study, beside how to train its runs: `storage` is a URL for Optuna, by default SQLite in
-    `results`; `end` is the time of `time.time` at which to stop; `workers` is the number of processes.
-
-    Raises ConfigError for a tracker or device that is not available.
-    """
+    `results`; `end` is the time of `time.time` at which to stop; `workers` is the number of processes."""
 
     storage: str | None = None
     end: float | None = None
     workers: int = 1
 
-    def __post_init__(self) -> None:
-        tracking.check(self.tracker)
-        for device in self.device.split(","):
-            resolve_device(device)
+
+def check(options: Options) -> Options:
+    """`options`, if its tracker and devices are available. Raises ConfigError, one line."""
+    tracking.check(options.tracker)
+    for device in options.device.split(","):
+        resolve_device(device)
+    return options
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,7 @@ class Outcome:
 
 def main(asked: Sequence[Settings], options: Options) -> int:
     """Run or resume each study in turn and print its progress; returns the overall exit status."""
+    check(options)
     statuses = []
     for settings in asked:
         print(f"study {settings.name}", flush=True)
@@ -397,7 +398,8 @@ def _together(settings: Settings, options: Options, stopping: threading.Event) -
         )
         while not (stopping.is_set() or all(future.done() for future in futures)):
             time.sleep(POLL / 5)
-        client.run(tasks.tell_to_stop, topic, wait=False)
+        if stopping.is_set():
+            client.run(tasks.tell_to_stop, topic, wait=False)
         for future in futures:
             try:
                 errors += future.result()

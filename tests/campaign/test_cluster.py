@@ -161,7 +161,8 @@ def test_workers_need_the_folder_of_results(tmp_path):
 
     task = {
         "options": Options(device="cpu", results=tmp_path),
-        "topic": "of another machine",
+        "topic": "a campaign's",
+        "folder": "of another machine",
         "devices": ["cpu"],
         "threads": 1,
         "epoch": None,

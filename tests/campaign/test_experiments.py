@@ -31,10 +31,18 @@ def test_a_row_that_only_one_side_has_is_named(root, tmp_path, monkeypatch):
     for found, line in (
         (others, "table1 has no number for dense"),
         ([first, {**first, "row": "dens"}, *others], "table1 has no row dens"),
+        ([first, first, *others], "table1 has a row twice"),
     ):
         path.write_text(json.dumps({"tables": {"table1": found}}))
         with pytest.raises(ValueError, match=line):
             published()
+
+
+def test_figure_3_is_the_reports_grid():
+    made = rows("figure3", protocol="paper")
+    assert len(made) == 4 * 4 * 3 * 2
+    assert {config.learning_rate for config in made} == {0.1, 0.05, 0.01, 0.005}
+    assert {(c.alpha, c.delta_t) for c in made} == {(0.3, 100), (0.4, 200), (0.4, 500), (0.5, 750)}
 
 
 def test_figures_share_their_runs_with_the_tables():
