@@ -120,7 +120,7 @@ def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Itera
                     n_workers=workers,
                     threads_per_worker=lanes,
                     memory_limit=0,  # Dask would kill large workers
-                    dashboard_address=None,
+                    dashboard_address=":0",  # any free port: None would ask for 8787, and warn if it is taken
                     silence_logs=logging.CRITICAL,
                 )
             try:

@@ -274,7 +274,7 @@ def test_time_that_is_up_leaves_the_rest(tmp_path):
 
 
 def test_it_ends_in_mid_study_when_time_is_up(tmp_path):
-    outcome = run(small(trials=1000), tmp_path, end=time.time() + 3)
+    outcome = run(small(trials=1000), tmp_path, end=time.time() + 8)
     assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
     assert (outcome.counts.failed, outcome.counts.running) == (0, 0)
     assert outcome.lines()[-1] == "some are left: rerun the same command to resume"
