@@ -14,7 +14,7 @@
 # %% [markdown]
 # # RigL, reproduced and executable
 #
-# A reproduction study of RigL {cite}`evci2020rigging,sundar2021rigging` as a book that checks claims by code.
+# The reproduction study of RigL {cite}`evci2020rigging,sundar2021rigging`, rebuilt as a book that checks its claims.
 
 # %% tags=["hide-input"]
 from book.report import display, forest, mask_movie, runs, story, verdicts
@@ -55,7 +55,7 @@ story.show_surprises(found, frame[~frame["searched"]])
 #
 # - **New to sparse training?** {doc}`method` explains masks, updates and schedules, with parts to play with and exercises.
 # - **Here to review?** {doc}`verdicts` gives the rule and the comparisons behind every verdict, {doc}`discrepancies` what
-#   the report, its code and the original code disagree on, and {doc}`records` every run.
+#   the report, its code and the original code disagree on, and {doc}`records` is one table to filter.
 # - **Want to train sparsely?** {doc}`use` has the install line, one line for your own loop, and which method to choose.
 #
 # The words: **the paper** is Evci et al. {cite}`evci2020rigging`, who proposed RigL; **the report** is its reproduction

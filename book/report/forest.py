@@ -90,6 +90,7 @@ def _mark(found: Finding) -> dict[str, Any]:
         "hollow": not found.known,
         "low": low,
         "width": round(high - low, 2),
+        "cut": ["left"] * (effect.low < scale.low) + ["right"] * (effect.high > scale.high),
         "at": at,
         "beyond": "left" if effect.value < scale.low else "right" if effect.value > scale.high else "",
         "anchor": anchor(found),

@@ -28,6 +28,7 @@ def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
     both = _where(theirs, mine, "holds", "holds")
     counted = [claim for claim in both if claim.unit == "times"]
     both = [claim for claim in both if claim not in counted]
+    refuted = [x for x in CLAIMS if mine[x.key] == "does not hold" and theirs.get(x.key) != "holds"]
     groups = []
     for grade in [each for each in OURS if each in grades]:
         told = [claim for claim in both if grades[grade][claim.key] == "holds"]
@@ -40,7 +41,8 @@ def answers(found: Sequence[Finding], frame: pd.DataFrame) -> Markup:
     groups += [
         ("Holds by counting FLOPs", counted),
         ("Holds in the report, not in our runs", _where(theirs, mine, "holds", "does not hold")),
-        ("Undecided by both", _where(theirs, mine, "undecided", "undecided")),
+        ("Undecided in the report and in our runs", _where(theirs, mine, "undecided", "undecided")),
+        ("Does not hold in our runs", refuted),
     ]
     return display.render(
         "answers",
@@ -59,7 +61,7 @@ def _lead(found: Sequence[Finding], theirs: dict[str, str], ours: dict[str, str]
 
     def extent(key: str) -> str:
         values = [each.effect.value for each in _told(found, key) if each.effect]
-        return f" ({min(values):+.2f} to {max(values):+.2f} points)" if values else ""
+        return f" (effects of {min(values):+.2f} to {max(values):+.2f} points)" if values else ""
 
     def both(key: str) -> str:
         told = {theirs.get(key, "not tested"), ours[key]} - set(UNKNOWN)

@@ -29,7 +29,7 @@ def words(page: str) -> str:
     [
         (
             (80.0, 80.1, 80.2),
-            "RigL beats a fixed mask (+1.15 to +8.00 points);",
+            "RigL beats a fixed mask (effects of +1.15 to +8.00 points);",
             "Holds in the report and on our fully connected network: RigL beats a fixed mask",
         ),
         (
