@@ -52,8 +52,8 @@ accuracy_explorer.show(page.every, "train_flops")
 # ## Equal budgets
 #
 # RigL with uniform masks at a density, and with ERK masks at a budget of FLOPs of the same number. Uniform masks cost a little
-# more than that, since the first convolution stays dense; the runs below, at exactly equal FLOPs, are what the verdict rests on.
-# The report prints no numbers for this figure.
+# more than that, since the first convolution stays dense; the verdict rests on runs of both at exactly equal FLOPs, which
+# {ref}`follow <equal-flops>`. The report prints no numbers for this figure.
 
 # %% tags=["hide-input"]
 page.table("figure4")
@@ -96,6 +96,7 @@ display.show_table(
 )
 
 # %% [markdown]
+# (equal-flops)=
 # ### How it does
 #
 # RigL under the protocol `laptop` on Fashion-MNIST, with each distribution at equal forward FLOPs:

@@ -22,7 +22,7 @@
 # ## In short
 #
 # - **It lifts uniform masks:** {glue:text}`../notebooks/verdicts.py::claim-redistribution-lifts-uniform:s`.
-# - **It comes within 0.5 points of ERK:** {glue:text}`../notebooks/verdicts.py::claim-redistribution-reaches-erk:s`.
+# - **It is at most 0.5 points behind ERK:** {glue:text}`../notebooks/verdicts.py::claim-redistribution-reaches-erk:s`.
 # - **It does not help ERK:** {glue:text}`../notebooks/verdicts.py::claim-redistribution-no-help-to-erk:s`.
 # - **It costs more:** {glue:text}`../notebooks/verdicts.py::claim-redistribution-costs:s`.
 # - **Weights settle early:** {glue:text}`../notebooks/verdicts.py::claim-weights-settle:s`.

@@ -89,8 +89,8 @@ later_work.show("learning-rate-0-1", found)
 # %% [markdown]
 # ## ERK or uniform masks?
 #
-# With as many weights ERK is ahead; at equal cost uniform masks are. RigL's own README
-# {cite}`evci2020rigging` shows both, though it does not say the second.
+# RigL's own README {cite}`evci2020rigging`, by the paper's authors, has ERK ahead with as many weights, and uniform masks
+# at equal cost, though it does not say the second.
 
 # %% tags=["hide-input"]
 later_work.show("erk-at-equal-parameters", found)

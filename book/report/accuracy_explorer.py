@@ -139,7 +139,7 @@ def sentence(marks: Sequence[Mark], axis: str) -> str:
         top = next((f" (dense: {_percent(mark)})" for mark in mine if mark["method"] == "dense"), "")
         if told:
             words.append(f"By {source}{top}, {'; '.join(told)}.")
-    return " ".join(words)
+    return " ".join(["Of the methods ticked at first:", *words]) if words else ""
 
 
 def _best(part: Sequence[Mark], sized: bool) -> str:

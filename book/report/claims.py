@@ -392,7 +392,7 @@ TOPICS: dict[str, tuple[Claim, ...]] = {
         ),
         Claim(
             "redistribution-reaches-erk",
-            f"Redistribution comes within {MARGIN:g} points of ERK",
+            f"Redistribution is at most {MARGIN:g} points behind ERK",
             f"From uniform masks, redistribution reaches RigL with ERK, to within {MARGIN:g} points.",
             "RigL-SG and RigL-SM from uniform masks less RigL with ERK, at the same density",
             REACHES,

@@ -68,7 +68,7 @@ def in_short() -> str:
     told = [TOGETHER[name][3].format(counts[name]) for name in groups if counts[name]]
     return (
         f"{len(works)} {'work bears' if len(works) == 1 else 'works bear'} on {len(every)} of the report's "
-        f"claims. Later work {'; '.join(told)}."
+        f"claims. Taken together, what they say {'; '.join(told)}."
     )
 
 
@@ -81,7 +81,7 @@ def show_summary(found: Sequence[Finding]) -> None:
         rows.append(
             {
                 "Claim": display.parts.link(f"#later-{claim.key}", claim.text),
-                "Later work": display.lines(*_counted(by_work(claim.key).values())),
+                "Other work": display.lines(*_counted(by_work(claim.key).values())),
                 "The report's numbers": _lines([each for each in mine if each.source.printed]),
                 "Our runs": _lines([each for each in mine if not each.source.printed]),
             }

@@ -206,6 +206,11 @@ def advice(found: Sequence[Finding]) -> Markup:
     def holds(key: str) -> bool:
         return verdicts.joint({ours.get(key, ""), theirs.get(key, "")}) == "holds"
 
+    lost = [-x.effect.value for x in of(found, "structured-no-better") if x.source.printed and x.effect]
+    price = ""
+    if lost and min(lost) > 0:
+        below = f"{min(lost):.1f} to {max(lost):.1f} points"
+        price = f" By the report's numbers RigL-struct is {below} less accurate than a small dense network."
     rows = [
         (
             "The best accuracy at a given number of weights, without ever training a dense network",
@@ -233,7 +238,7 @@ def advice(found: Sequence[Finding]) -> Markup:
             "A network that is faster on today's hardware",
             cost.fastest() or ("A small dense network" if holds("structured-no-better") else "rigl.compact"),
             ["structured-no-better"],
-            cost.fewer_channels(),
+            cost.fewer_channels() + price,
         ),
         (
             "No time to tune",

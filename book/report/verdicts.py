@@ -123,6 +123,9 @@ def sentence(found: Finding) -> str:
     told = [f"{words} {counts[words]}" for words in SIGNS if counts[words]]
     total = counts.total()
     alone = f"{total} settings, by themselves: {', '.join(told)}" if total > 1 else "1 setting"
+    sound = sum(not cell.note for cell in found.tested)
+    if 0 < sound < total:
+        alone = f"the effect is that of {sound} of {alone}"
     reason = f"; {found.why}" if found.why else ""
     return f"{found.verdict}: {figure(found.effect, found.claim.unit)}; {seeds(found.seeds)}; {alone}{reason}"
 
@@ -145,7 +148,8 @@ def brief(found: Finding) -> str:
     if not bounds or not found.known:
         return f"{where}{counted}: {value}{words}, {found.why or 'no interval'}"
     reason = f" ({found.why})" if found.why else ""
-    return f"{where}{counted}: {value}{words} [{', '.join(bounds)}]{reason}"
+    doubt = " (in doubt)" if found.doubtful else ""
+    return f"{where}{counted}: {value}{words} [{', '.join(bounds)}]{doubt}{reason}"
 
 
 def by_grade(found: Sequence[Finding]) -> dict[str, dict[str, str]]:

@@ -153,7 +153,7 @@ def test_a_work_counts_once_for_a_claim(monkeypatch) -> None:
     shown = []
     monkeypatch.setattr(later_work.display, "show_table", lambda table, *_, **__: shown.append(table))
     later_work.show_summary([])
-    assert list(shown[0]["Later work"]) == ["✓ 2 agree<br>± 1 is divided", "✗ 1 disagrees"]
+    assert list(shown[0]["Other work"]) == ["✓ 2 agree<br>± 1 is divided", "✗ 1 disagrees"]
 
 
 def test_two_sources_of_one_work_are_one_work(monkeypatch) -> None:
@@ -175,12 +175,12 @@ def test_what_is_said_in_short_counts_works_and_claims(monkeypatch) -> None:
         (third, "chase", "agrees"),
     )
     assert later_work.in_short() == (
-        "2 works bear on 3 of the report's claims. Later work agrees with 1, if sometimes under conditions; "
-        "is divided on 1; only adds conditions to 1."
+        "2 works bear on 3 of the report's claims. Taken together, what they say agrees with 1, if sometimes "
+        "under conditions; is divided on 1; only adds conditions to 1."
     )
     replace_rows(monkeypatch, (one, "rigl", "qualifies"), (one, "rigl", "qualifies"))
     assert later_work.in_short() == (
-        "1 work bears on 1 of the report's claims. Later work only adds conditions to 1."
+        "1 work bears on 1 of the report's claims. Taken together, what they say only adds conditions to 1."
     )
 
 
