@@ -14,7 +14,7 @@
 # %% [markdown]
 # # RigL, reproduced and executable
 #
-# The reproduction study of RigL {cite}`evci2020rigging,sundar2021rigging`, rebuilt as a book that checks its claims.
+# The reproduction study of RigL {cite}`evci2020rigging,sundar2021rigging`, as a book that checks its claims.
 
 # %% tags=["hide-input"]
 from book.report import display, forest, mask_movie, runs, story, verdicts

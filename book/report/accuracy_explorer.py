@@ -119,7 +119,7 @@ def _run(run: pd.Series) -> dict[str, Any]:
 def sentence(marks: Sequence[Mark], axis: str) -> str:
     """What to see along `axis`: for each source with several settings the best one at a budget, and whether
     the next one is told apart from it."""
-    words = []
+    words: list[str] = []
     for source in (REPORT, OURS):
         mine = [mark for mark in marks if mark["source"] == source]
         sparse = [mark for mark in mine if mark["method"] != "dense"]
@@ -138,8 +138,9 @@ def sentence(marks: Sequence[Mark], axis: str) -> str:
         told = [f"{where}, {_best(part, sized)}" for where, part in found.items() if len(part) > FEW]
         top = next((f" (dense: {_percent(mark)})" for mark in mine if mark["method"] == "dense"), "")
         if told:
-            words.append(f"By {source}{top}, {'; '.join(told)}.")
-    return " ".join(["Of the methods ticked at first:", *words]) if words else ""
+            begin = "By" if words else "Of the methods ticked at first, by"
+            words.append(f"{begin} {source}{top}, {'; '.join(told)}.")
+    return " ".join(words)
 
 
 def _best(part: Sequence[Mark], sized: bool) -> str:

@@ -126,15 +126,15 @@ def until(
 
     def stop(done: int, _: int) -> bool:
         nonlocal last
-        now = time.time()
+        now, trained = time.time(), last is not None
         if last is not None:
             PACES[key] = (now - last) / steps
         last = now
         takes = PACES[key] * steps if key in PACES else epoch or 0.0
-        if told() or (end is not None and now + 1.1 * takes > end):
-            return True
-        tell(done)
-        return False
+        ends = told() or (end is not None and now + 1.1 * takes > end)
+        if trained or not ends:  # also of the epoch after which it stops
+            tell(done)
+        return ends
 
     return stop
 

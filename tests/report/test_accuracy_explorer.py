@@ -84,7 +84,7 @@ def test_a_sentence_says_what_is_best_for_the_money_and_whether_that_is_certain(
     dear = [mark("e", 81.0 + 1e-3, 0.5), mark("dense", 90.0, 1.0)]
     text = accuracy_explorer.sentence(cheap + dear, "train_flops")
     assert text.startswith(
-        f"By {OURS} (dense: 90.00 %), for at most a quarter of the dense network's training"
+        f"Of the methods ticked at first, by {OURS} (dense: 90.00 %), for at most a quarter of the dense"
     )
     assert "b at density 0.1 is best, 81.00 %, ahead of a at density 0.1, 80.00 %" in text
     assert "e at density 0.1 is best, 81.00 %, not told apart from b at density 0.1" in text
