@@ -221,12 +221,14 @@ class Campaign:
     def look(self, job: Job) -> None:
         """Update the state of a run that another process trains or has trained."""
         (state,) = status.look([job.config], self.options.results)
-        job.epochs, job.status, job.look = state.epochs, "elsewhere", time.monotonic() + LOOK
+        job.epochs = state.epochs
         if state.status == "damaged":
             self.fail(job, str(state.error))
-        elif state.done and not state.masks:
+        elif status.running(job.config, self.options.results):  # with a record, for its masks
+            job.look = time.monotonic() + LOOK
+        elif state.done and not job.masks:
             self.end_of(job, Result(state.status, state.accuracy))  # type: ignore[arg-type]
-        elif not status.running(job.config, self.options.results):
+        else:
             job.status = "left"
 
     def progress(self, job: Job, epochs: int) -> None:

@@ -331,6 +331,20 @@ def test_masks_that_were_not_kept_are_made_again_before_the_run_that_needs_them(
     assert kept.read_bytes() == content
 
 
+@pytest.mark.parametrize(("masks", "after"), [(True, "left"), (False, "done")])
+def test_a_run_that_another_process_trained_is_done_unless_its_masks_are_wanted(tmp_path, masks, after):
+    whole = config("static")
+    training.train(whole, device="cpu", results=tmp_path)
+    job = runner.Job(whole, "elsewhere", masks=masks)
+    options = Options(results=tmp_path)
+    mine = runner.Campaign({whole.name: job}, options, bars=runner.Bars(1.0, 0.0, 1, False))
+    with training.FileLock(checkpoints.lock_of(whole, tmp_path)):
+        mine.look(job)
+        assert job.status == "elsewhere"
+    mine.look(job)
+    assert job.status == after
+
+
 def test_a_run_that_kills_its_workers_fails_and_the_others_go_on(tmp_path):
     """Here somebody kills the process that is at it, again and again."""
     after, good = config("lottery", **ENDLESS), config()
