@@ -68,9 +68,7 @@ def _ours(setup: Setup) -> list[Mark]:
 def _report(setup: Setup) -> list[Mark]:
     place = {"dataset": setup.dataset, "model": setup.model}
     rows = pd.concat([published(table=table, variant="", **place) for table in TABLES])
-    rows = rows.rename(columns={"accuracy": "mean"}).assign(
-        seeds=SEEDS, digit=rows["accuracy"].map(display.digit)
-    )
+    rows = rows.rename(columns={"accuracy": "mean"}).assign(seeds=SEEDS)
     rows = rows.drop_duplicates(["method", "distribution", "multiplier", "density"])
     return [_mark(REPORT, row) | {"printed": names.table(row["table"])} for _, row in rows.iterrows()]
 
@@ -80,7 +78,7 @@ def _mark(source: str, row: pd.Series) -> Mark:
     `interval` and `deviation` as half widths (None where one seed gives none); its runs, or where the report
     prints it."""
     masks = row["distribution"] if isinstance(row["distribution"], str) else ""
-    found = Sample("", float(row["mean"]), row["std"], int(row["seeds"]), row.get("digit", 0.0))
+    found = _sample(source, float(row["mean"]), row["std"], int(row["seeds"]))
     return {
         "source": source,
         "method": row["method"],
@@ -97,6 +95,10 @@ def _mark(source: str, row: pd.Series) -> Mark:
         "runs": [],
         "printed": "",
     }
+
+
+def _sample(source: str, mean: float, std: float, seeds: int) -> Sample:
+    return Sample("", mean, std, seeds, display.digit(mean) if source == REPORT else 0.0)
 
 
 def _finite(value: float) -> float | None:
@@ -146,15 +148,10 @@ def sentence(marks: Sequence[Mark], axis: str) -> str:
 def _best(part: Sequence[Mark], sized: bool) -> str:
     """The best of a part and the next, with their densities where `sized`."""
     pair = sorted(part, key=lambda mark: -mark["mean"])[:2]
-    effect = apart(*map(_sample, pair))
+    effect = apart(*(_sample(x["source"], x["mean"], x["deviation"] or nan, x["seeds"]) for x in pair))
     first, second = (mark["name"] + (f" at density {mark['density']:g}" if sized else "") for mark in pair)
     ahead = "ahead of" if clear(effect) else "not told apart from"
     return f"{first} is best, {_percent(pair[0])}, {ahead} {second}, {_percent(pair[1])}"
-
-
-def _sample(mark: Mark) -> Sample:
-    digit = display.digit(mark["mean"]) if mark["printed"] else 0.0
-    return Sample("", mark["mean"], mark["deviation"] or nan, mark["seeds"], digit)
 
 
 def _percent(mark: Mark) -> str:

@@ -198,15 +198,11 @@ def lines(
         raise ConfigError(f"dataset={shown(dataset)} is unknown: choose from {', '.join(DATASETS)}")
     if densities is None:
         densities = usual_densities(protocol, dataset or own[0], found.densities)
+    shared = {"protocol": protocol, "model": model, "seed": seed, **found.common}
     for text in found.rows:
         for each in (dataset,) if dataset else own:
             for knobs in _settings(text, densities):
-                yield (
-                    text,
-                    RunConfig(
-                        protocol=protocol, dataset=each, model=model, seed=seed, **found.common, **knobs
-                    ),
-                )
+                yield text, RunConfig(dataset=each, **shared, **knobs)
 
 
 def usual_densities(protocol: str, dataset: str, report: Sequence[float]) -> Sequence[float]:

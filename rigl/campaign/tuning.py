@@ -183,14 +183,18 @@ def main(asked: Sequence[Settings], options: Options) -> int:
         if outcome.stopped:
             statuses += [3] * (len(statuses) < len(asked))
             break
-    return 1 if 1 in statuses else max(statuses)
+    return _overall(statuses)
 
 
 def show(asked: Sequence[Settings], results: str | Path, storage: str | None) -> int:
     """Print a table of the studies and return their overall exit status. Starts nothing."""
     found = [look(settings, results, storage) for settings in asked]
     print(pd.DataFrame([outcome.row() for outcome in found]).to_string(index=False))
-    statuses = [outcome.status for outcome in found]
+    return _overall([outcome.status for outcome in found])
+
+
+def _overall(statuses: Sequence[int]) -> int:
+    """The exit status of several studies: an error outweighs what is left."""
     return 1 if 1 in statuses else max(statuses)
 
 
