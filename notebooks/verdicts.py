@@ -65,8 +65,9 @@ verdicts.show(found)
 #
 # **Several settings.** The overall verdict rests on the mean effect over all settings that have an interval, with the
 # interval of Welch and Satterthwaite for that mean; settings with a single seed on a side do not count where others
-# have more, and each verdict says how many settings its effect is of. Where the average says one thing and a setting by itself surely the other, the claim is
-# undecided; a claim about every density or row is judged by each of them, and the worst is shown:
+# have more, and each verdict says how many settings its effect is of. Where the average says one thing and a setting
+# by itself surely the other, the claim is undecided; a claim about every density or row is judged by each of them, and
+# the worst is shown:
 #
 # $$\hat\delta = \sum_i \omega_i\,(\bar a_i - \bar b_i), \qquad \omega_i \propto \frac{1}{\max(\sigma_i^2,\ 4\,\tilde\sigma^2)},$$ (eq-pooled)
 #

@@ -13,13 +13,12 @@ from markupsafe import Markup
 
 from book.report import display, names
 from book.report.cost_calculator import FIXED, forward_ratio
-from book.report.runs import published, usual
+from book.report.runs import SETTING, published, usual
 from book.report.statistics import in_words, sample
 from rigl.sparsity.flops import training_flops
 from rigl.sparsity.shapes import Layer
 from rigl.training.project import model_layers
 
-SETTING = ["dataset", "method", "distribution", "density", "multiplier"]
 LAST_DIGIT = 0.01 + 1e-9
 
 
@@ -57,7 +56,7 @@ def tables_that_differ() -> pd.DataFrame:
     frame = published()
     frame = frame[(frame["table"] != "table1") & frame["variant"].eq("")]
     rows = []
-    for _, part in frame.groupby(SETTING, dropna=False):
+    for _, part in frame.groupby([*SETTING], dropna=False):
         values = part.groupby("accuracy")["table"].agg(lambda found: sorted(set(found)))
         if len(values) > 1:
             words = [
@@ -159,7 +158,7 @@ def _repeated() -> str:
     """Rows of Tables 2 and 3 that print the very accuracy and spread of a row trained for a shorter time."""
     found = []
     for table in ("table2", "table3"):
-        for _, rows in published(table=table).groupby(SETTING[:-1], dropna=False):
+        for _, rows in published(table=table).groupby([*SETTING[:-1]], dropna=False):
             for _, same in rows.groupby(["accuracy", "std"]):
                 if len(same) > 1:
                     row, lengths = same.iloc[0], sorted(same["multiplier"])
@@ -175,7 +174,7 @@ def paired(frame: pd.DataFrame, column: str, first: Any, second: Any) -> pd.Data
     One row a setting: the mean difference of test accuracy in points, its sample standard deviation over
     seeds (missing for one), how many seeds, and the names of the runs on both sides.
     """
-    keys = [key for key in (*SETTING, "protocol", "model", "preset", "variant") if key != column]
+    keys = [key for key in (*SETTING, "protocol", "preset", "variant") if key != column]
     done = frame[frame["test_accuracy"].notna()].assign(
         test_accuracy=pd.to_numeric(frame["test_accuracy"]), distribution=frame["distribution"].fillna("-")
     )

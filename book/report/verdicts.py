@@ -107,9 +107,9 @@ def parts(effect: Effect, unit: str) -> tuple[str, str, tuple[str, ...]]:
 
     def text(value: float) -> str:
         shown = form.format(value)
-        if shown in ("+0.00", "-0.00"):  # a sign before nothing says nothing
-            shown = f"{value:+.3f}"
-        return "0" if shown in ("+0.000", "-0.000") else shown
+        if shown not in ("+0.00", "-0.00"):
+            return shown
+        return f"{value:+.1g}" if abs(value) >= 1e-4 else "0"  # which side of 0 it is on decides verdicts
 
     bounded = isfinite(effect.low) and isfinite(effect.high)
     return text(effect.value), words, (text(effect.low), text(effect.high)) if bounded else ()

@@ -511,8 +511,10 @@ def _default(settings: Settings, results: str | Path) -> str:
 
 
 def _open(url: str) -> RDBStorage:
-    # Heartbeats are an experimental feature of Optuna, whose version is locked.
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    # An experimental feature of Optuna, whose version is locked.
+    warnings.filterwarnings(
+        "ignore", "Argument ``heartbeat|fail_stale_trials ", optuna.exceptions.ExperimentalWarning
+    )
     return RDBStorage(
         url,
         engine_kwargs={"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else None,

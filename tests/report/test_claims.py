@@ -298,6 +298,8 @@ def test_rigl_is_held_against_small_dense_networks_of_like_cost(judged, times, v
 def test_zero_has_no_sign_of_its_own():
     effect = Effect(-0.0039, -0.16, 0.16, "Welch")
     assert verdicts.parts(effect, "points")[0] == "-0.004"
+    edge = replace(effect, low=-0.0002, high=0.0)
+    assert verdicts.parts(edge, "points")[2] == ("-0.0002", "0"), "on which side of 0 it ends decides"
 
 
 def test_redistribution_costs_and_snfs_costs_are_ratios_of_training_flops(judged):
