@@ -64,7 +64,7 @@ _build/rigl-book.pdf: .venv/.tests $(HTML)/.done
 
 test: .venv/.tests ## Set up and run all tests
 	@sh tests/get_chromium.sh $(BIN)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.tests ## Check form (ruff) and types (mypy)
 	@$(BIN)/ruff check .

@@ -12,15 +12,19 @@ from hypothesis import settings
 ROOT = Path(__file__).parents[1]
 settings.register_profile("rigl", deadline=None)  # no test asserts on a wall-clock time
 settings.load_profile("rigl")
-# What takes longest, to be begun first: two processes then end at about the same time.
+# What takes longest, to be begun first: processes then end at about the same time. The first builds the book,
+# for which the browser's other tests would wait.
 LONG = (
+    "browser/test_book.py",
+    "campaign/test_runner.py",
+    "training/test_training.py",
+    "sparsity/test_sparsifier.py",
+    "browser/test_pages.py",
+    "campaign/test_tuning.py",
+    "campaign/test_cluster.py",
     "browser/",
-    *(
-        "campaign/test_cluster.py",
-        "training/test_training.py",
-        "campaign/test_runner.py",
-        "campaign/test_tuning.py",
-    ),
+    "sparsity/test_execution.py",
+    "training/test_engine.py",
 )
 
 
@@ -30,23 +34,6 @@ def pytest_collection_modifyitems(items):
         return next((index for index, each in enumerate(LONG) if name.startswith(each)), len(LONG))
 
     items.sort(key=place)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Of ``--dist loadfile``: files in this order, not by their number of tests, and all of the book's in one
-    process, which builds it once."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class Files(LoadFileScheduling):
-        def _split_scope(self, nodeid):
-            name = super()._split_scope(nodeid)
-            return "browser" if name.startswith("tests/browser/") else name
-
-    if config.getvalue("dist") != "loadfile":
-        return None
-    config.option.loadscopereorder = False
-    return Files(config, log)
 
 
 @pytest.fixture(scope="session")

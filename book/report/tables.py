@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from math import isnan, nan, sqrt
 from typing import Any
@@ -162,7 +163,7 @@ class Setup:
         asked = {"protocol": self.protocol, "dataset": self.dataset, "model": self.model}
         return rows(name, self.frame, seeds=self.seeds, **asked)
 
-    @property
+    @cached_property
     def dense(self) -> Row:
         """The dense network, as in the report's main table for the data set."""
         main = "table3" if self.dataset == "cifar100" else "table2"

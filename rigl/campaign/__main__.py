@@ -148,7 +148,7 @@ def _tune(options: argparse.Namespace, begun: float) -> int:
             device=options.device,
             data=options.data,
             tracker=options.tracker,
-            end=None if limit is None else time.time() + limit - (time.monotonic() - begun),
+            deadline=None if limit is None else time.time() + limit - (time.monotonic() - begun),
             workers=options.workers or 1,
         ),
     )

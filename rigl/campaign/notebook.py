@@ -144,7 +144,7 @@ def configure_tuning(namespace: Mapping[str, object], before: set[str]) -> Tunin
         storage=given.get("storage"),
         device=given.get("device", "auto"),
         tracker=given.get("tracker"),
-        end=begun + seconds(given["time_limit"]) if "time_limit" in given else None,
+        deadline=begun + seconds(given["time_limit"]) if "time_limit" in given else None,
         workers=whole("workers", given.get("workers", 1), 1),
     )
     return Tuning(asked[0], check(options))

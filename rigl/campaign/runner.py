@@ -114,12 +114,12 @@ def until(
     tell: Callable[[int], None] = lambda _: None,
     *,
     epoch: float | None = None,
-    end: float | None = None,
+    deadline: float | None = None,
 ) -> Stop:
-    """The `stop` of a run: stops if `told` returns True, or if the next epoch would end after `end`.
+    """The `stop` of a run: stops if `told` returns True, or if the next epoch would end after `deadline`.
 
-    `end` is a time of `time.time`; `epoch` is an initial estimate of an epoch's seconds. `tell` is called
-    with the completed epochs.
+    `deadline` is a time of `time.time`; `epoch` is an initial estimate of an epoch's seconds. `tell` is
+    called with the completed epochs.
     """
     key, steps = kind(config), config.steps_per_epoch
     last: float | None = None
@@ -131,7 +131,7 @@ def until(
             PACES[key] = (now - last) / steps
         last = now
         takes = PACES[key] * steps if key in PACES else epoch or 0.0
-        ends = told() or (end is not None and now + 1.1 * takes > end)
+        ends = told() or (deadline is not None and now + 1.1 * takes > deadline)
         if trained or not ends:  # also of the epoch after which it stops
             tell(done)
         return ends
@@ -153,7 +153,7 @@ class Job:
     epochs    the most epochs completed so far
     masks     whether it is trained again only for its final masks
     bar       its progress bar while it is trained
-    begun     whether a worker has started to train it
+    started   whether a worker has started to train it
     received  whether a worker has received it since it was sent
     moved     whether an epoch was completed since it was sent
     look      when to check again whether another process still trains it
@@ -165,7 +165,7 @@ class Job:
     masks: bool = False
     error: str | None = None
     bar: Any = None
-    begun: bool = False
+    started: bool = False
     received: bool = False
     moved: bool = False
     look: float = 0.0
@@ -178,11 +178,11 @@ class Campaign:
     jobs: dict[str, Job]
     options: Options
     bars: Bars
-    end: float | None = None
+    deadline: float | None = None  # of `time.time`
     estimate: Estimator | None = None
     closing: str | None = None  # why no more runs are started
     said: set[str] = field(default_factory=set)
-    begun: float | None = None  # when the first run started
+    first_start: float | None = None  # of a run, by `time.time`
     trained: bool = False  # whether an epoch was completed
 
     @property
@@ -191,7 +191,7 @@ class Campaign:
 
     @property
     def late(self) -> bool:
-        return self.end is not None and time.time() >= self.end
+        return self.deadline is not None and time.time() >= self.deadline
 
     def close(self, reason: str | None = "interrupted") -> None:
         """Start no more runs if there is a reason, of which the first counts."""
@@ -227,14 +227,14 @@ class Campaign:
         elif status.running(job.config, self.options.results):  # with a record, for its masks
             job.look = time.monotonic() + LOOK
         elif state.done and not job.masks:
-            self.end_of(job, Result(state.status, state.accuracy))  # type: ignore[arg-type]
+            self.finish(job, Result(state.status, state.accuracy))  # type: ignore[arg-type]
         else:
             job.status = "left"
 
     def progress(self, job: Job, epochs: int) -> None:
         """A worker has completed `epochs` of a run. What it says first is where the run resumes."""
         if job.bar is None:
-            job.begun, self.begun = True, self.begun or time.time()
+            job.started, self.first_start = True, self.first_start or time.time()
             name = f"{job.config.label} {job.config.size} s{job.config.seed}"
             times = f" {job.config.multiplier}x" if job.config.multiplier > 1 else ""
             job.bar = self.bars.begin(name + times, job.config.total_epochs, epochs)
@@ -250,15 +250,15 @@ class Campaign:
             self.bars.idle(job.bar)
             job.bar = None
 
-    def end_of(self, job: Job, result: Result) -> None:
+    def finish(self, job: Job, result: Result) -> None:
         """Handle the result of a run."""
         self.release(job)
         if result.outcome in status.DONE:
-            self.trained |= job.begun
+            self.trained |= job.started
             job.status, job.epochs = "done", job.config.total_epochs
             self.show()
             what = result.outcome if result.accuracy is None else f"{result.accuracy:.2f} %"
-            note = "" if job.begun else "trained elsewhere"
+            note = "" if job.started else "trained elsewhere"
             text = ", ".join(filter(None, (what, note, self.bars.left())))
             self.bars.say(f"[{self.count}] {job.config.name}: {text}")
         elif result.outcome == "failed":
@@ -313,7 +313,7 @@ def run(
     WorkerError if no worker is available.
     """
     options = replace(options or Options(), **changes)
-    begin = time.time() if begun is None else time.time() - (time.monotonic() - begun)
+    start = time.time() if begun is None else time.time() - (time.monotonic() - begun)
     here = cluster is None and workers * lanes == 1
     if not here:
         check(cluster)
@@ -332,7 +332,7 @@ def run(
         options=replace(options, results=folder, data=where, progress=None),
         bars=Bars(*_work(jobs), 0 if cluster else workers * lanes, options.progress),
         # Leave time for processes to end.
-        end=None if time_limit is None else begin + time_limit - min(10.0, 0.1 * time_limit),
+        deadline=None if time_limit is None else start + time_limit - min(10.0, 0.1 * time_limit),
         estimate=estimate,
     )
     try:
@@ -355,8 +355,10 @@ def run(
         reason=campaign.closing,
     )
     if time_limit is not None and not campaign.trained and campaign.closing in (TIME_UP, NO_TIME):
-        start = f"of which starting up took {(campaign.begun or time.time()) - begin:.0f} s"
-        outcome.advice = f"no epoch fits into the time limit of {time_limit:g} s, {start}: give a longer one"
+        starting = f"of which starting up took {(campaign.first_start or time.time()) - start:.0f} s"
+        outcome.advice = (
+            f"no epoch fits into the time limit of {time_limit:g} s, {starting}: give a longer one"
+        )
     return outcome
 
 
@@ -375,7 +377,7 @@ def _work(jobs: dict[str, Job]) -> tuple[float, float]:
 def _alone(campaign: Campaign) -> None:
     """Train one run after another in this process."""
     options = replace(campaign.options, device=campaign.options.device.split(",")[0])
-    after = None if campaign.end is None else campaign.end - time.time()
+    after = None if campaign.deadline is None else campaign.deadline - time.time()
     with warnings.catch_warnings(), heard(campaign.close, campaign.bars.say, after):
         warnings.showwarning = lambda message, *_, **__: campaign.bars.say(str(message))
         while not (campaign.closing or campaign.over):
@@ -395,6 +397,6 @@ def _alone(campaign: Campaign) -> None:
                 lambda: campaign.closing is not None,
                 tell,
                 epoch=epoch_seconds(job.config, campaign.estimate),
-                end=campaign.end,
+                deadline=campaign.deadline,
             )
-            campaign.end_of(job, run_one(job.config, replace(options, masks=job.masks, stop=stop)))
+            campaign.finish(job, run_one(job.config, replace(options, masks=job.masks, stop=stop)))

@@ -74,7 +74,7 @@ def together(campaign: Campaign, cluster: str | None, workers: int, lanes: int) 
             while sender.go_on():
                 if client.status != "running":
                     raise WorkerError(f"the Dask scheduler at {cluster or 'this machine'} is gone")
-        sender.end()
+        sender.cancel()
 
 
 def shares(device: str, workers: int) -> tuple[list[str], int]:
@@ -106,12 +106,13 @@ class Sender:
     ) -> None:
         self.campaign, self.client, self.resources = campaign, client, resources
         self.topic = f"rigl-{uuid4().hex}"  # names the campaign to its workers
-        self.fixed = {"topic": self.topic, "end": campaign.end, **fixed}
+        self.fixed = {"topic": self.topic, "deadline": campaign.deadline, **fixed}
         self.futures: dict[str, Future[Result]] = {}
-        self.heard: SimpleQueue[Callable[[], None]] = SimpleQueue()  # what Dask's thread leaves to this one
+        # What Dask's thread leaves to this one.
+        self.messages: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.versions = provenance.versions()
         self.sent, self.stopped = time.monotonic(), False
-        client.subscribe_topic(self.topic, lambda event: self.heard.put(partial(self._event, event[1])))
+        client.subscribe_topic(self.topic, lambda event: self.messages.put(partial(self._event, event[1])))
 
     def go_on(self) -> bool:
         """Submit runs and handle messages; returns False when there is nothing more to do."""
@@ -127,13 +128,13 @@ class Sender:
             return False
         self._say_why_waiting()
         with suppress(Empty):
-            self.heard.get(timeout=POLL)()
+            self.messages.get(timeout=POLL)()
             while True:
-                self.heard.get_nowait()()
+                self.messages.get_nowait()()
         campaign.bars.refresh()
         return True
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """Cancel runs that have not ended, and kill local worker processes."""
         if self.futures:
             with suppress(Exception):
@@ -161,7 +162,7 @@ class Sender:
         job.status, job.received, job.moved = "sent", False, False
         self.sent = time.monotonic()
         self.futures[config.name] = future
-        future.add_done_callback(lambda done: self.heard.put(partial(self._end, job, done)))
+        future.add_done_callback(lambda done: self.messages.put(partial(self._finished, job, done)))
 
     def _stop(self) -> None:
         """Stop the current runs after their epoch, and cancel the others."""
@@ -187,12 +188,12 @@ class Sender:
                 campaign.once(f"the worker {said['worker']} has other versions: {', '.join(theirs)}")
         elif job.status == "sent":  # it has neither ended nor was it cancelled
             epochs = int(said["epochs"])
-            if job.begun and job.bar is None:
+            if job.started and job.bar is None:
                 now = f"resumes after epoch {epochs}" if epochs else "begins anew"
                 campaign.bars.say(f"the worker of {job.config.name} died: its run {now}")
             campaign.progress(job, epochs)
 
-    def _end(self, job: Job, future: Future[Result]) -> None:
+    def _finished(self, job: Job, future: Future[Result]) -> None:
         if self.futures.get(job.config.name) is not future:
             return
         from distributed import KilledWorker
@@ -210,7 +211,7 @@ class Sender:
                 result = Result("failed", error=error)
         except BaseException as raised:  # such as a worker that cannot import this code
             result = Result("failed", error=line_of(raised))
-        self.campaign.end_of(job, result)
+        self.campaign.finish(job, result)
 
     def _say_why_waiting(self) -> None:
         jobs = self.campaign.jobs.values()
@@ -230,7 +231,7 @@ def work(
     devices: list[str],
     threads: int | None,
     epoch: float | None,
-    end: float | None,
+    deadline: float | None,
 ) -> Result:
     """A Dask task: train one run, given the result of its source. Errors are returned in the result.
 
@@ -238,7 +239,7 @@ def work(
     folder      what the campaign's results folder is recognised by
     devices     a local worker uses the one with its own index
     threads     CPU threads; None divides the cores by the worker's number of threads
-    epoch, end  as for `until`
+    epoch, deadline  as for `until`
     """
     from distributed import get_worker
 
@@ -264,7 +265,7 @@ def work(
     say(versions=provenance.versions())
     use_threads(threads or max(1, (os.cpu_count() or 1) // nthreads))
     own = devices[int(worker.name) % len(devices)] if len(devices) > 1 else devices[0]
-    stop = until(config, told, lambda epochs: say(epochs=epochs), epoch=epoch, end=end)
+    stop = until(config, told, lambda epochs: say(epochs=epochs), epoch=epoch, deadline=deadline)
     THREAD.say, warnings.showwarning = say, _show
     result = run_one(config, replace(options, device=own, stop=stop, lanes=nthreads))
     if result.closes == GPU_LOST:

@@ -88,11 +88,15 @@ class Sampler(TPESampler):
 
 @dataclass(frozen=True)
 class Options(TrainOptions):
-    """How to run a study, beside how to train its runs: `storage` is a URL for Optuna, by default SQLite in
-    `results`; `end` is the time of `time.time` at which to stop; `workers` is the number of processes."""
+    """How to run a study, beside how to train its runs.
+
+    storage   a URL for Optuna; default: SQLite in `results`
+    deadline  the time of `time.time` at which to stop
+    workers   number of processes
+    """
 
     storage: str | None = None
-    end: float | None = None
+    deadline: float | None = None
     workers: int = 1
 
 
@@ -211,20 +215,20 @@ def run(settings: Settings, options: Options) -> Outcome:
     stopping = threading.Event()
     errors: list[str] = []
 
-    if options.end is not None:  # leave time for processes to end
-        left = options.end - time.time()
-        options = replace(options, end=options.end - min(5.0, 0.1 * max(left, 0)))
+    if options.deadline is not None:  # leave time for processes to end
+        left = options.deadline - time.time()
+        options = replace(options, deadline=options.deadline - min(5.0, 0.1 * max(left, 0)))
     say = partial(print, flush=True)
     with heard(stopping.set, say):
         if options.workers == 1:
             errors += _trials(settings, options, stopping.is_set, say)
         elif not _over(study, settings):
             errors += _together(settings, options, stopping)
-        stopped = stopping.is_set() or (options.end is not None and time.time() >= options.end)
+        stopped = stopping.is_set() or (options.deadline is not None and time.time() >= options.deadline)
     if _over(study, settings):
         errors.clear()  # other workers have completed the trials
         if not stopped:
-            limit = None if options.end is None else options.end - time.time()
+            limit = None if options.deadline is None else options.deadline - time.time()
             reference = runner.run(
                 settings.reference(),
                 options,
@@ -237,7 +241,7 @@ def run(settings: Settings, options: Options) -> Outcome:
         stopped = stopped or not errors
     outcome = _outcome(settings, options.results, study)
     outcome.errors, outcome.stopped = errors, stopped
-    if options.end is not None and not stopping.is_set() and _written(options.results) == before:
+    if options.deadline is not None and not stopping.is_set() and _written(options.results) == before:
         outcome.advice = "no epoch fits into the time limit: give a longer one"
     return outcome
 
@@ -326,11 +330,11 @@ def _trials(
 ) -> list[str]:
     """Run trials until none are left or `told` returns True; returns the error that ended it, if any."""
     study = begin(settings, options.results, options.storage)
-    estimate = estimator(options.device, options.results) if options.end else None
+    estimate = estimator(options.device, options.results) if options.deadline else None
     epoch = runner.epoch_seconds(settings.config, estimate)
 
     def stop() -> bool:
-        return told() or (options.end is not None and time.time() >= options.end)
+        return told() or (options.deadline is not None and time.time() >= options.deadline)
 
     def objective(trial: optuna.Trial) -> float:
         began = time.monotonic()
@@ -375,7 +379,7 @@ def _trials(
 
 def _run(config: RunConfig, options: Options, stop: Callable[[], bool], epoch: float | None) -> runner.Result:
     """Train one run, or wait for the process that trains it."""
-    until = runner.until(config, stop, epoch=epoch, end=options.end)
+    until = runner.until(config, stop, epoch=epoch, deadline=options.deadline)
     how = replace(options, device=options.device.split(",")[0], stop=until)
     while (result := runner.run_one(config, how)).outcome == "busy":
         if stop():

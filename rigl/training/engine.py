@@ -337,10 +337,10 @@ def choose(run: Run, name: str = "auto") -> Engine:
     """The engine called `name` for `run`.
 
     ``"eager"`` runs plain steps, ``"captured"`` replays them as CUDA graphs (emulated on a CPU),
-    ``"compiled"`` uses torch.compile, which is faster for networks without dropout and slower for those with
-    it. ``"auto"`` is captured on a GPU where ``python -m benchmarks --verify`` found captured and eager steps
-    to agree, else eager. Raises ConfigError for an unknown name, and for compiled steps on a GPU or without a
-    C++ compiler.
+    ``"compiled"`` uses torch.compile, which is faster for the small networks of ``laptop`` and slower for
+    those with dropout. ``"auto"`` is captured on a GPU where ``python -m benchmarks --verify`` found captured
+    and eager steps to agree, else eager. Raises ConfigError for an unknown name, and for compiled steps on a
+    GPU or without a C++ compiler.
     """
     if name not in ENGINES:
         raise ConfigError(f"engine={shown(name)} is unknown: choose one of {', '.join(ENGINES)}")

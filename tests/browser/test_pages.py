@@ -67,13 +67,20 @@ def grave(found: list[dict]) -> list[str]:
 
 
 # What is alike is looked at three times: axe takes seconds for hundreds of rows, of a page's folded tables
-# and of functions' descriptions.
+# and of functions' descriptions, of coloured words of code, and of the parts of equations.
 OPENED = """() => {
   const page = document.querySelector("main");
   const folded = [...page.querySelectorAll("details")];
   for (const each of folded) each.open = true;
   const alike = ["tbody > tr", "dl.py"].map((kind) => `${kind}:nth-of-type(n + 4)`).join();
-  for (const each of [...folded.slice(9), ...page.querySelectorAll(alike)]) each.remove();
+  const many = [...folded.slice(9), ...[...page.querySelectorAll("mjx-container")].slice(3)];
+  for (const each of [...many, ...page.querySelectorAll(alike)]) each.remove();
+  const seen = {};
+  for (const each of page.querySelectorAll(":is(pre, .sig) :is(span, em)")) {
+    const kind = `${each.className} in ${each.parentElement.className}`;
+    seen[kind] = (seen[kind] || 0) + 1;
+    if (seen[kind] > 3) each.replaceWith(...each.childNodes);
+  }
 }"""
 
 

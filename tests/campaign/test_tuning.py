@@ -268,13 +268,13 @@ class Named:
 
 def test_time_that_is_up_leaves_the_rest(tmp_path):
     asked = small()
-    outcome = run(asked, tmp_path, end=time.time())
+    outcome = run(asked, tmp_path, deadline=time.time())
     assert (outcome.status, outcome.stopped, outcome.counts.complete) == (3, True, 0)
     assert outcome.lines()[-1] == "some are left: no epoch fits into the time limit: give a longer one"
 
 
 def test_it_ends_in_mid_study_when_time_is_up(tmp_path):
-    outcome = run(small(trials=1000), tmp_path, end=time.time() + 8)
+    outcome = run(small(trials=1000), tmp_path, deadline=time.time() + 8)
     assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
     assert (outcome.counts.failed, outcome.counts.running) == (0, 0)
     assert outcome.lines()[-1] == "some are left: rerun the same command to resume"

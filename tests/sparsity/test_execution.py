@@ -75,18 +75,21 @@ def compact(request, monkeypatch):
 
 @pytest.mark.parametrize("preset", ["repro2021", "google"])
 @pytest.mark.parametrize("method", MASKED)
-def test_equals_masked_execution(method, preset, compact):
-    pair = {}
-    for how in ("masked", "sparse"):
+def test_equals_masked_execution(method, preset, monkeypatch):
+    made = {}
+    for how, execution_of in (("masked", "masked"), ("compact", "sparse"), ("whole", "sparse")):
+        monkeypatch.setattr(execution, "COMPACT_FROM", 0 if how == "compact" else 10**9)
         model = network()
-        optimizer, sparsifier = attach(model, how, method=method, preset=preset)
+        optimizer, sparsifier = attach(model, execution_of, method=method, preset=preset)
         train(model, optimizer, range(200 if preset == "repro2021" else 60))
-        pair[how] = model, sparsifier
-    for name, mask in pair["masked"][1].masks.items():
-        assert torch.equal(mask, pair["sparse"][1].masks[name])
-        assert not pair["sparse"][0].get_parameter(name)[~mask].any()
-    for a, b in zip(*(model.parameters() for model, _ in pair.values()), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+        made[how] = model, sparsifier
+    masked, sparsifier = made.pop("masked")
+    for model, other in made.values():
+        for name, mask in sparsifier.masks.items():
+            assert torch.equal(mask, other.masks[name])
+            assert not model.get_parameter(name)[~mask].any()
+        for a, b in zip(masked.parameters(), model.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
