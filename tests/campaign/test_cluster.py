@@ -166,7 +166,7 @@ def test_workers_need_the_folder_of_results(tmp_path):
         "devices": ["cpu"],
         "threads": 1,
         "epoch": None,
-        "end": None,
+        "deadline": None,
     }
     with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
         result = client.submit(tasks.work, config(), None, **task).result(timeout=60)

@@ -238,7 +238,7 @@ def test_the_pace_of_an_epoch_decides_whether_the_next_is_begun(monkeypatch):
     now, told = [0.0], []
     monkeypatch.setattr(runner.time, "time", lambda: now[0])
     monkeypatch.setattr(runner, "PACES", {})
-    asked = runner.until(config(), lambda: False, told.append, end=100.0)
+    asked = runner.until(config(), lambda: False, told.append, deadline=100.0)
     answers = []
     for done in range(4):
         answers.append(asked(done, 10))
