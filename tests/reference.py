@@ -17,6 +17,7 @@ METHODS = {
     "rigl-sm": ("gradient", "momentum", "masked"),
     "snfs": ("momentum", "momentum", "dense"),
 }
+FIXED = ("dense", "small-dense", "static", "pruning", "lottery")  # masks that no such update moves
 
 
 # Masks

@@ -31,7 +31,7 @@ from book.report.evidence import (
     untested,
     versus,
 )
-from book.report.statistics import extent, share, welch
+from book.report.statistics import extent, proportion, welch
 from rigl.sparsity.distributions import layer_densities
 from rigl.training.records import Record
 
@@ -207,7 +207,7 @@ def collapses(source: Source) -> Iterable[Cell]:
                 f"{each.collapsed} of {tries}",
                 f"{rigl.collapsed} of {rigl.accuracy.n}" if rigl else "-",
             )
-            cell = counted(each.where, share(each.collapsed, tries), sides, each)
+            cell = counted(each.where, proportion(each.collapsed, tries), sides, each)
             yield replace(cell, other_runs=rigl.runs if rigl else ())
 
 

@@ -42,11 +42,12 @@ METHODS = {  # the same colour and marker for a method everywhere
     "pruning": (BLUE, "star"),
     "lottery": (PURPLE, "cross"),
 }
-OTHER = BLUE, "star"  # a method that somebody added
+OTHER = ORANGE, "diamond-tall"  # a method that somebody added
 PATHS = {  # the markers as SVG paths around 0, for what is drawn without plotly
     "circle": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0Z",
     "square": "M-4-4h8v8h-8Z",
     "diamond": "M0-6L6 0L0 6L-6 0Z",
+    "diamond-tall": "M0-7L4 0L0 7L-4 0Z",
     "triangle-up": "M0-6L5.2 3H-5.2Z",
     "triangle-down": "M0 6L-5.2-3H5.2Z",
     "pentagon": "M0-5.5L5.2-1.7L3.2 4.4H-3.2L-5.2-1.7Z",

@@ -127,7 +127,7 @@ def convolutional(record: Record) -> bool:
 
 
 def published(**equal: Any) -> pd.DataFrame:
-    """The report's own numbers: a row of `experiments.lines` each, under the names that runs have here.
+    """The report's own numbers: a row of `experiments.rows` each, under the names that runs have here.
 
     Accuracy and its standard deviation over three seeds are in percent, FLOPs and wall times relative to
     dense; what a table does not give is missing. `variant` is what a row changes of the protocol, such as
@@ -157,7 +157,7 @@ def _published(path: Path, _: int) -> pd.DataFrame:
         numbers = {(each.pop("row"), each.pop("dataset"), each.pop("density")): each for each in printed}
         if len(numbers) < len(printed):
             raise ValueError(f"{path}: {table} has a row twice")
-        for text, config in experiments.lines(table, protocol="paper"):
+        for text, config in experiments.rows(table, protocol="paper"):
             setting = {key: getattr(config, key) for key in SETTING}
             found = numbers.pop((text, config.dataset, config.density), None)
             if found is None:
@@ -172,7 +172,7 @@ def _published(path: Path, _: int) -> pd.DataFrame:
 
 def train(names: Sequence[str], *, seeds: Sequence[int], **options: Any) -> list[str]:
     """Train what the tables `names` lack, and say what came of it; `options` are those of
-    `experiments.rows`."""
+    `experiments.configs`."""
     from rigl.campaign import runner  # torch, which a page that only shows does without
 
     outcome = runner.run(experiments.runs(names, seeds=seeds, **options), results=display.folder())

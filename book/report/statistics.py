@@ -133,7 +133,7 @@ def extent(values: Sequence[float]) -> Effect:
     return Effect(float(np.mean(values)), min(values), max(values), "range", tuple(values))
 
 
-def share(hits: int, tries: int, level: float = LEVEL) -> Effect:
+def proportion(hits: int, tries: int, level: float = LEVEL) -> Effect:
     """The share of `hits` with Clopper and Pearson's interval at `level`."""
     tail = (1 - level) / 2
     low = float(special.betaincinv(hits, tries - hits + 1, tail)) if hits else 0.0
@@ -150,7 +150,7 @@ def among(effect: Effect, tests: int) -> Effect:
         return welch(effect.source, offset, level)
     if effect.how == "Clopper-Pearson":
         hits, tries = effect.source
-        return share(hits, tries, level)
+        return proportion(hits, tries, level)
     return effect
 
 
@@ -167,7 +167,7 @@ def pool(effects: Sequence[Effect]) -> Effect:
     if how == "range":
         return extent([value for each in effects for value in each.source])
     if how == "Clopper-Pearson":
-        return share(sum(each.source[0] for each in effects), sum(each.source[1] for each in effects))
+        return proportion(sum(each.source[0] for each in effects), sum(each.source[1] for each in effects))
     known = [each for each in effects if isfinite(each.low)]
     if not known:
         return Effect(float(np.mean([each.value for each in effects])), -inf, inf, "Welch")

@@ -113,7 +113,7 @@ def rows(
     theirs: dict[Any, Any] = {(each["row"], each["density"]): each for each in reported.to_dict("records")}
     places = {each: place for place, each in enumerate(frame["name"])}
     made = []
-    for text, config in experiments.lines(name, **options):
+    for text, config in experiments.rows(name, **options):
         every = [config.model_copy(update={"seed": seed}).name for seed in found]
         mine = frame.iloc[[places[each] for each in every if each in places]]
         plain = expected_precision(config.protocol)

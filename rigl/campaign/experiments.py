@@ -167,12 +167,12 @@ def table(name: str) -> Table:
     raise ConfigError(f"table {shown(name)} is unknown{hint}: choose from {', '.join(TABLES)}")
 
 
-def rows(name: str, **options: Any) -> list[RunConfig]:
-    """The distinct runs of a table's or figure's `lines`, in the report's order; `options` as there."""
-    return _unique(config for _, config in lines(name, **options))
+def configs(name: str, **options: Any) -> list[RunConfig]:
+    """The distinct runs of a table's or figure's `rows`, in the report's order; `options` as there."""
+    return _unique(config for _, config in rows(name, **options))
 
 
-def lines(
+def rows(
     name: str,
     *,
     protocol: str,
@@ -214,13 +214,13 @@ def runs(names: Iterable[str], *, seeds: Sequence[int] = SEEDS, **options: Any) 
     """All distinct runs of the tables and figures `names`, in the order in which to train them.
 
     Runs are ordered by seed, then by density. The source of a run (`RunConfig.source`) comes before it, even
-    if it is in no table. `options` are those of `rows`.
+    if it is in no table. `options` are those of `configs`.
     """
     found = []
     for seed in seeds:
         for name in names:
             # Dense is the baseline of all others.
-            part = rows(name, seed=seed, **options)
+            part = configs(name, seed=seed, **options)
             found += sorted(part, key=lambda config: 0 if config.method == "dense" else _place(config, part))
     return with_sources(found)
 

@@ -17,7 +17,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class Request:
-    """Tables and figures, and the options of `rigl.campaign.experiments.rows`."""
+    """Tables and figures, and the options of `rigl.campaign.experiments.configs`."""
 
     tables: tuple[str, ...]
     protocol: str
@@ -36,7 +36,7 @@ class Request:
 
     def rows(self, name: str) -> list[tuple[RunConfig, ...]]:
         """The rows of a table, each as a tuple of runs, one per seed."""
-        each = [experiments.rows(name, seed=seed, **self.options) for seed in self.seeds]
+        each = [experiments.configs(name, seed=seed, **self.options) for seed in self.seeds]
         return list(zip(*each, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C and SIGTERM, by the main process only and not by its workers."""
+"""Handling of Ctrl-C, SIGTERM and a time limit, by the main process only and not by its workers."""
 
 from __future__ import annotations
 

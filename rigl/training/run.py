@@ -87,7 +87,7 @@ class Run:
         self.ledger.add(forward, dense, method.needs_dense_gradients(at_update))
 
     def hashed_state(self) -> dict[str, Any]:
-        """The state that a record's `state_sha256` is the hash of."""
+        """The state that a record's `state_sha256` is the hash of: another key would change every hash."""
         optimizer = self.optimizer.state_dict()
         sparsifier = self.sparsifier.state_dict()
         for group in optimizer["param_groups"]:

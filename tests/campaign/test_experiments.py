@@ -7,14 +7,14 @@ import pytest
 
 from book.report import display
 from book.report.runs import published
-from rigl.campaign.experiments import TABLES, rows, runs, table, with_sources
+from rigl.campaign.experiments import TABLES, configs, runs, table, with_sources
 from rigl.training.config import ConfigError, RunConfig
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if "table" in name])
 def test_a_table_is_what_the_report_prints(name):
     """Every row of the report and no other, or `published` raises an error; a run each."""
-    made = rows(name, protocol="paper")
+    made = configs(name, protocol="paper")
     assert len({config.name for config in made}) == len(made) == len(published(table=name))
 
 
@@ -39,7 +39,7 @@ def test_a_row_that_only_one_side_has_is_named(root, tmp_path, monkeypatch):
 
 
 def test_figure_3_is_the_reports_grid():
-    made = rows("figure3", protocol="paper")
+    made = configs("figure3", protocol="paper")
     assert len(made) == 4 * 4 * 3 * 2
     assert {config.learning_rate for config in made} == {0.1, 0.05, 0.01, 0.005}
     assert {(c.alpha, c.delta_t) for c in made} == {(0.3, 100), (0.4, 200), (0.4, 500), (0.5, 750)}
@@ -57,7 +57,7 @@ def test_figures_share_their_runs_with_the_tables():
     }
     assert names("figure5") <= names("table5")
     assert len(names("table2", "figure1")) < len(names("table2")) + len(names("figure1"))
-    budgets = [config for config in rows("figure4", protocol="paper") if config.flops]
+    budgets = [config for config in configs("figure4", protocol="paper") if config.flops]
     assert [config.flops for config in budgets if config.dataset == "cifar100"] == [0.1, 0.2, 0.5]
     assert all(config.density is None for config in budgets)
 
@@ -87,19 +87,20 @@ def test_every_row_comes_once_before_any_seed_comes_twice():
 
 
 def test_under_the_laptops_protocol():
-    usual = rows("table2", protocol="laptop")
+    usual = configs("table2", protocol="laptop")
     assert {(c.dataset, c.model) for c in usual} == {("fashion-mnist", "lenet-300-100")}
     assert {c.density for c in usual} == {0.02, 0.05, 0.1, 1.0}
     assert len(usual) == 15 * 3 + 1
     for options, model in (({"model": "wrn-10-1"}, "wrn-10-1"), ({"dataset": "cifar10"}, "wrn-10-2")):
-        made = rows("table5", protocol="laptop", densities=[0.05], **options)
+        made = configs("table5", protocol="laptop", densities=[0.05], **options)
         assert {(c.dataset, c.model) for c in made} == {(options.get("dataset", "fashion-mnist"), model)}
         assert len(made) == 8
-    for name in ("cifar10", "cifar100"):
-        assert {c.density for c in rows("table2", protocol="laptop", dataset=name)} == {0.05, 0.1, 0.2, 1.0}
+    for data in ("cifar10", "cifar100"):
+        made = configs("table2", protocol="laptop", dataset=data)
+        assert {c.density for c in made} == {0.05, 0.1, 0.2, 1.0}
     # A tuned pair belongs to its density.
-    assert {c.density for c in rows("table4", protocol="laptop") if c.alpha != 0.3} == {0.1}
-    assert all(c.validation == 0 for c in rows("table1", protocol="laptop"))
+    assert {c.density for c in configs("table4", protocol="laptop") if c.alpha != 0.3} == {0.1}
+    assert all(c.validation == 0 for c in configs("table1", protocol="laptop"))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_under_the_laptops_protocol():
 )
 def test_what_does_not_exist_is_one_line(wrong, line):
     with pytest.raises(ConfigError, match=line) as caught:
-        rows(**{"name": "table2", "protocol": "paper", **wrong})
+        configs(**{"name": "table2", "protocol": "paper", **wrong})
     assert "\n" not in str(caught.value)
 
 

@@ -25,7 +25,7 @@ def digest(protocol, dataset, model):
         for table in experiments.TABLES
         if table != "later-methods"
         for seed in experiments.SEEDS
-        for config in experiments.rows(table, protocol=protocol, dataset=dataset, model=model, seed=seed)
+        for config in experiments.configs(table, protocol=protocol, dataset=dataset, model=model, seed=seed)
     ]
     return len(names), hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 

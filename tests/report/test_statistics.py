@@ -17,8 +17,8 @@ from book.report.statistics import (
     extent,
     judge,
     pool,
+    proportion,
     sample,
-    share,
     welch,
 )
 
@@ -47,7 +47,7 @@ def test_one_of_many_comparisons_has_bonferronis_interval(left, right, tests):
     theirs = stats.ttest_ind(left, right, equal_var=False).confidence_interval(1 - (1 - LEVEL) / tests)
     assert (effect.low, effect.high) == pytest.approx((theirs.low, theirs.high), rel=1e-6, abs=1e-6)
     assert among(extent([1.0, 2.0]), tests) == extent([1.0, 2.0])
-    assert among(share(1, 3), tests).low <= share(1, 3).low
+    assert among(proportion(1, 3), tests).low <= proportion(1, 3).low
 
 
 def test_one_sample_against_a_constant_has_students_interval():
@@ -132,10 +132,10 @@ def test_pooled_intervals_cover_the_truth_as_often_as_they_say(wild):
 def test_what_is_counted_has_a_range_and_shares_add_up():
     assert pool([extent([1.0, 2.0]), extent([4.0])]) == extent([1.0, 2.0, 4.0])
     assert extent([1.0, 2.0, 4.0]).low == 1.0
-    both = pool([share(1, 3), share(0, 3)])
+    both = pool([proportion(1, 3), proportion(0, 3)])
     exact = stats.binomtest(1, 6).proportion_ci(LEVEL, method="exact")
     assert (both.low, both.high) == pytest.approx((exact.low, exact.high))
-    assert (share(0, 3).low, share(3, 3).high) == (0.0, 1.0)
+    assert (proportion(0, 3).low, proportion(3, 3).high) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_run_stands_in_its_own_row_only(saved) -> None:
         record(70.0, **run, multiplier=2),
     )
     found = rows("table2", frame, **TENTH)
-    assert len(found) == len(experiments.rows("table2", protocol="tenth"))
+    assert len(found) == len(experiments.configs("table2", protocol="tenth"))
     row = find(found, method="rigl", distribution="erk", density=0.1)
     assert list(row.accuracies) == [91.0, 92.0]
     assert (row.reported("accuracy"), row.reported("std")) == (92.4, 0.06)

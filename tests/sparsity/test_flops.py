@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from rigl.sparsity.distributions import layer_densities
 from rigl.sparsity.flops import forward_flops, step_flops, training_flops
 from rigl.sparsity.layers import describe
-from rigl.sparsity.methods import METHODS
 from rigl.sparsity.shapes import Layer
 from rigl.training.models import build
 
@@ -102,7 +101,7 @@ def test_forward_is_the_references(rows):
     assert forward_flops(layers) == reference.forward_flops(plain)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*reference.METHODS, *reference.FIXED])
 @settings(max_examples=20)
 @given(st.floats(1, 1e9), st.floats(0, 1), st.integers(1, 1000), st.floats(1, 5), st.floats(0, 1e9))
 def test_training_is_the_references(method, dense, ratio, delta_t, multiplier, source):
@@ -115,10 +114,7 @@ def test_training_is_the_references(method, dense, ratio, delta_t, multiplier, s
         multiplier=multiplier,
         source=source if method == "lottery" else 0,
     )
-    # MEST needs the gradients that SET needs.
-    expected = reference.training_flops(
-        {"mest": "set"}.get(method, method), dense, sparse, delta_t, multiplier, source
-    )
+    expected = reference.training_flops(method, dense, sparse, delta_t, multiplier, source)
     assert found == pytest.approx(expected)
 
 
@@ -135,6 +131,7 @@ def test_steps_by_hand():
 def test_new_methods_by_hand():
     assert training_flops("snfs", 10, 2) == 14
     assert training_flops("pruning", 10, 4) == 12
+    assert training_flops("mest", 10, 4) == 12, "it needs the gradients that SET needs"
     assert training_flops("lottery", 10, 2, source=12) == 18
-    variants = ("rigl-sg", "rigl-sm", "rigl-reinit", "rigl-struct")
+    variants = ("rigl-sg", "rigl-sm", "rigl-reinit", "rigl-struct", "rigl-global", "granet")
     assert {training_flops(name, 10, 2, delta_t=4) for name in variants} == {7.6}
