@@ -10,6 +10,7 @@ from benchmarks import plain, sparse, steps, timing, updates, verify, whole
 from benchmarks.__main__ import main
 from rigl.sparsity.flops import forward_flops
 from rigl.sparsity.methods import METHODS
+from rigl.training import records
 from rigl.training.engine import Captured
 from rigl.training.models import build
 from rigl.training.run import full_layers
@@ -168,9 +169,12 @@ def test_captured_steps_are_found_right_and_wrong_ones_are_not(few, monkeypatch)
     assert not next(row for row in wrong["rows"] if row["method"] == "rigl")["passed"]
 
 
-def test_two_runs_side_by_side():
-    found = whole.side_by_side(1, epochs=1)
-    assert all(row["median"] > 0 for row in spreads(found))
+def test_two_runs_side_by_side(monkeypatch, tmp_path):
+    assert whole._together([["0", "1"]], 1, str(tmp_path), 1) > 0
+    assert len([*records.records(tmp_path)]) == 2
+    monkeypatch.setattr(whole, "_together", lambda parts, *_: 3.0 if len(parts) == 2 else 4.0)
+    (found,) = whole.side_by_side(2)["ratios"].values()
+    assert found["median"] == 0.75
 
 
 def test_quick_prints_a_table_and_stores_nothing(few, capsys, root):

@@ -135,4 +135,4 @@ def test_page_reads_well_and_is_accessible_in_light_and_dark(read, site: Path, n
     assert grave(Axe().run(page, options=violations).response["violations"]) == []
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     colours = {**violations, "runOnly": ["color-contrast"]}
-    assert grave(Axe().run(page, options=colours).response["violations"]) == []
+    assert grave(page.evaluate("options => axe.run(options)", colours)["violations"]) == []

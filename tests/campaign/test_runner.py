@@ -96,19 +96,18 @@ if __name__ == "__main__":
     knobs = {"model": "lenet-300-100", "delta_t": 20, "density": 0.2}
     configs = [RunConfig(**knobs, epochs=20)]
     configs += [RunConfig(**knobs, method="static", epochs=2, seed=seed) for seed in range(6)]
-    sys.exit(runner.run(configs, results=sys.argv[1], device="cpu", workers=int(sys.argv[2])).status)
+    sys.exit(runner.run(configs, results=sys.argv[1], device="cpu", workers=2).status)
 """
 
 
-@both
-def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys, root, workers):
+def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys, root):
     """The killed one's run resumes in the other, and its workers do not outlive it."""
     long, *short = configs = [
         config(epochs=20),
         *(config("static", epochs=2, seed=seed) for seed in range(6)),
     ]
     other = subprocess.Popen(
-        [sys.executable, "-c", RUNNER, tmp_path, str(workers)],
+        [sys.executable, "-c", RUNNER, tmp_path],
         env={**os.environ, "PYTHONPATH": str(root)},
         start_new_session=True,
     )
@@ -159,11 +158,11 @@ def test_ctrl_c_stops_after_the_epoch_and_the_same_command_resumes(tmp_path, wor
     assert record_of(configs[0], tmp_path).provenance.resumed == 1
 
 
-@pytest.mark.parametrize(("workers", "signals"), [("2", 1), ("1", 2), ("2", 2)])
-def test_ctrl_c_in_a_terminal_reaches_every_process(tmp_path, root, workers, signals):
+@pytest.mark.parametrize("signals", [1, 2])
+def test_ctrl_c_in_a_terminal_reaches_every_process(tmp_path, root, signals):
     """Only the runner heeds it, and nothing is left behind; a second one ends it at once."""
     arguments = ["run", "table2", "--protocol", "smoke", "--seeds", "0", "--densities", "0.2"]
-    arguments += ["--workers", workers, "--device", "cpu", "--results", tmp_path]
+    arguments += ["--workers", "2", "--device", "cpu", "--results", tmp_path]
     if signals == 2:
         arguments += ["--model", "wrn-40-4"]
     process = subprocess.Popen(
@@ -175,7 +174,7 @@ def test_ctrl_c_in_a_terminal_reaches_every_process(tmp_path, root, workers, sig
         start_new_session=True,
     )
     if signals == 2:  # in the middle of an epoch, which is a long one
-        wait_for(lambda: len(list(tmp_path.rglob("*.lock"))) >= int(workers))
+        wait_for(lambda: len(list(tmp_path.rglob("*.lock"))) >= 2)
         time.sleep(2)
     else:
         wait_for(lambda: list(tmp_path.rglob("*.pt")))
@@ -218,10 +217,8 @@ def test_a_run_whose_first_epoch_would_come_too_late_is_not_begun(tmp_path, work
     assert not list(tmp_path.rglob("*.pt"))
 
 
-@both
-def test_a_time_limit_that_an_epoch_fits_into_is_not_called_too_short(tmp_path, workers):
-    limit = 5 if workers == 1 else 20  # other processes take seconds to start
-    outcome = campaign([config(epochs=10_000)], tmp_path, workers=workers, time_limit=limit)
+def test_a_time_limit_that_an_epoch_fits_into_is_not_called_too_short(tmp_path):
+    outcome = campaign([config(epochs=10_000)], tmp_path, time_limit=5)
     assert (outcome.status, outcome.advice) == (3, "rerun the same command to resume")
     assert checkpoints.epochs_done(config(epochs=10_000), tmp_path) > 0
 
@@ -264,14 +261,13 @@ def test_a_full_disk_stops_all_and_the_same_command_resumes(small_disk, workers)
     nothing_half_written(results)
 
 
-@both
-def test_a_read_only_disk_is_named(small_disk, workers):
+def test_a_read_only_disk_is_named(small_disk):
     place, remount = small_disk
     remount("ro")
     with pytest.raises(
         WriteError, match=rf"^{place}/results/.checkpoints cannot be written: Read-only file system$"
     ):
-        campaign([config()], place / "results", workers=workers)
+        campaign([config()], place / "results")
 
 
 def test_a_run_that_cannot_write_says_so(tmp_path):
@@ -373,13 +369,12 @@ def test_a_run_that_kills_its_workers_fails_and_the_others_go_on(tmp_path):
     assert status_of([deadly], tmp_path) == {deadly.name: "failed"}
 
 
-@both
-def test_a_damaged_record_is_named_and_not_trained_over(tmp_path, workers):
+def test_a_damaged_record_is_named_and_not_trained_over(tmp_path):
     done, damaged = config("static"), config()
     path = records.path_of(damaged, tmp_path)
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    outcome = campaign([done, damaged], tmp_path, progress=True, workers=workers)
+    outcome = campaign([done, damaged], tmp_path, progress=True)
     assert (outcome.status, outcome.done) == (1, [done.name])
     assert "not a valid record" in outcome.failed[damaged.name]
     assert path.read_text() == "{"
@@ -477,11 +472,20 @@ def test_several_devices_are_for_workers_of_this_machine(tmp_path):
         runner.run([config()], results=tmp_path, device="cuda:0,cuda:1", cluster="tcp://127.0.0.1:1")
 
 
-def test_nothing_of_dask_is_imported_for_one_worker(python, tmp_path):
-    program = (
-        "import sys; from rigl.campaign import runner; from rigl import RunConfig\n"
-        "runner.run([RunConfig(model='lenet-300-100', epochs=1)], device='cpu')\n"
-        "print({'dask', 'distributed'} & {*sys.modules})"
-    )
-    out = python("-c", program, cwd=tmp_path, check=True).stdout
-    assert out.endswith("set()\n")
+PROGRAM = """
+import sys
+from rigl import RunConfig
+from rigl.campaign import notebook, runner
+
+config = RunConfig(model="lenet-300-100", density=0.2, epochs=1)
+for tracker in (None, "tensorboard"):
+    runner.run([config], device="cpu", results=f"{sys.argv[1]}/{tracker}", tracker=tracker)
+    names = ("dask", "distributed", "optuna", "tensorboard", "wandb")
+    print("imported:", [name for name in names if name in sys.modules])
+"""
+
+
+def test_nothing_is_imported_that_was_not_asked_for(python, tmp_path):
+    out = python("-c", PROGRAM, str(tmp_path), cwd=tmp_path, check=True).stdout
+    told = [line for line in out.splitlines() if line.startswith("imported")]
+    assert told == ["imported: []", "imported: ['tensorboard']"]

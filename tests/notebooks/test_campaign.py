@@ -5,7 +5,7 @@ import json
 from report.sample import record as sample
 
 from rigl.campaign import notebook
-from rigl.campaign.experiments import rows
+from rigl.campaign.experiments import configs
 from rigl.training import records
 from rigl.training.config import RunConfig
 
@@ -18,9 +18,9 @@ def shown(executed):
 
 def test_it_trains_what_is_asked_and_shows_plan_and_status(root, papermill, tmp_path):
     options = {"protocol": "smoke", "model": "lenet-300-100", "densities": [0.2], "seed": 0}
-    configs = rows("figure5", **options)
+    asked = configs("figure5", **options)
     # All but one run are there, so that only that one is trained.
-    for config in configs[:-1]:
+    for config in asked[:-1]:
         records.save(sample(11.11, **config.model_dump()), tmp_path / "results")
     done = papermill(
         tmp_path, root / "notebooks" / "campaign.ipynb", "out.ipynb", "-p", "tables", "figure5",
@@ -32,9 +32,9 @@ def test_it_trains_what_is_asked_and_shows_plan_and_status(root, papermill, tmp_
     text = shown(json.loads((tmp_path / "out.ipynb").read_text()))
     assert "4 runs: 3 finished, 1 left" in text
     assert "<td>rigl-sm</td>" in text
-    assert f"{configs[-1].name}: " in text
+    assert f"{asked[-1].name}: " in text
     assert "done: 4 of 4 runs" in text
-    record = records.load(records.path_of(configs[-1], tmp_path / "results"))
+    record = records.load(records.path_of(asked[-1], tmp_path / "results"))
     assert record.config == RunConfig(
         method="rigl-sm", distribution="uniform", density=0.2, model="lenet-300-100"
     )

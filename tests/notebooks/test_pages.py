@@ -4,7 +4,7 @@ import shutil
 
 from report.sample import record
 
-from rigl.campaign.experiments import rows
+from rigl.campaign.experiments import configs
 from rigl.training import records
 
 
@@ -13,7 +13,7 @@ def test_it_trains_what_is_missing_and_shows_it(root, tmp_path, papermill, monke
     (tmp_path / "results").mkdir()
     for name in ("published.json", "layers.json"):
         shutil.copy(root / "results" / name, tmp_path / "results")
-    *known, missing = rows("figure4", protocol="smoke", model="lenet-300-100", seed=3)
+    *known, missing = configs("figure4", protocol="smoke", model="lenet-300-100", seed=3)
     for config in known:
         records.save(record(11.11, **config.model_dump()), tmp_path / "results")
     notebook, asked = root / "notebooks" / "flops.ipynb", ["-p", "protocol", "smoke", "-p", "seeds", "3"]

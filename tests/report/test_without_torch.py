@@ -20,7 +20,7 @@ for name in sys.argv[1:]:
 
 
 def test_report_and_the_first_floor_need_no_torch() -> None:
-    first = [f"sparsity.{name}" for name in ("distributions", "flops", "schedules", "shapes")]
+    first = [f"sparsity.{name}" for name in ("distributions", "flops", "methods", "schedules", "shapes")]
     first += ["training.config", "training.records", "campaign.experiments", "campaign.studies"]
     report = [f"book.report.{path.stem}" for path in (ROOT / "book" / "report").glob("[!_]*.py")]
     assert len(report) > 10

@@ -821,8 +821,7 @@ def test_detach_leaves_dense_training(method):
         assert not any(bool(model.get_parameter(name)[~mask].any()) for name, mask in before.items())
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("owned", [False, True])
+@pytest.mark.parametrize(("method", "owned"), [*((name, False) for name in METHODS), ("rigl", True)])
 def test_a_copy_of_all_three_trains_like_the_first(method, owned):
     """Also where the model holds its sparsifier, as a Lightning module does."""
     model = network()

@@ -157,22 +157,6 @@ def test_wandb_offline_has_every_epoch_and_needs_no_network(plain, tmp_path, mon
     assert sum(rows[-1]["layer_densities.values"]) == 3
 
 
-PROGRAM = """
-import sys
-from rigl import RunConfig, train
-
-config = RunConfig(model="lenet-300-100", density=0.2, epochs=1)
-for tracker in (None, "tensorboard"):
-    train(config, device="cpu", results=f"{sys.argv[1]}/{tracker}", tracker=tracker)
-    print([name for name in ("tensorboard", "wandb", "optuna") if name in sys.modules])
-"""
-
-
-def test_nothing_is_imported_that_was_not_asked_for(python, tmp_path):
-    done = python("-c", PROGRAM, str(tmp_path), cwd=tmp_path, check=True)
-    assert done.stdout.splitlines() == ["[]", "['tensorboard']"]
-
-
 def test_a_tracker_that_is_unknown_or_missing_is_one_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(ConfigError, match=r"tracker='tensorbord' is unknown \(did you mean 'tensorboard'"):
         train(config(), results=tmp_path, tracker="tensorbord")
