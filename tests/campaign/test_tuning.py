@@ -210,7 +210,7 @@ def test_after_kill_9_the_same_trial_is_tried_again(tmp_path, root):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_told_to_stop_it_ends_after_an_epoch_and_goes_on_with_the_same_trial(tmp_path, workers):
-    asked = small(trials=1, epochs=30)
+    asked = small(trials=1, epochs=20)
 
     def tell():
         wait_for(lambda: list(tmp_path.glob(".checkpoints/*.pt")))
