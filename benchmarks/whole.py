@@ -77,7 +77,7 @@ def measure(device: torch.device, engine: str) -> dict[str, Any]:
     return found
 
 
-def side_by_side(rounds: int, epochs: int = 20) -> dict[str, Any]:
+def side_by_side(rounds: int) -> dict[str, Any]:
     """Two concurrent runs on the CPU with half the threads each, against one after the other with all."""
     all_threads = torch.get_num_threads()
     times: dict[str, list[float]] = {"two runs, one after the other": [], "two runs, side by side": []}
@@ -87,7 +87,7 @@ def side_by_side(rounds: int, epochs: int = 20) -> dict[str, Any]:
             ("two runs, side by side", [["0"], ["1"]], max(1, all_threads // 2)),
         ):
             with tempfile.TemporaryDirectory() as folder:
-                times[name].append(_together(parts, threads, folder, epochs))
+                times[name].append(_together(parts, threads, folder, 20))
     return {
         "seconds": {name: spread(values) for name, values in times.items()},
         "ratios": {

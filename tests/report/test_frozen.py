@@ -53,7 +53,7 @@ def tables(frame: pd.DataFrame) -> dict[str, list[str]]:
     def add(name: str, table: pd.DataFrame) -> None:
         found[name] = numbers(table)
 
-    for protocol in ("paper", "laptop"):
+    for protocol in ("paper", "tenth", "laptop"):
         for dataset, model in reported.SETUPS[protocol]:
             setup = reported.Setup(protocol, dataset, model, None, frame)
             for name in (name for name in experiments.TABLES if name != "later-methods"):

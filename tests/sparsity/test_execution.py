@@ -77,10 +77,10 @@ def compact(request, monkeypatch):
 @pytest.mark.parametrize("method", MASKED)
 def test_equals_masked_execution(method, preset, monkeypatch):
     made = {}
-    for how, execution_of in (("masked", "masked"), ("compact", "sparse"), ("whole", "sparse")):
+    for how, kind in (("masked", "masked"), ("compact", "sparse"), ("whole", "sparse")):
         monkeypatch.setattr(execution, "COMPACT_FROM", 0 if how == "compact" else 10**9)
         model = network()
-        optimizer, sparsifier = attach(model, execution_of, method=method, preset=preset)
+        optimizer, sparsifier = attach(model, kind, method=method, preset=preset)
         train(model, optimizer, range(200 if preset == "repro2021" else 60))
         made[how] = model, sparsifier
     masked, sparsifier = made.pop("masked")

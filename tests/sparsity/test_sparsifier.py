@@ -96,13 +96,14 @@ def moments(optimizer, weight):
 
 
 @pytest.mark.parametrize("method", MASKED)
+@pytest.mark.parametrize("preset", ["repro2021", "google"])
 @pytest.mark.parametrize(
-    ("make", "preset"),
-    [*((name, "repro2021") for name in OPTIMIZERS), ("sgd", "google"), ("adam-fused", "google")],
+    ("make", "layout"),
+    list(zip(OPTIMIZERS, [torch.contiguous_format, torch.channels_last] * 3, strict=True)),
+    ids=OPTIMIZERS,
 )
-def test_invariants_hold_at_every_step(make, method, preset):
-    layouts = torch.contiguous_format, torch.channels_last
-    model = network().to(memory_format=layouts[list(OPTIMIZERS).index(make) % 2])
+def test_invariants_hold_at_every_step(make, layout, method, preset):
+    model = network().to(memory_format=layout)
     optimizer = OPTIMIZERS[make](model.parameters())
     sparsifier = attach(model, optimizer, method=method, preset=preset, total_steps=20, alpha=0.5)
     weights = {name: model.get_parameter(name) for name in sparsifier.masks}

@@ -68,7 +68,7 @@ def test_no_zeroed_page_torn_write_or_appended_byte_gets_through(
         load(path)
 
 
-@pytest.mark.parametrize("where", [0.01, 0.6])
+@pytest.mark.parametrize("where", [0.01, 0.3, 0.6, 0.99])
 def test_a_run_with_a_flipped_bit_starts_over_and_ends_the_same(tmp_path, finished, where):
     path = interrupted(tmp_path)
     content = bytearray(path.read_bytes())
@@ -83,18 +83,7 @@ def test_a_run_with_a_flipped_bit_starts_over_and_ends_the_same(tmp_path, finish
     assert record.model_dump(exclude={"provenance"}) == finished.model_dump(exclude={"provenance"})
 
 
-@pytest.mark.parametrize("epoch", [-3, 0, 3, True, 1.0, "1", None])
-def test_epochs_that_cannot_be(tmp_path, epoch):
-    path = interrupted(tmp_path)
-    state = load(path)
-    state["done"]["epoch"] = epoch
-    checkpoints.save(state, path)
-    assert epochs_done(CONFIG, tmp_path) == 0
-    with pytest.raises(CheckpointError, match=rf"it says that {epoch!r} of 2 epochs are done"):
-        load(path)
-
-
-@pytest.mark.parametrize("epoch", [99, 2])
+@pytest.mark.parametrize("epoch", [99, -3, 0, 2, 3, True, 1.0, "1", None])
 def test_epochs_that_cannot_be_start_the_run_over(tmp_path, finished, epoch):
     """Two epochs of a run of two could be, but not with the history of one."""
     path = interrupted(tmp_path)

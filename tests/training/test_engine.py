@@ -47,7 +47,7 @@ def trained(engine, epochs=2, images=76):
 
 @pytest.mark.parametrize(
     ("method", "preset"),
-    [(name, "repro2021") for name in METHODS if name not in ("small-dense", "rigl-reinit")]  # dense, rigl
+    [(name, "repro2021") for name in METHODS]
     + [(name, "google") for name in ("rigl", "set", "snfs", "rigl-struct", "pruning")],
 )
 def test_recorded_steps_do_what_eager_ones_do(method, preset):

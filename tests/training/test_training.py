@@ -38,7 +38,7 @@ def outcome(record):
 @pytest.mark.parametrize(
     ("method", "preset"),
     [(name, "repro2021") for name in METHODS]
-    + [(name, "google") for name in ("rigl", "snfs", "pruning", "rigl-struct", "granet")],
+    + [(name, "google") for name, rule in METHODS.items() if rule.grow or rule.prunes],
 )
 def test_every_method_learns_and_is_recorded(tmp_path, method, preset):
     rule = METHODS[method]
@@ -178,9 +178,7 @@ def dies_after(monkeypatch):
     return die
 
 
-@pytest.mark.parametrize(
-    "method", ["static", "set", "rigl", "snfs", "pruning", "lottery", "rigl-reinit", "granet"]
-)
+@pytest.mark.parametrize("method", [name for name, rule in METHODS.items() if rule.masked])
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, dies_after, method):
     """Weights, masks and momentum, and also the ledger of FLOPs and the densities over time."""
     knobs = {**SMALL, "epochs": 2, "delta_t": 10}
