@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isnan, prod, sqrt
@@ -185,7 +185,7 @@ def reported(*tables: str) -> list[Source]:
     for dataset, part in rows.groupby("dataset"):
         settings: dict[str, Setting] = {}
         for table in tables:
-            for _, row in part[part["table"] == table].iterrows():
+            for row in part[part["table"] == table].to_dict("records"):
                 each = _printed(row)
                 settings.setdefault(each.accuracy.name, each)
         found.append(Source(REPORT, str(dataset), str(part["model"].iloc[0]), tuple(settings.values())))
@@ -300,7 +300,7 @@ def shown(found: Sample) -> str:
 
 
 def _settings(part: pd.DataFrame) -> Iterator[Setting]:
-    for _, row in grouped(part).iterrows():
+    for row in grouped(part).to_dict("records"):
         values = pd.Series(row["accuracies"], dtype=float)
         guess = 100 / DATASETS[row["dataset"]].classes
         yield _named(
@@ -333,7 +333,7 @@ def _is_theirs(setting: Setting) -> bool:
     return not published(table="table4", **place).empty
 
 
-def _printed(row: pd.Series) -> Setting:
+def _printed(row: Mapping[Any, Any]) -> Setting:
     """A row of the report's tables. The supplement's wall times are training FLOPs (Discrepancies)."""
     std = row.get("std", float("nan"))
     cost = row["train_flops"] if not isnan(row["train_flops"]) else row["wall_time"]
@@ -356,7 +356,7 @@ def _printed(row: pd.Series) -> Setting:
     return _named(setting)
 
 
-def _doubt(row: pd.Series) -> str:
+def _doubt(row: Mapping[Any, Any]) -> str:
     """The fault of the published code that may touch a printed row; the page on discrepancies has each with
     file, line and commit. Whether it did cannot be told from outside."""
     if row["method"] in ("lottery", "rigl-reinit"):

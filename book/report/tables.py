@@ -112,15 +112,17 @@ def rows(
     reported = published(dataset=dataset if dataset in REPORTED else REPORTED[0], table=name)
     theirs: dict[Any, Any] = {(each["row"], each["density"]): each for each in reported.to_dict("records")}
     places = {each: place for place, each in enumerate(frame["name"])}
+    precisions = frame["precision"].tolist()
     made = []
     for text, config in experiments.rows(name, **options):
         every = [config.model_copy(update={"seed": seed}).name for seed in found]
-        mine = frame.iloc[[places[each] for each in every if each in places]]
-        plain = expected_precision(config.protocol)
-        kinds = [each for each in dict.fromkeys(mine["precision"]) if each != plain]
+        mine: dict[str, list[int]] = {expected_precision(config.protocol): []}
+        for place in [places[each] for each in every if each in places]:
+            mine.setdefault(precisions[place], []).append(place)
         report = theirs.get((text, config.density))
-        made.append(Row(config, mine[mine["precision"] == plain], report))
-        made += [Row(config, mine[mine["precision"] == each], report, each) for each in kinds]
+        plain, *others = [(kind, frame.iloc[at]) for kind, at in mine.items()]
+        made.append(Row(config, plain[1], report))
+        made += [Row(config, runs, report, kind) for kind, runs in others]
     return sorted(made, key=lambda row: row.config.density or row.config.flops or 1)
 
 

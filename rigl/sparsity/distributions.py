@@ -82,11 +82,11 @@ def layer_densities(
             )
         return everything
     raw = _raw(masked, distribution)
-
     names = [layer.name for layer in masked]
+    numel = np.array([float(layer.numel) for layer in masked])
+    total, free = (sum(layer.numel for layer in some) for some in (counted, masked))
 
     def at(density: float) -> dict[str, float]:
-        total, free = (sum(layer.numel for layer in some) for some in (counted, masked))
         rest = density if free == total else (density * total - kept) / free
         if rest <= 0:
             which = "whose density is given" if given else "that stay dense"
@@ -96,8 +96,9 @@ def layer_densities(
             raise ValueError(
                 f"density={density:g} is too high beside the densities given: at most {most:.4g}"
             )
-        found = _scaled(masked, raw, rest) if distribution != "uniform" else dict.fromkeys(names, rest)
-        return everything | found
+        if distribution == "uniform":
+            return everything | dict.fromkeys(names, rest)
+        return everything | dict(zip(names, _scaled(numel, raw, rest).tolist(), strict=True))
 
     if flops is None:
         if density is None or not 0 < density <= 1:
@@ -105,12 +106,8 @@ def layer_densities(
         return at(float(density))
     if not 0 < flops <= 1:
         raise ValueError(f"flops={flops} must lie in (0, 1]")
-    least = kept / sum(layer.numel for layer in counted)
-    most = (
-        1.0
-        if not given
-        else least + sum(layer.numel for layer in masked) / sum(layer.numel for layer in counted)
-    )
+    least = kept / total
+    most = least + free / total if given else 1.0
     return _at_cost(layers, at, flops, least, most)
 
 
@@ -163,10 +160,10 @@ def active_counts(layers: Sequence[Layer], densities: Mapping[str, float]) -> di
     return {layer.name: round(densities[layer.name] * layer.numel) for layer in layers}
 
 
-def _scaled(layers: Sequence[Layer], raw: np.ndarray, density: float) -> dict[str, float]:
-    """Densities eps * raw, capped at 1, whose weighted mean is `density`; eps is as in Evci et al. 2020."""
-    numel = np.array([float(layer.numel) for layer in layers])
-    dense = np.zeros(len(layers), dtype=bool)
+def _scaled(numel: np.ndarray, raw: np.ndarray, density: float) -> np.ndarray:
+    """Densities eps * raw, capped at 1, whose mean weighted by `numel` is `density`; eps is as in Evci et al.
+    2020."""
+    dense = np.zeros(len(raw), dtype=bool)
     eps = 0.0
     while not dense.all():
         budget = density * numel[~dense].sum() - (1 - density) * numel[dense].sum()
@@ -175,8 +172,8 @@ def _scaled(layers: Sequence[Layer], raw: np.ndarray, density: float) -> dict[st
         if largest * eps <= 1:
             break
         dense |= raw == largest  # layers tied at the largest become dense together
-    found = np.where(dense, 1.0, np.minimum(raw * eps, 1.0))
-    return {layer.name: float(value) for layer, value in zip(layers, found, strict=True)}
+    found: np.ndarray = np.where(dense, 1.0, np.minimum(raw * eps, 1.0))
+    return found
 
 
 def _custom(

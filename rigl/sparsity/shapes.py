@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Layer:
     shape: tuple[int, ...]
     positions: float = 0
 
-    @property
+    @cached_property
     def numel(self) -> int:
         """Weights in this layer."""
         return prod(self.shape)
