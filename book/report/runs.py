@@ -55,7 +55,8 @@ def load(folder: Path | None = None, *, searched: bool = False) -> pd.DataFrame:
     labels = {record.name: record.config.label for _, record, _ in found}
     made = [(*_extra(record, labels), alone) for _, record, alone in found]
     extra = pd.DataFrame(made, columns=EXTRA, index=frame.index)
-    return frame.drop(columns="distribution").join(extra).astype({"variant": object, "searched": bool})
+    frame = frame.drop(columns="distribution").join(extra).astype({"variant": object, "searched": bool})
+    return frame.copy()  # with the columns of a kind as one block: tables take rows of it thousands of times
 
 
 def _extra(record: Record, labels: dict[str, str]) -> list[Any]:
