@@ -1,5 +1,6 @@
 """Small runs, and what happens to a campaign while it goes on."""
 
+import importlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,14 @@ def mid_run(run, results):
     """Wait until a process has done an epoch of `run`; its number."""
     wait_for(checkpoint_of(run, results).exists)
     return wait_for(lambda: holder(run, results))
+
+
+def dask_command(part, options, log):
+    """Dask's command for a scheduler or a worker, in this process."""
+    os.chdir(log.parent)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    importlib.import_module(f"distributed.cli.dask_{part}").main(list(map(str, options)))
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """Two processes of one torch.distributed group, this one and another."""
 
-import multiprocessing
 import socket
 from datetime import timedelta
 
 import torch
+from forked import forked
 from torch import distributed
 
 
@@ -13,8 +13,7 @@ def two_processes(work, folder):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    other = multiprocessing.get_context("spawn").Process(target=_joined, args=(work, 1, port, folder))
-    other.start()
+    other = forked(_joined, work, 1, port, folder)
     _joined(work, 0, port, folder)
     other.join()
     assert other.exitcode == 0

@@ -11,7 +11,8 @@ from contextlib import suppress
 from itertools import chain, count
 
 import pytest
-from campaigns import config, meanwhile, mid_run, wait_for
+from campaigns import config, dask_command, meanwhile, mid_run, wait_for
+from forked import forked
 
 from rigl.campaign import cluster, runner, status, tasks
 from rigl.campaign.__main__ import main
@@ -71,18 +72,14 @@ class Dask:
             self.client.close()
         for process in self.processes.values():
             process.kill()
-            process.wait()
+            process.join()
 
     def _alive(self, name):
-        return name in self.processes and self.processes[name].poll() is None
+        return name in self.processes and self.processes[name].is_alive()
 
     def _begin(self, name, options):
         part = "scheduler" if name == "scheduler" else "worker"
-        self.processes[name] = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.dask_{part}", *map(str, options)],
-            cwd=self.folder,
-            stderr=(self.folder / f"{name}.log").open("ab"),
-        )
+        self.processes[name] = forked(dask_command, part, options, self.folder / f"{name}.log")
 
 
 @pytest.fixture(scope="module")
@@ -182,23 +179,12 @@ def test_a_worker_of_other_versions_is_named_once(dask, tmp_path, capsys, monkey
     assert "has other versions: torch " in capsys.readouterr().out
 
 
-RUNNER = """
-import sys
-from rigl.campaign import runner
-from rigl.training.config import RunConfig
-if __name__ == "__main__":
-    config = RunConfig(model="lenet-300-100", delta_t=20, density=0.2, epochs=60)
-    runner.run([config], results=sys.argv[1], device="cpu", cluster=sys.argv[2])
-"""
-
-
-def test_a_run_whose_runner_is_killed_stops_and_resumes_by_the_same_command(dask, tmp_path, root):
+def test_a_run_whose_runner_is_killed_stops_and_resumes_by_the_same_command(dask, tmp_path):
     long = config(epochs=60)
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    other = subprocess.Popen([sys.executable, "-c", RUNNER, tmp_path, dask.address], env=environment)
+    other = forked(runner.run, [long], results=tmp_path, device="cpu", cluster=dask.address)
     mid_run(long, tmp_path)
     other.kill()
-    other.wait()
+    other.join()
     wait_for(lambda: not status.running(long, tmp_path))
     assert not records.path_of(long, tmp_path).exists()
     assert campaign(dask, [long], tmp_path).status == 0
@@ -229,7 +215,7 @@ def test_a_scheduler_that_dies_ends_the_campaign(processes, tmp_path):
         campaign(processes, [long], tmp_path)
     for process in processes.processes.values():  # else the worker goes on with it
         process.kill()
-        process.wait()
+        process.join()
 
 
 MANY = """
@@ -278,7 +264,7 @@ def test_two_hundred_runs_through_random_kills(dask, tmp_path, root):
             process = begin()
         else:
             dask.processes[victim].kill()
-            dask.processes[victim].wait()
+            dask.processes[victim].join()
             dask.ensure("one", "two")
     print(dict(kills))
     assert process.returncode == 0, (tmp_path / "runner.log").read_text()

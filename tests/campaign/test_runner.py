@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 from campaigns import config, holder, meanwhile, members, mid_run, wait_for
+from forked import forked
 
 from rigl.campaign import runner, status
 from rigl.training import checkpoints, records
@@ -88,29 +89,13 @@ def test_a_worker_killed_in_mid_run_is_replaced_and_the_run_resumes(tmp_path, ca
     nothing_half_written(tmp_path)
 
 
-RUNNER = """
-import sys
-from rigl.campaign import runner
-from rigl.training.config import RunConfig
-if __name__ == "__main__":
-    knobs = {"model": "lenet-300-100", "delta_t": 20, "density": 0.2}
-    configs = [RunConfig(**knobs, epochs=20)]
-    configs += [RunConfig(**knobs, method="static", epochs=2, seed=seed) for seed in range(6)]
-    sys.exit(runner.run(configs, results=sys.argv[1], device="cpu", workers=2).status)
-"""
-
-
-def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys, root):
+def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys):
     """The killed one's run resumes in the other, and its workers do not outlive it."""
     long, *short = configs = [
         config(epochs=20),
         *(config("static", epochs=2, seed=seed) for seed in range(6)),
     ]
-    other = subprocess.Popen(
-        [sys.executable, "-c", RUNNER, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        start_new_session=True,
-    )
+    other = forked(campaign, configs, tmp_path, workers=2)
     orphan = mid_run(long, tmp_path)
     os.kill(orphan, signal.SIGSTOP)  # it holds its run, whatever the other runner does
     said = []
@@ -127,7 +112,7 @@ def test_two_runners_share_a_folder_and_one_is_killed(tmp_path, capsys, root):
 
     with meanwhile(kill):
         outcome = campaign(configs, tmp_path)
-    other.wait()
+    other.join()
     assert outcome.status == 0
     assert len(list(records.records(tmp_path))) == len(configs)
     assert record_of(long, tmp_path).provenance.resumed == 1

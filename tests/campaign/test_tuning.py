@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
 import optuna
 import pytest
 from campaigns import holder, meanwhile, wait_for
+from forked import forked
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from rigl.campaign import notebook, studies, tuning
@@ -181,23 +181,12 @@ def test_a_run_that_cannot_be_leaves_its_trial_to_be_tried_again(tmp_path):
         assert (outcome.counts, outcome.study.trials) == (tuning.Counts(), [])
 
 
-ANOTHER = """
-import sys
-from rigl.campaign import notebook, studies, tuning
-settings = studies.Settings.model_validate_json(sys.argv[1])
-tuning.run(settings, tuning.Options(results=sys.argv[2], device="cpu"))
-"""
-
-
-def test_after_kill_9_the_same_trial_is_tried_again(tmp_path, root):
+def test_after_kill_9_the_same_trial_is_tried_again(tmp_path):
     asked = small(trials=2, epochs=8)
-    process = subprocess.Popen(
-        [sys.executable, "-c", ANOTHER, asked.model_dump_json(), tmp_path],
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
+    process = forked(tuning.run, asked, tuning.Options(results=str(tmp_path), device="cpu"))
     wait_for(lambda: list(tmp_path.glob(".checkpoints/*.pt")))
     process.kill()
-    process.wait()
+    process.join()
     study = begin(asked, tmp_path)
     assert tuning.counts(study) == tuning.Counts(running=1)  # nobody knows yet
     begun = study.trials[0].params

@@ -1,14 +1,11 @@
 """Whole runs, small and real: on scikit-learn's digits."""
 
-import json
-import os
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
 from filelock import FileLock, Timeout
+from forked import forked
 
 from rigl.sparsity.methods import METHODS
 from rigl.training import checkpoints, records
@@ -106,37 +103,25 @@ def test_random_state_and_mode_are_left_as_they_were(tmp_path):
     assert torch.backends.cudnn.deterministic == deterministic
 
 
-TRAIN = """
-import json, sys
-from rigl import RunConfig, train
-train(RunConfig(**json.loads(sys.argv[1])), device="cpu", results=sys.argv[2])
-"""
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole"), method="rigl-sm", **{**WIDE, "batch_size": 32, "epochs": 4})
 
 
 @pytest.fixture
-def other(whole, tmp_path, root):
+def other(whole, tmp_path):
     """Another process, in the middle of the same run."""
-    knobs = whole.config.model_dump(exclude_defaults=True)
-    with subprocess.Popen(
-        [sys.executable, "-c", TRAIN, json.dumps(knobs), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as process:
-        while not checkpoints.checkpoint_of(whole.config, tmp_path).exists():
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.01)
-        yield process
+    process = forked(train, whole.config, device="cpu", results=tmp_path)
+    while not checkpoints.checkpoint_of(whole.config, tmp_path).exists():
+        assert process.is_alive()
+        time.sleep(0.01)
+    yield process
+    process.join()
 
 
 def test_kill_9_and_the_same_command_goes_on_bit_for_bit(whole, other, tmp_path):
     other.kill()
-    other.wait()
+    other.join()
     assert not records.path_of(whole.config, tmp_path).exists()
     resumed = train(whole.config, device="cpu", results=tmp_path)
     assert outcome(resumed) == outcome(whole)
@@ -149,7 +134,8 @@ def test_two_processes_at_once_make_one_record(whole, other, tmp_path):
     with pytest.raises(Timeout):
         train(whole.config, device="cpu", results=tmp_path, wait=False)
     record = train(whole.config, device="cpu", results=tmp_path)
-    assert other.wait(240) == 0, other.stderr.read()
+    other.join(240)
+    assert other.exitcode == 0
     assert [path.name for path in (tmp_path / "digits").iterdir()] == [f"{whole.name}.json"]
     assert outcome(record) == outcome(whole)
     assert record.provenance.resumed == 0
