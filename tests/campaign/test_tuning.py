@@ -262,8 +262,9 @@ def test_time_that_is_up_leaves_the_rest(tmp_path):
     assert outcome.lines()[-1] == "some are left: no epoch fits into the time limit: give a longer one"
 
 
-def test_it_ends_in_mid_study_when_time_is_up(tmp_path):
-    outcome = run(small(trials=1000), tmp_path, deadline=time.time() + 6)
+def test_it_ends_in_mid_study_when_time_is_up(done, tmp_path):
+    again = shutil.copytree(done[0], tmp_path / "again")
+    outcome = run(small(trials=1000, seeds=(0, 1)), again, deadline=time.time() + 6)
     assert (outcome.status, outcome.stopped, outcome.errors) == (3, True, [])
     assert (outcome.counts.failed, outcome.counts.running) == (0, 0)
     assert outcome.lines()[-1] == "some are left: rerun the same command to resume"
