@@ -16,7 +16,7 @@
 #
 # Tables 1 and 2 and Figure 1 of the report {cite}`sundar2021rigging`: a WRN-22-2 on CIFAR-10 by every method, at densities
 # from 0.05 to 0.5. `paper` is the report's own protocol and `tenth` the same network for a tenth of the epochs; both need a
-# GPU. `laptop` is a WRN-10-2 on images mean-pooled to 16 x 16 for 20 epochs, on one CPU core.
+# GPU. `laptop` is a WRN-10-2 on images mean-pooled to 16 x 16 for 20 epochs, with one CPU core per run.
 #
 # ## In short
 #

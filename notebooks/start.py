@@ -60,4 +60,4 @@ story.show_surprises(found, frame[~frame["searched"]])
 #
 # The words: **the paper** is Evci et al. {cite}`evci2020rigging`, who proposed RigL; **the report** is its reproduction
 # study {cite}`sundar2021rigging`. A **protocol** says how long and on what a run trains: `paper` is the report's own,
-# `tenth` a tenth of it, `laptop` is for small networks on two CPU cores. No mean mixes two protocols.
+# `tenth` a tenth of it, `laptop` is for small networks, with one CPU core per run. No mean mixes two protocols.
