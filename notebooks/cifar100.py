@@ -16,7 +16,7 @@
 #
 # Table 3 and Figure 2 of the report {cite}`sundar2021rigging`: a ResNet-50 for images of 32 x 32 on CIFAR-100. `paper` is the
 # report's own protocol and `tenth` the same in a tenth of the epochs; both need a GPU. `laptop` is a WRN-10-2 on images
-# mean-pooled to 16 x 16 for 20 epochs, with one CPU core per run, with this data set's own schedule and label smoothing.
+# mean-pooled to 16 x 16 for 20 epochs, one CPU core per run, with this data set's own schedule and label smoothing.
 #
 # ## In short
 #
