@@ -108,6 +108,10 @@ def connect(text: str | None, *, workers: int, lanes: int, device: str) -> Itera
         "distributed.scheduler.allowed-failures": DEATHS - 1,
         "distributed.scheduler.worker-saturation": 1.0,  # queue runs at the scheduler, not at busy workers
         "distributed.nanny.pre-spawn-environ": {},  # Dask's makes malloc slow
+        # Dask's profiler and monitors take a twelfth of a core in each process.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "10s",
     }
     # Ctrl-C reaches the whole process group, but only this process should handle it.
     with dask.config.set(settings):
