@@ -3,8 +3,10 @@
 # Never fails: without one those tests skip and say so.
 bin=$1
 find_one() {
-    command -v chromium chromium-browser google-chrome >/dev/null 2>&1 ||
-        "$bin/python" - <<'PY'
+    for browser in chromium-headless-shell chromium chromium-browser google-chrome; do
+        command -v $browser >/dev/null && return
+    done
+    "$bin/python" - <<'PY'
 import sys
 from pathlib import Path
 from playwright.sync_api import sync_playwright
@@ -15,7 +17,10 @@ PY
 find_one && exit 0
 echo "no Chromium for the browser tests: trying to get one"
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1
+    apt-get update >/dev/null 2>&1
+    for package in chromium-headless-shell chromium; do
+        apt-get install -y --no-install-recommends $package >/dev/null 2>&1 && break
+    done
 fi
 find_one || "$bin/playwright" install chromium >/dev/null 2>&1
 find_one || echo "NO CHROMIUM could be had: the browser tests will be SKIPPED" >&2
