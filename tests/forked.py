@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 
 from rigl.campaign import cluster
 
@@ -20,4 +21,5 @@ def forked(do, *arguments, **keywords):
 
 def _alone(do, arguments, keywords):
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # those that `cluster.warm` holds
     do(*arguments, **keywords)

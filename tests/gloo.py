@@ -10,13 +10,17 @@ from torch import distributed
 
 def two_processes(work, folder):
     """Call ``work(rank, folder)``, a function of a module, in both; it saves what it comes to in `folder`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     other = forked(_joined, work, 1, port, folder)
     _joined(work, 0, port, folder)
     other.join()
     assert other.exitcode == 0
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _joined(work, rank, port, folder):

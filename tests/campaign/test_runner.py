@@ -4,7 +4,6 @@ import os
 import re
 import resource
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from campaigns import config, holder, meanwhile, members, mid_run, wait_for
 from forked import forked
 
 from rigl.campaign import runner, status
+from rigl.campaign.__main__ import main
 from rigl.training import checkpoints, records
 from rigl.training import train as training
 from rigl.training.config import ConfigError
@@ -143,21 +143,23 @@ def test_ctrl_c_stops_after_the_epoch_and_the_same_command_resumes(tmp_path, wor
     assert record_of(configs[0], tmp_path).provenance.resumed == 1
 
 
+def command(arguments, out, errors):
+    """``python -m rigl.campaign`` with these arguments, in this process."""
+    for number, path in ((1, out), (2, errors)):
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), number)
+    sys.exit(main([str(argument) for argument in arguments]))
+
+
 @pytest.mark.parametrize("signals", [1, 2])
-def test_ctrl_c_in_a_terminal_reaches_every_process(tmp_path, root, signals):
+def test_ctrl_c_in_a_terminal_reaches_every_process(tmp_path, signals):
     """Only the runner heeds it, and nothing is left behind; a second one ends it at once."""
     arguments = ["run", "table2", "--protocol", "smoke", "--seeds", "0", "--densities", "0.2"]
     arguments += ["--workers", "2", "--device", "cpu", "--results", tmp_path]
     if signals == 2:
         arguments += ["--model", "wrn-40-4"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rigl.campaign", *arguments],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    out, errors = tmp_path / "out.txt", tmp_path / "errors.txt"
+    process = forked(command, arguments, out, errors)
     if signals == 2:  # in the middle of an epoch, which is a long one
         wait_for(lambda: len(list(tmp_path.rglob("*.lock"))) >= 2)
         time.sleep(2)
@@ -166,11 +168,11 @@ def test_ctrl_c_in_a_terminal_reaches_every_process(tmp_path, root, signals):
     for _ in range(signals):
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.5)
-    out, errors = process.communicate(timeout=120)
-    assert process.returncode == 3, errors
-    assert "stopping after the current epochs" in out
-    assert "(interrupted); rerun the same command to resume" in out
-    assert "Traceback" not in errors
+    process.join(120)
+    assert process.exitcode == 3, errors.read_text()
+    assert "stopping after the current epochs" in out.read_text()
+    assert "(interrupted); rerun the same command to resume" in out.read_text()
+    assert "Traceback" not in errors.read_text()
     wait_for(lambda: not members(process.pid))
     nothing_half_written(tmp_path)
 

@@ -1,11 +1,15 @@
 """The examples that the book prints, run as a reader would."""
 
+import os
 import re
 import runpy
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 import torch
+from forked import forked
+from gloo import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "book" / "examples"
 
@@ -39,10 +43,24 @@ def test_plain_loop(printed):
     assert accuracy > 60, "ten classes: chance is 10"
 
 
-def test_two_processes(printed, python, tmp_path):
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    print(python(*torchrun, EXAMPLES / "ddp.py", cwd=tmp_path, check=True, OMP_NUM_THREADS="1").stdout)
+def rank(number, port, said):
+    """The example as torchrun starts it."""
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update(RANK=str(number), LOCAL_RANK=str(number), **group)
+    torch.set_num_threads(1)
+    with said.open("w") as file, redirect_stdout(file):
+        run("ddp")
+
+
+def test_two_processes(printed, tmp_path):
+    port, said = free_port(), [tmp_path / f"{number}.txt" for number in range(2)]
+    ranks = [forked(rank, number, port, path) for number, path in enumerate(said)]
+    for each in ranks:
+        each.join()
+        assert each.exitcode == 0
+    print(said[0].read_text())
     printed()
+    assert said[1].read_text() == ""
 
 
 def same(first, second):
