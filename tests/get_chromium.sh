@@ -3,15 +3,14 @@
 # Never fails: without one those tests skip and say so.
 bin=$1
 find_one() {
-    for browser in chromium-headless-shell chromium chromium-browser google-chrome; do
-        command -v $browser >/dev/null && return
-    done
     "$bin/python" - <<'PY'
+import shutil
 import sys
 from pathlib import Path
 from playwright.sync_api import sync_playwright
+from book.report.pdf import BROWSERS
 with sync_playwright() as p:
-    sys.exit(not Path(p.chromium.executable_path).exists())
+    sys.exit(not (any(map(shutil.which, BROWSERS)) or Path(p.chromium.executable_path).exists()))
 PY
 }
 find_one && exit 0

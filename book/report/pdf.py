@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MARGIN = "15mm"
 WIDTH = 680  # CSS pixels between the margins of A4: plots are laid out for the screen, not for paper
-# The headless shell is the same engine without a window's parts: a page takes half the processor time.
+# In order of preference: the headless shell is the same engine without a window's parts, and faster.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 QUIET = ("--disable-background-networking", "--disable-component-update")
