@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,15 +33,16 @@ def random_keep(input: Tensor, p: float, generator: torch.Generator) -> tuple[Te
     `p`, rounded to sixteen bits.
 
     On a CPU, torch's bernoulli_ draws one number per value on a single thread. Here each 64-bit number serves
-    four values. The mask depends on the shape of `input`, but not on its memory format.
+    four values, and `generator` draws but the seed of numpy's generator, which is twice as fast. The mask
+    depends on the shape of `input`, but not on its memory format.
     """
     dropped = min(max(round(p * LEVELS), 0), LEVELS - 1)
     # Images are channels last: drawing in that order needs no transposition.
     last = input.dim() == 4
     shape = input.permute(0, 2, 3, 1).shape if last else input.shape
-    words = torch.empty(-(-input.numel() // 4), dtype=torch.int64)
-    words.random_(-(2**63), None, generator=generator)
-    bits = words.view(torch.int16)[: input.numel()].view(shape)
+    seed = torch.empty(1, dtype=torch.int64).random_(generator=generator).numpy()
+    words = np.random.PCG64(seed).random_raw(-(-input.numel() // 4))
+    bits = torch.from_numpy(words.view(np.int16))[: input.numel()].view(shape)
     keep = (bits >= dropped - LEVELS // 2).to(input.dtype)
     return keep.permute(0, 3, 1, 2) if last else keep, 1 - dropped / LEVELS
 

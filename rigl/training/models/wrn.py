@@ -42,10 +42,11 @@ class Block(nn.Module):
         self.shortcut = None if same else Pointwise(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.bn1(x))
-        out = self.dropout(F.relu(self.bn2(self.conv1(active))))
+        active = F.relu(self.bn1(x), inplace=True)
+        out = self.dropout(F.relu(self.bn2(self.conv1(active)), inplace=True))
         straight = x if self.shortcut is None else self.shortcut(active)
-        result: Tensor = self.conv2(out) + straight
+        result: Tensor = self.conv2(out)
+        result += straight
         return result
 
 
@@ -80,6 +81,6 @@ class WideResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) to (batch, num_classes)."""
-        x = F.relu(self.bn(self.blocks(self.stem(x))))
+        x = F.relu(self.bn(self.blocks(self.stem(x))), inplace=True)
         out: Tensor = self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
         return out
