@@ -169,7 +169,7 @@ class _SparseLinear(torch.autograd.Function):
         result = product(csr(pattern.rows, pattern.columns, values, pattern.shape), parts, bias)
         ctx.save_for_backward(values, *parts)
         ctx.layer, ctx.pattern, ctx.shape = layer, pattern, x.shape
-        return result.view(*x.shape[:-1], -1)
+        return result.view(*x.shape[:-1], -1).detach()  # a view could not be written to in place
 
     @staticmethod
     @once_differentiable

@@ -143,6 +143,22 @@ def test_gradients(shape, lead, density, bias, dense, tile, seed):
             torch.testing.assert_close(found, expected)
 
 
+def test_results_can_be_written_to_in_place():
+    models = []
+    for how, inplace in (("masked", False), ("sparse", True)):
+        models.append(network())
+        models[-1][1] = nn.ReLU(inplace=inplace)
+        optimizer, _ = attach(models[-1], how)
+        for step in range(15):
+            optimizer.zero_grad()
+            result = models[-1](batch(step)[0])
+            result += 1
+            result.pow(2).mean().backward()
+            optimizer.step()
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
 def test_gradients_are_dense_when_the_method_wants_them():
     model = network()
     optimizer, sparsifier = attach(model, "sparse")
