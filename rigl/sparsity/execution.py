@@ -2,7 +2,9 @@
 
 Under sparse execution a linear layer on the CPU multiplies with PyTorch's own CSR kernels. Its weight stays
 the dense parameter that it was: the values of the active weights are gathered from it in every forward pass,
-and the gradients at active places are scattered into a dense ``.grad``.
+and the gradients at active places are scattered into a dense ``.grad``. The kernels want a batch by columns.
+At small densities its transposition takes as long as the product, so what only the next sparse layer of an
+``nn.Sequential`` reads stays as the kernels made it.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ COMPACT_FROM = 2**19
 # Rows of a batch that are multiplied at a time.
 TILE = 512
 DTYPES = (torch.float32, torch.float64)
+# Modules that work on each value by itself and keep the memory format.
+ELEMENTWISE = (
+    *(nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout),
+)
 
 
 class Masks(Protocol):
@@ -140,8 +146,11 @@ def tiles(x: Tensor) -> list[Tensor]:
     return [part.t().contiguous() for part in parts]
 
 
-def product(matrix: Tensor, parts: Sequence[Tensor], bias: Tensor | None = None) -> Tensor:
-    """(batch, out) of a CSR matrix (out, in) and the `tiles` of (batch, in)."""
+def product(
+    matrix: Tensor, parts: Sequence[Tensor], bias: Tensor | None = None, columns: bool = False
+) -> Tensor:
+    """(batch, out) of a CSR matrix (out, in) and the `tiles` of (batch, in); stored by `columns`, it needs no
+    transposition."""
 
     def rows(part: Tensor) -> Tensor:
         result: Tensor = torch.sparse.mm(matrix, part, "sum")
@@ -150,8 +159,9 @@ def product(matrix: Tensor, parts: Sequence[Tensor], bias: Tensor | None = None)
         return result.t()
 
     if len(parts) == 1:
-        return rows(parts[0]).contiguous()
-    out = parts[0].new_empty(sum(part.shape[1] for part in parts), matrix.shape[0])
+        return rows(parts[0]) if columns else rows(parts[0]).contiguous()
+    shape = sum(part.shape[1] for part in parts), matrix.shape[0]
+    out = parts[0].new_empty(shape[::-1]).t() if columns else parts[0].new_empty(shape)
     for part, into in zip(parts, torch.split(out, TILE), strict=True):
         into.copy_(rows(part))
     return out
@@ -164,11 +174,14 @@ class _SparseLinear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: SparseLayer, pattern: Pattern
     ) -> Tensor:
-        parts = tiles(x.reshape(-1, x.shape[-1]))
+        rows = x.reshape(-1, x.shape[-1])
+        parts = tiles(rows)
         values = pattern.values(weight)
-        result = product(csr(pattern.rows, pattern.columns, values, pattern.shape), parts, bias)
+        matrix = csr(pattern.rows, pattern.columns, values, pattern.shape)
+        result = product(matrix, parts, bias, layer.feeds_sparse)
         ctx.save_for_backward(values, *parts)
         ctx.layer, ctx.pattern, ctx.shape = layer, pattern, x.shape
+        ctx.columns = not rows.is_contiguous() and rows.t().is_contiguous()
         return result.view(*x.shape[:-1], -1).detach()  # a view could not be written to in place
 
     @staticmethod
@@ -182,7 +195,7 @@ class _SparseLinear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             values = values.index_select(0, pattern.order)
             matrix = csr(pattern.rows_t, pattern.columns_t, values, pattern.shape[::-1])
-            for_x = product(matrix, down).view(ctx.shape)
+            for_x = product(matrix, down, columns=ctx.columns).view(ctx.shape)
         if ctx.needs_input_grad[1]:
             if ctx.layer.wants_dense:
                 for_weight = down[0] @ parts[0].t()
@@ -205,6 +218,7 @@ class SparseLayer:
         self.name, self.module, self.masks, self.always = name, module, masks, always
         self.weight = module.weight
         self.why: str | None = None
+        self.next: SparseLayer | None = None
         self._seen: tuple[int, int] | None = None
         self._pattern: Pattern | None = None
         self._buffer: Tensor | None = None
@@ -255,6 +269,11 @@ class SparseLayer:
     def _chosen(self, mask: Tensor) -> bool:
         active, size = int(mask.sum()), mask.numel()
         return 0 < active < size and (self.always or worthwhile(active, size))
+
+    @property
+    def feeds_sparse(self) -> bool:
+        """Whether nobody reads the result but another sparse layer, which wants it by columns."""
+        return self.next is not None and self.next.pattern is not None
 
     @property
     def wants_dense(self) -> bool:
@@ -323,10 +342,33 @@ def _obstacle(module: nn.Module) -> str | None:
     return unavailable()
 
 
-class Execution:
-    """How the layers of one sparsifier compute, and its optimiser's step at their active places alone."""
+def chains(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    """For linear layers in ``nn.Sequential`` the next one, where only elementwise modules lie between."""
+    found: dict[nn.Module, nn.Module] = {}
+    for parent in model.modules():
+        last = None
+        for module in parent if type(parent) is nn.Sequential else ():
+            if type(module) in ELEMENTWISE:
+                continue
+            if last is not None and isinstance(module, nn.Linear):
+                found[last] = module
+            last = module if isinstance(module, nn.Linear) else None
+    return found
 
-    def __init__(self, kind: str, masks: Masks, modules: Mapping[str, nn.Module]) -> None:
+
+class Execution:
+    """How the layers of one sparsifier compute, and its optimiser's step at their active places alone.
+
+    `chained` has the `chains` of the model.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        masks: Masks,
+        modules: Mapping[str, nn.Module],
+        chained: Mapping[nn.Module, nn.Module],
+    ) -> None:
         self.layers: dict[str, SparseLayer] = {}
         self.why: dict[str, str] = {}
         self.masks = masks
@@ -337,6 +379,10 @@ class Execution:
                 assert isinstance(module, nn.Linear)
                 layer = self.layers[name] = SparseLayer(name, module, masks, always=kind == "sparse")
                 module.forward = layer  # type: ignore[assignment, method-assign]
+        by_module: dict[nn.Module, SparseLayer] = {layer.module: layer for layer in self.layers.values()}
+        for module, following in chained.items():
+            if module in by_module:
+                by_module[module].next = by_module.get(following)
 
     def gradient_is_masked(self, name: str) -> bool:
         """Whether the gradient of this weight is known to be 0 at inactive places."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rigl.sparsity import checks
-from rigl.sparsity.execution import Execution, check_execution
+from rigl.sparsity.execution import Execution, chains, check_execution
 from rigl.sparsity.first_masks import FirstMasks
 from rigl.sparsity.layers import (
     Selectors,
@@ -229,6 +229,7 @@ class Sparsifier:
         self._state_checked = False
         self._clear()
         self.execution = execution
+        self._chained = chains(model) if execution != "masked" else {}
         self._attach()
 
     def _find(
@@ -290,7 +291,7 @@ class Sparsifier:
         ]
         places = self._places.items() if self.method.masked else ()
         modules = {name: module for name, (module, _) in places}
-        self._execution = Execution(self.execution, self, modules)
+        self._execution = Execution(self.execution, self, modules, self._chained)
         checks.claim(self)
 
     # Optimisers leave their hooks behind when they are copied.
@@ -298,7 +299,7 @@ class Sparsifier:
         return {**self.__dict__, "_hooks": bool(self._hooks), "_execution": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _hooks=[], _execution=Execution("masked", self, {}))
+        self.__dict__.update(state, _hooks=[], _execution=Execution("masked", self, {}, {}))
         if state["_hooks"]:
             self._attach()
 

@@ -111,10 +111,11 @@ def test_equals_it_in_any_loop(optimizer, loop, compact):
     density=st.floats(0.05, 1),
     bias=st.booleans(),
     dense=st.booleans(),
+    columns=st.booleans(),
     tile=st.sampled_from((2, 512)),
     seed=st.integers(0, 99),
 )
-def test_gradients(shape, lead, density, bias, dense, tile, seed):
+def test_gradients(shape, lead, density, bias, dense, columns, tile, seed):
     generator = torch.Generator().manual_seed(seed)
     mask = torch.rand(shape, generator=generator) < density
     if not mask.any():
@@ -124,11 +125,13 @@ def test_gradients(shape, lead, density, bias, dense, tile, seed):
     x = torch.randn(*lead, shape[1], generator=generator, dtype=torch.float64, requires_grad=True)
     # Of the kernels alone: a Sparsifier would want an optimizer.
     scattered = {"gradient": lambda s, p, v: p.scatter(v, mask * 0.0)}
-    wanted = type("Layer", (), {"wants_dense": dense, **scattered})()
+    wanted = type("Layer", (), {"wants_dense": dense, "feeds_sparse": columns, **scattered})()
     pattern = Pattern.of(mask)
     mask = mask.double()
 
     def product(x, weight, bias):
+        if columns:
+            x = x.view(-1, shape[1]).t().contiguous().t().view(x.shape)
         return _SparseLinear.apply(x, weight, bias, wanted, pattern)
 
     with mock.patch.object(execution, "TILE", tile):
@@ -157,6 +160,44 @@ def test_results_can_be_written_to_in_place():
             optimizer.step()
     for a, b in zip(*(model.parameters() for model in models), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_only_between_layers_of_a_sequential_are_results_stored_by_columns():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.then = nn.Linear(12, 12), nn.Linear(12, 12)
+            self.chain = nn.Sequential(
+                *(nn.Linear(12, 12), nn.ReLU(), nn.Dropout(0.5), nn.Linear(12, 12), nn.Softmax(1)),
+                *(nn.Linear(12, 12), nn.Linear(12, 5)),
+            )
+
+        def forward(self, x):
+            return self.chain(self.then(self.first(x)))
+
+    model, by_columns = Twice().double(), set()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparsifier = Sparsifier(
+        *(model, optimizer), method="static", density=0.3, total_steps=10, execution="sparse"
+    )
+    twin, made = copy.deepcopy((model, optimizer, sparsifier))[0], {}
+
+    def note(name, tensor):
+        made[name] = tensor
+        if not tensor.is_contiguous():
+            by_columns.add(name)
+
+    for name, module in twin.named_modules():
+        module.register_forward_hook(lambda module, args, out, name=name: note(name, out))
+        module.register_full_backward_hook(lambda module, into, out, name=name: note(f"to {name}", out[0]))
+    x = batch(0)[0].requires_grad_()
+    twin(x).pow(2).sum().backward()
+    assert by_columns == {
+        *("chain.0", "chain.1", "chain.2", "chain.5"),
+        *("to chain.0", "to chain.1", "to chain.2", "to chain.5"),
+    }
+    assert x.grad.is_contiguous()
+    assert all(made[name].view(-1).numel() for name in ("first", "then", "chain.3", "chain.6"))
 
 
 def test_gradients_are_dense_when_the_method_wants_them():
