@@ -24,6 +24,7 @@ from rigl.training.config import RunConfig
 DELTA_T = 100
 DENSITIES = (0.1, 0.05, 0.02)
 SHOWN = 0.05  # density of the table of models
+BATCH = 128  # of one layer alone
 CPU = torch.device("cpu")
 
 
@@ -303,7 +304,7 @@ def crossovers(rounds: int, shapes: Mapping[str, tuple[int, int]] | None = None)
                     {
                         **{"shape": [height, width], "density": density},
                         "faster": ratio(found["masked"], found["sparse"]),
-                        "auto": "sparse" if worthwhile(round(density * size), size) else "masked",
+                        "auto": "sparse" if worthwhile(round(density * size), size, BATCH) else "masked",
                     }
                 )
     finally:
@@ -317,7 +318,7 @@ def _layer(height: int, width: int, density: float, execution: str) -> Callable[
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.01, momentum=0.9, fused=True)
     options = {"method": "static", "density": density, "total_steps": 10**6}
     Sparsifier(layer, optimizer, execution=execution, **options)  # type: ignore[arg-type]
-    x = torch.randn(128, width, requires_grad=True)
+    x = torch.randn(BATCH, width, requires_grad=True)
     repeat = max(1, 2**20 // (height * width))
 
     def step() -> None:

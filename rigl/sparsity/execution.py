@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import inf
 from types import MethodType
 from typing import Any, Protocol
 
@@ -28,9 +29,9 @@ from rigl.sparsity.methods import LOCAL, Method
 from rigl.sparsity.optimizers import keeps_zeros, like
 
 EXECUTIONS = ("masked", "sparse", "auto")
-# Weights of a layer, at least, and the largest density at which its training step was found faster sparse:
-# `python -m benchmarks` measures it ("crossovers").
-CROSSOVERS = ((200_000, 0.05), (1_000_000, 0.1))
+# Products of a layer's weights with a batch that each thread has to do, at least, and the largest density at
+# which a training step was found faster sparse: `python -m benchmarks` measures it ("crossovers").
+CROSSOVERS = ((20_000_000, 0.05), (100_000_000, 0.1))
 # Weights of a layer from which on the optimiser's step at active places alone gains more than it costs.
 COMPACT_FROM = 2**19
 # Rows of a batch that are multiplied at a time.
@@ -178,7 +179,7 @@ class _SparseLinear(torch.autograd.Function):
         parts = tiles(rows)
         values = pattern.values(weight)
         matrix = csr(pattern.rows, pattern.columns, values, pattern.shape)
-        result = product(matrix, parts, bias, layer.feeds_sparse)
+        result = product(matrix, parts, bias, layer.feeds_sparse(len(rows)))
         ctx.save_for_backward(values, *parts)
         ctx.layer, ctx.pattern, ctx.shape = layer, pattern, x.shape
         ctx.columns = not rows.is_contiguous() and rows.t().is_contiguous()
@@ -254,7 +255,16 @@ class SparseLayer:
             return str(x.dtype).removeprefix("torch.")
         if not x.numel() or not weight.is_contiguous():
             return "layout"
+        if not self._gains(x.numel() // x.shape[-1]):
+            return "small batch"
         return None
+
+    def _gains(self, rows: int) -> bool:
+        """Whether so many rows are multiplied faster by the pattern, where that is not to be used anyway."""
+        pattern = self.pattern
+        if pattern is None or self.always:
+            return pattern is not None
+        return worthwhile(len(pattern.places), self.weight.numel(), rows)
 
     @property
     def pattern(self) -> Pattern | None:
@@ -270,10 +280,9 @@ class SparseLayer:
         active, size = int(mask.sum()), mask.numel()
         return 0 < active < size and (self.always or worthwhile(active, size))
 
-    @property
-    def feeds_sparse(self) -> bool:
+    def feeds_sparse(self, rows: int) -> bool:
         """Whether nobody reads the result but another sparse layer, which wants it by columns."""
-        return self.next is not None and self.next.pattern is not None
+        return self.next is not None and self.next._gains(rows)
 
     @property
     def wants_dense(self) -> bool:
@@ -318,9 +327,10 @@ def _holders(tensor: Tensor) -> int:
     return count
 
 
-def worthwhile(active: int, size: int) -> bool:
-    """Whether a layer of so many weights was found to train faster sparse."""
-    return any(size >= least and active < density * size + 1 for least, density in CROSSOVERS)
+def worthwhile(active: int, size: int, rows: float = inf) -> bool:
+    """Whether a layer of so many weights was found to train faster sparse, on batches of so many rows."""
+    products = size * rows / torch.get_num_threads()
+    return any(products >= least and active < density * size + 1 for least, density in CROSSOVERS)
 
 
 def _own_forward(module: nn.Module) -> Any:

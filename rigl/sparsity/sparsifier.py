@@ -97,9 +97,10 @@ class Sparsifier:
                   weights dropped and grown in each masked layer; a weight that was both counts as both
     execution     ``"masked"`` multiplies dense weights by masks. ``"sparse"`` computes linear layers on the
                   CPU, in float32 and float64, at the cost of their active weights; ``"auto"`` does so where
-                  a layer's size and density make that faster. Results are equal up to rounding. Layers that
-                  cannot be sparse stay masked: see `summary`. Gradients of inactive weights that the method
-                  does not need are then 0 from the start, also for a clipped norm
+                  a layer's density and a thread's share of its products with the batch make that faster.
+                  Results are equal up to rounding. Layers that cannot be sparse stay masked: see `summary`.
+                  Gradients of inactive weights that the method does not need are then 0 from the start, also
+                  for a clipped norm
 
     An update replaces one optimiser step. It uses the current dense gradients and hides them from the
     optimiser, which therefore steps no parameter; afterwards the gradients are restored. Since the hooks sit

@@ -125,7 +125,7 @@ def test_gradients(shape, lead, density, bias, dense, columns, tile, seed):
     x = torch.randn(*lead, shape[1], generator=generator, dtype=torch.float64, requires_grad=True)
     # Of the kernels alone: a Sparsifier would want an optimizer.
     scattered = {"gradient": lambda s, p, v: p.scatter(v, mask * 0.0)}
-    wanted = type("Layer", (), {"wants_dense": dense, "feeds_sparse": columns, **scattered})()
+    wanted = type("Layer", (), {"wants_dense": dense, "feeds_sparse": lambda s, rows: columns, **scattered})()
     pattern = Pattern.of(mask)
     mask = mask.double()
 
@@ -356,7 +356,7 @@ def test_compiled_models_stay_masked():
     torch.testing.assert_close(compiled(x), model(x))
 
 
-def test_auto_goes_by_size_and_density():
+def test_auto_goes_by_density_and_by_a_thread_s_products(monkeypatch):
     wide, narrow = nn.Linear(1024, 1024), nn.Linear(16, 16)
     model = nn.Sequential(wide, nn.ReLU(), nn.Linear(1024, 16), narrow)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -364,10 +364,20 @@ def test_auto_goes_by_size_and_density():
     sparsifier = Sparsifier(
         model, optimizer, method="static", distribution=masks, total_steps=10, execution="auto"
     )
-    words = [line.split()[-1] for line in sparsifier.summary().splitlines()[2:-1]]
-    assert words == ["sparse", "masked", "masked"]
+
+    def layers(rows):
+        model(torch.randn(rows, 1024)).sum().backward()
+        return [line.split(maxsplit=5)[-1] for line in sparsifier.summary().splitlines()[2:-1]]
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert layers(64) == ["sparse", "masked", "masked (small batch)"]
+    assert layers(16) == ["masked (small batch)", "masked", "masked (small batch)"]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert layers(64) == ["masked (small batch)", "masked", "masked (small batch)"]
+    assert layers(128) == ["sparse", "masked", "masked (small batch)"]
     assert wide.weight.numel() >= COMPACT_FROM
-    assert not worthwhile(512, 1024)
+    assert worthwhile(1024, 512 * 1024)
+    assert not worthwhile(64 * 1024, 512 * 1024)
 
 
 def test_bad_values(monkeypatch):
