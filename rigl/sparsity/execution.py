@@ -30,7 +30,7 @@ from rigl.sparsity.optimizers import keeps_zeros, like
 
 EXECUTIONS = ("masked", "sparse", "auto")
 # Products of a layer's weights with a batch that each thread has to do, at least, and the largest density at
-# which a training step was found faster sparse: `python -m benchmarks` measures it ("crossovers").
+# which a training step was found faster sparse: `python -m benchmarks` measures it ("crossovers") on one.
 CROSSOVERS = ((20_000_000, 0.05), (100_000_000, 0.1))
 # Weights of a layer from which on the optimiser's step at active places alone gains more than it costs.
 COMPACT_FROM = 2**19
@@ -38,9 +38,7 @@ COMPACT_FROM = 2**19
 TILE = 512
 DTYPES = (torch.float32, torch.float64)
 # Modules that work on each value by itself and keep the memory format.
-ELEMENTWISE = (
-    *(nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout),
-)
+ELEMENTWISE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout)
 
 
 class Masks(Protocol):
@@ -260,11 +258,11 @@ class SparseLayer:
         return None
 
     def _gains(self, rows: int) -> bool:
-        """Whether so many rows are multiplied faster by the pattern, where that is not to be used anyway."""
+        """Whether so many rows are to be multiplied by the pattern."""
         pattern = self.pattern
-        if pattern is None or self.always:
-            return pattern is not None
-        return worthwhile(len(pattern.places), self.weight.numel(), rows)
+        if pattern is None:
+            return False
+        return self.always or worthwhile(len(pattern.places), self.weight.numel(), rows)
 
     @property
     def pattern(self) -> Pattern | None:

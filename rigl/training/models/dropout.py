@@ -33,8 +33,8 @@ def random_keep(input: Tensor, p: float, generator: torch.Generator) -> tuple[Te
     `p`, rounded to sixteen bits.
 
     On a CPU, torch's bernoulli_ draws one number per value on a single thread. Here each 64-bit number serves
-    four values, and `generator` draws but the seed of numpy's generator, which is twice as fast. The mask
-    depends on the shape of `input`, but not on its memory format.
+    four values, and `generator` draws but the seed of numpy's faster one. The mask depends on the shape of
+    `input`, but not on its memory format.
     """
     dropped = min(max(round(p * LEVELS), 0), LEVELS - 1)
     # Images are channels last: drawing in that order needs no transposition.
