@@ -356,7 +356,7 @@ def test_compiled_models_stay_masked():
     torch.testing.assert_close(compiled(x), model(x))
 
 
-def test_auto_goes_by_density_and_by_a_thread_s_products(monkeypatch):
+def test_auto_goes_by_size_and_density(monkeypatch):
     wide, narrow = nn.Linear(1024, 1024), nn.Linear(16, 16)
     model = nn.Sequential(wide, nn.ReLU(), nn.Linear(1024, 16), narrow)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
